@@ -1,0 +1,78 @@
+/* id - random names. */
+#include "base/id.h"
+
+#include <errno.h>
+#include <sys/random.h>
+
+static void fill_random(void *bytes, size_t len)
+{
+    ssize_t got;
+    do /* up to 256 bytes come whole or not at all (getrandom(2)); a signal only before any */
+        got = getrandom(bytes, len, 0);
+    while (got < 0 && errno == EINTR);
+    ASSERT_MSG(got == (ssize_t)len, "getrandom: %s", strerror(errno));
+}
+
+struct id id_new(void)
+{
+    struct id id;
+    fill_random(&id, sizeof(id));
+    if (id_is_zero(id))
+        id.low = 1; /* zero means "none"; once in 2^128 this id is less random */
+    return id;
+}
+
+static void format_half(uint64_t half, char out_digits[16])
+{
+    for (int i = 15; i >= 0; i--, half >>= 4)
+        out_digits[i] = "0123456789abcdef"[half & 15];
+}
+
+struct slice id_format(struct id id, char out_text[ID_TEXT_BYTES + 1])
+{
+    format_half(id.high, out_text);
+    format_half(id.low, out_text + 16);
+    out_text[ID_TEXT_BYTES] = '\0';
+    return slice_of(out_text, ID_TEXT_BYTES);
+}
+
+static int digit_of(char byte)
+{
+    if (byte >= '0' && byte <= '9')
+        return byte - '0';
+    if (byte >= 'a' && byte <= 'f')
+        return byte - 'a' + 10;
+    if (byte >= 'A' && byte <= 'F')
+        return byte - 'A' + 10;
+    return -1;
+}
+
+static bool parse_half(const char digits[16], uint64_t *out_half)
+{
+    uint64_t half = 0;
+    for (int i = 0; i < 16; i++) {
+        int digit = digit_of(digits[i]);
+        if (digit < 0)
+            return false;
+        half = half << 4 | (uint64_t)digit;
+    }
+    *out_half = half;
+    return true;
+}
+
+enum err id_parse(struct slice text, struct id *out_id)
+{
+    struct id id;
+    if (text.len != ID_TEXT_BYTES || !parse_half(text.data, &id.high) ||
+        !parse_half(text.data + 16, &id.low) || id_is_zero(id))
+        return ERR_PROTOCOL;
+    *out_id = id;
+    return ERR_OK;
+}
+
+uint64_t random_u64(void)
+{
+    uint64_t value;
+    fill_random(&value, sizeof(value));
+    return value;
+}

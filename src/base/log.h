@@ -1,0 +1,21 @@
+/* log - one event, one line, logfmt, to stderr (a single write(2) each). Any thread.
+ *
+ * error: someone must act; warn: we coped; info: life cycle and one line per finished request;
+ * debug: the rest. Never prompts, outputs, keys, or anything per token. */
+#pragma once
+
+#include "base/slice.h"
+
+enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
+
+void log_set_level(enum log_level max_level); /* default LOG_INFO */
+MUST_USE enum err log_level_parse(struct slice name, enum log_level *out_level);
+
+/* log_event(LOG_INFO, "request_done", "req=%s status=%d", id, status). `fields` is logfmt made by
+ * the caller; a value that comes from outside goes through log_quote(). Lines over 2 KiB are cut.
+ */
+void log_event(enum log_level level, const char *event, const char *fields, ...) PRINTF_LIKE(3, 4);
+
+/* The value in logfmt: bare if it is plain, else "quoted" with escapes; cut at `max` bytes of
+ * input. Returns a slot of a per-thread ring of 8: use it in the same statement. */
+const char *log_quote(struct slice value, size_t max);
