@@ -1,0 +1,88 @@
+/* engine - the calls every engine answers: what must hold is checked here, once for all of them. */
+#include "engine/engine.h"
+
+void engine_close(struct engine **engine)
+{
+    if (!*engine)
+        return;
+    (*engine)->ops->close(*engine);
+    *engine = NULL;
+}
+
+enum err engine_tokenize(struct engine *engine, struct slice text, bool add_special,
+                         bool parse_special, token_id *out_tokens, size_t max_tokens,
+                         size_t *out_count)
+{
+    ASSERT(out_tokens || max_tokens == 0);
+    return engine->ops->tokenize(engine, text, add_special, parse_special, out_tokens, max_tokens,
+                                 out_count);
+}
+
+static bool token_is_known(const struct engine *engine, token_id token)
+{
+    return token >= 0 && (uint32_t)token < engine->info.vocab_size;
+}
+
+struct slice engine_piece(struct engine *engine, token_id token, char *scratch,
+                          size_t scratch_bytes)
+{
+    ASSERT_MSG(token_is_known(engine, token), "token %d", token);
+    return engine->ops->piece(engine, token, scratch, scratch_bytes);
+}
+
+bool engine_is_end(struct engine *engine, token_id token)
+{
+    ASSERT_MSG(token_is_known(engine, token), "token %d", token);
+    return engine->ops->is_end(engine, token);
+}
+
+enum err engine_chat(struct engine *engine, const struct engine_chat_message *messages,
+                     size_t count, struct text *out_prompt, struct err_note *out_note)
+{
+    return engine->ops->chat(engine, messages, count, out_prompt, out_note);
+}
+
+enum err engine_decode(struct engine *engine, const struct engine_row *rows, size_t count)
+{
+    ASSERT_MSG(count > 0 && count <= engine->info.batch_tokens, "%zu rows of at most %u", count,
+               engine->info.batch_tokens);
+    for (size_t i = 0; i < count; i++) {
+        ASSERT_MSG(rows[i].slot < engine->info.slots, "row %zu: slot %u", i, rows[i].slot);
+        ASSERT_MSG(token_is_known(engine, rows[i].token), "row %zu: token %d", i, rows[i].token);
+    }
+    return engine->ops->decode(engine, rows, count);
+}
+
+const float *engine_logits(struct engine *engine, size_t row)
+{
+    ASSERT(row < engine->info.batch_tokens);
+    return engine->ops->logits(engine, row);
+}
+
+uint32_t engine_seq_tokens(struct engine *engine, uint32_t slot)
+{
+    ASSERT_MSG(slot < engine->info.slots, "slot %u", slot);
+    return engine->ops->seq_tokens(engine, slot);
+}
+
+enum err engine_seq_cut(struct engine *engine, uint32_t slot, uint32_t keep_tokens)
+{
+    ASSERT_MSG(slot < engine->info.slots, "slot %u", slot);
+    ASSERT_MSG(keep_tokens <= engine_seq_tokens(engine, slot), "keep %u", keep_tokens);
+    return engine->ops->seq_cut(engine, slot, keep_tokens);
+}
+
+enum err engine_seq_save(struct engine *engine, uint32_t slot, void **out_blob, size_t *out_bytes)
+{
+    ASSERT(engine->info.can_save);
+    ASSERT_MSG(slot < engine->info.slots, "slot %u", slot);
+    return engine->ops->seq_save(engine, slot, out_blob, out_bytes);
+}
+
+enum err engine_seq_restore(struct engine *engine, uint32_t slot, const void *blob, size_t bytes)
+{
+    ASSERT(engine->info.can_save);
+    ASSERT_MSG(slot < engine->info.slots, "slot %u", slot);
+    ASSERT_MSG(engine_seq_tokens(engine, slot) == 0, "slot %u is not empty", slot);
+    return engine->ops->seq_restore(engine, slot, blob, bytes);
+}

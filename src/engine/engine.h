@@ -1,0 +1,152 @@
+/* engine - the thing that computes tokens, behind one interface: engine_llama (libllama, opened at
+ * run time), engine_dummy (deterministic, scriptable, no weights).
+ *
+ * 1. One engine = one loaded model with `slots` sequences of up to `context_tokens` each.
+ * 2. Thread: open, decode, seq_*, logits and close belong to ONE thread (the engine thread).
+ * tokenize, piece, chat and info may be called from any thread while the engine is open.
+ * 3. A sequence lives in a slot (0..slots-1); positions count from 0 without holes.
+ * 4. decode() takes at most batch_tokens tokens; it never gets more (ASSERT, as llama aborts on
+ * it).
+ * 5. After ERR_CANCELLED or any other failure of decode(), what the slots hold is what
+ *    engine_seq_tokens() says: ask, then cut back to the last known good position.
+ * 6. Token ids given are 0..vocab_size-1 and slots are 0..slots-1 (ASSERT): ids that come from
+ *    outside are checked where they come in. */
+#pragma once
+
+#include "base/arena.h"
+#include "base/slice.h"
+#include "base/text.h"
+
+struct engine;
+
+typedef int32_t token_id;
+
+struct engine_info {         /* valid as long as the engine */
+    const char *kind;        /* "llama", "dummy" */
+    const char *description; /* "llama 2.6M Q8_0" */
+    uint32_t slots;
+    uint32_t context_tokens; /* of one sequence */
+    uint32_t batch_tokens;   /* most tokens one decode() takes */
+    uint32_t vocab_size;
+    uint64_t weights_bytes, kv_bytes, compute_bytes;
+    bool add_bos;
+    bool has_chat; /* chat() works */
+    bool can_save; /* seq_save/seq_restore work */
+};
+
+struct engine_row { /* one token of a batch */
+    token_id token;
+    uint32_t position;
+    uint32_t slot;
+    bool wants_logits;
+};
+
+struct engine_chat_message {
+    struct slice role, content;
+};
+
+struct engine_ops { /* what each engine supplies; others call the engine_* functions below */
+    void (*close)(struct engine *engine);
+    enum err (*tokenize)(struct engine *engine, struct slice text, bool add_special,
+                         bool parse_special, token_id *out_tokens, size_t max_tokens,
+                         size_t *out_count);
+    struct slice (*piece)(struct engine *engine, token_id token, char *scratch,
+                          size_t scratch_bytes);
+    bool (*is_end)(struct engine *engine, token_id token);
+    enum err (*chat)(struct engine *engine, const struct engine_chat_message *messages,
+                     size_t count, struct text *out_prompt, struct err_note *out_note);
+    enum err (*decode)(struct engine *engine, const struct engine_row *rows, size_t count);
+    const float *(*logits)(struct engine *engine, size_t row);
+    uint32_t (*seq_tokens)(struct engine *engine, uint32_t slot);
+    enum err (*seq_cut)(struct engine *engine, uint32_t slot, uint32_t keep_tokens);
+    enum err (*seq_save)(struct engine *engine, uint32_t slot, void **out_blob, size_t *out_bytes);
+    enum err (*seq_restore)(struct engine *engine, uint32_t slot, const void *blob, size_t bytes);
+};
+
+struct engine { /* first member of each engine's own struct */
+    const struct engine_ops *ops;
+    struct engine_info info;
+    /* Asked between pieces of work inside decode(), on the engine thread (or one of its compute
+     * threads): true makes decode() return ERR_CANCELLED soon. Set before the first decode(). */
+    bool (*should_abort)(void *ctx);
+    void *abort_ctx;
+};
+
+void engine_close(struct engine **engine); /* NULL inside is fine */
+/* ERR_LIMIT: more than max_tokens, *out_count then says how many there are. */
+MUST_USE enum err engine_tokenize(struct engine *engine, struct slice text, bool add_special,
+                                  bool parse_special, token_id *out_tokens, size_t max_tokens,
+                                  size_t *out_count);
+/* The token's bytes (maybe part of a character; empty for control tokens). In scratch or static. */
+struct slice engine_piece(struct engine *engine, token_id token, char *scratch,
+                          size_t scratch_bytes);
+bool engine_is_end(struct engine *engine, token_id token); /* end of turn or of text */
+/* Messages through the model's template, ready for the assistant's answer. ERR_REFUSED: the model
+ * has no template, or one this build does not know (note). */
+MUST_USE enum err engine_chat(struct engine *engine, const struct engine_chat_message *messages,
+                              size_t count, struct text *out_prompt, struct err_note *out_note);
+/* ERR_OK; ERR_CANCELLED: aborted (rule 5); ERR_FULL: no room in the cache; ERR_SYSTEM: the engine
+ * is broken, close it. Rows of one slot are in rising positions that continue what it holds. */
+MUST_USE enum err engine_decode(struct engine *engine, const struct engine_row *rows, size_t count);
+/* vocab_size floats of a row that wanted them, until the next decode(). */
+const float *engine_logits(struct engine *engine, size_t row);
+uint32_t engine_seq_tokens(struct engine *engine,
+                           uint32_t slot); /* how many tokens the slot holds */
+/* Keeps the first keep_tokens (0 empties the slot). ERR_REFUSED: this model cannot cut there
+ * (recurrent): the slot is then empty. */
+MUST_USE enum err engine_seq_cut(struct engine *engine, uint32_t slot, uint32_t keep_tokens);
+/* The slot's cells as a blob (mem_free it), and back into an empty slot: decoding goes on exactly.
+ */
+MUST_USE enum err engine_seq_save(struct engine *engine, uint32_t slot, void **out_blob,
+                                  size_t *out_bytes);
+MUST_USE enum err engine_seq_restore(struct engine *engine, uint32_t slot, const void *blob,
+                                     size_t bytes);
+
+/* Called during open, on the opening thread: 0..1; false stops the load (ERR_CANCELLED). */
+typedef bool engine_progress_fn(void *ctx, float fraction);
+
+/* --- dummy: no weights. Token ids: 0 end, 1..256 bytes, then its script, one piece per token. What
+ * comes next depends on the last token only (a byte or nothing -> first piece; piece n -> n + 1;
+ * the last -> end), so that a continuation by replay works as with a model. --- */
+struct engine_dummy_options {
+    uint32_t slots; /* 1..4096 */
+    uint32_t context_tokens;
+    uint32_t tokens; /* length of the script: 0..1048576; default 20 */
+    /* Cut into `tokens` pieces of equal bytes, also inside characters (fewer pieces if it has not
+     * as many bytes); empty: "tok1 tok2 ...". Copied. At most 16 MiB. */
+    struct slice script;
+    uint32_t delay_us; /* of a decode() with at least one sequence past its prompt; default 20000 */
+    uint32_t prefill_us_per_token;
+    uint32_t
+        fail_at; /* decode() fails with ERR_SYSTEM when piece N (1..) would be sampled; 0 = never */
+    uint32_t stall_at; /* decode() hangs there until aborted */
+    uint32_t load_ms;  /* open takes so long, with progress */
+};
+struct engine_dummy_options engine_dummy_options_default(void);
+MUST_USE enum err engine_dummy_open(const struct engine_dummy_options *options,
+                                    engine_progress_fn *on_progress, void *progress_ctx,
+                                    struct engine **out_engine, struct err_note *out_note);
+
+/* --- llama: libllama of the pinned release, found at run time --- */
+struct engine_llama_options {
+    const char *library_dir;   /* MILLRACE_ENGINE_DIR: must work if set; NULL: search */
+    const char *const *search; /* NULL-terminated folders tried after the system's libraries */
+    const char *model_path;
+    uint32_t slots;           /* 0: what fits kv_memory, at most 8; 1..256 */
+    uint32_t context_tokens;  /* of one sequence; capped at what the model was trained for (said in
+                                 the log) */
+    uint64_t kv_memory_bytes; /* bound for the cache of all slots; 0: a quarter of the memory now
+                                 available */
+    uint32_t threads, threads_batch;
+    uint32_t batch_tokens; /* 512 */
+    bool fast; /* profile: false = exact (no flash attention, one KV stream per sequence), true =
+                  fast */
+};
+/* ERR_NOT_FOUND: no library (the note says what was tried and how to get it); ERR_REFUSED: a
+ * library of another release; ERR_PROTOCOL: the file is not a usable GGUF model (missing,
+ * truncated, lying); ERR_NO_MEMORY: does not fit, with the sums; ERR_CANCELLED: on_progress said
+ * stop. */
+MUST_USE enum err engine_llama_open(const struct engine_llama_options *options,
+                                    engine_progress_fn *on_progress, void *progress_ctx,
+                                    struct engine **out_engine, struct err_note *out_note);
+bool engine_llama_is_built(void); /* false: this binary was built without llama's headers */
