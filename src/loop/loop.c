@@ -1,0 +1,301 @@
+/* loop - the turn: what runs in which order, and when the thread may sleep. See loop.h. */
+#include "loop/loop_impl.h"
+
+#include "base/clock.h"
+#include "base/mem.h"
+
+#include <poll.h>
+#include <string.h>
+
+enum {
+    REAL_TICK_US = 1000,
+    SETTLE_TURNS_MAX = 1000000, /* loop_advance(): more turns at one instant are an endless loop */
+    CLOSE_ROUNDS_MAX = 1000,    /* loop_free(): libuv needs two or three to let go of its handles */
+};
+
+/* --- time --- */
+
+/* The clock is read after the sleep, not before: by the first question, which may come from any I/O
+ * callback. libuv runs prepare hooks in reverse order of their start, and ours was started first,
+ * so even a foreign hook that asks for the time does not make it old. */
+static void on_before_poll(uv_prepare_t *before_poll)
+{
+    struct loop *loop = before_poll->data;
+    loop->clock_is_read = false;
+}
+
+uint64_t loop_now_us(const struct loop *loop)
+{
+    if (loop->is_virtual || loop->clock_is_read)
+        return loop->now_us;
+    uint64_t now_us = clock_monotonic_us();
+    if (loop->in_turn) {
+        struct loop *cache = (struct loop *)loop; /* the question does not change the loop */
+        cache->now_us = now_us;
+        cache->clock_is_read = true;
+    }
+    return now_us;
+}
+
+/* --- waking and sleeping --- */
+
+void loop_wake(struct loop *loop)
+{
+    if (!atomic_exchange(&loop->asleep, false))
+        return; /* it looks again before it sleeps, or somebody else is waking it */
+    int status = uv_async_send(&loop->wake);
+    ASSERT_MSG(status == 0, "uv_async_send: %s", uv_strerror(status));
+}
+
+void loop_stop(struct loop *loop)
+{
+    atomic_store(&loop->stop, true);
+    loop_wake(loop);
+}
+
+static void on_wake(uv_async_t *wake)
+{
+    (void)wake; /* coming back from the kernel is all that is wanted */
+}
+
+static void on_alarm(uv_timer_t *alarm)
+{
+    struct loop *loop = alarm->data;
+    loop->alarm_tick = WHEEL_NEVER;
+}
+
+static bool something_waits(struct loop *loop)
+{
+    return !list_is_empty(&loop->deferred) || !list_is_empty(&loop->flushes) ||
+           loop->free_first != NULL || atomic_load(&loop->stop) || mailboxes_waiting(loop);
+}
+
+/* libuv's loop time is the monotonic clock in whole ms, as our ticks are (loop_new() checks it), so
+ * the alarm comes in the tick that is due: not before it, and no second wake-up is needed. */
+static void set_alarm(struct loop *loop)
+{
+    uint64_t tick = wheel_next(&loop->wheel);
+    if (tick == loop->alarm_tick)
+        return;
+    loop->alarm_tick = tick;
+    if (tick == WHEEL_NEVER) {
+        uv_timer_stop(&loop->alarm);
+        return;
+    }
+    uint64_t base = uv_now(&loop->uv);
+    uv_timer_start(&loop->alarm, on_alarm, tick > base ? tick - base : 0, 0);
+}
+
+/* libuv has something to call now, as far as can be seen without calling it. */
+static bool io_is_ready(struct loop *loop)
+{
+    struct pollfd kernel = {.fd = uv_backend_fd(&loop->uv), .events = POLLIN};
+    return uv_backend_timeout(&loop->uv) == 0 || poll(&kernel, 1, 0) > 0;
+}
+
+/* Says that it is going to sleep before it looks whether it may: a message that comes after the
+ * look finds the word and wakes the loop (sequentially consistent on both sides). */
+static bool run_io(struct loop *loop, bool may_sleep)
+{
+    atomic_store(&loop->asleep, may_sleep);
+    if (may_sleep && !something_waits(loop)) {
+        set_alarm(loop);
+        uv_run(&loop->uv, UV_RUN_ONCE);
+        atomic_store(&loop->asleep, false);
+        return true;
+    }
+    atomic_store(&loop->asleep, false);
+    bool any = may_sleep || io_is_ready(loop); /* may_sleep: what waits is something, ask no more */
+    uv_run(&loop->uv, UV_RUN_NOWAIT);
+    return virtual_work_run(loop) || any;
+}
+
+/* --- deferred, flushes, free-later --- */
+
+void deferred_init(struct deferred *deferred, defer_fn *run, void *ctx)
+{
+    list_init(&deferred->link);
+    deferred->run = run;
+    deferred->ctx = ctx;
+}
+
+void loop_defer(struct loop *loop, struct deferred *deferred)
+{
+    if (!list_is_linked(&deferred->link))
+        list_push_back(&loop->deferred, &deferred->link);
+}
+
+void loop_before_sleep(struct loop *loop, struct deferred *flush)
+{
+    if (!list_is_linked(&flush->link))
+        list_push_back(&loop->flushes, &flush->link);
+}
+
+void deferred_cancel(struct deferred *deferred)
+{
+    if (deferred->link.next != NULL)
+        list_remove(&deferred->link);
+}
+
+/* Runs what is on the list now. What comes behind the mark meanwhile belongs to the next turn. */
+static bool run_deferred(struct loop *loop, struct list *list)
+{
+    list_push_back(list, &loop->mark);
+    bool any = list->next != &loop->mark;
+    for (struct list *link; (link = list_pop_front(list)) != &loop->mark;) {
+        struct deferred *deferred = CONTAINER_OF(link, struct deferred, link);
+        deferred->run(deferred->ctx);
+    }
+    return any;
+}
+
+void loop_free_later(struct loop *loop, struct free_later *slot, void (*release)(void *pointer),
+                     void *pointer)
+{
+    *slot = (struct free_later){.release = release, .pointer = pointer};
+    if (loop->free_last)
+        loop->free_last->next = slot;
+    else
+        loop->free_first = slot;
+    loop->free_last = slot;
+}
+
+static bool release_all(struct loop *loop)
+{
+    bool any = loop->free_first != NULL;
+    for (struct free_later *slot; (slot = loop->free_first);) {
+        loop->free_first = slot->next;
+        if (!slot->next)
+            loop->free_last = NULL;
+        slot->release(slot->pointer); /* `slot` may be gone with it */
+    }
+    return any;
+}
+
+/* --- the turn --- */
+
+bool loop_turn(struct loop *loop, bool may_sleep)
+{
+    ASSERT(!loop->in_turn);
+    loop->in_turn = true;
+    bool any = run_io(loop, may_sleep &&
+                                !loop->is_virtual); /* sleeps; the clock is read once it is awake */
+    any |= mailboxes_deliver(loop);
+    any |= deadlines_fire(loop);
+    any |= run_deferred(loop, &loop->deferred);
+    any |= run_deferred(loop, &loop->flushes);
+    any |= release_all(loop);
+    loop->in_turn = false;
+    loop->clock_is_read = false;
+    return any || io_is_ready(loop);
+}
+
+void loop_run(struct loop *loop)
+{
+    ASSERT(!loop->is_virtual);
+    do
+        (void)loop_turn(loop, true); /* whatever happened, the next turn finds out */
+    while (!atomic_exchange(&loop->stop, false));
+}
+
+static void settle(struct loop *loop)
+{
+    for (int turns = 0; loop_turn(loop, false); turns++)
+        ASSERT_MSG(turns < SETTLE_TURNS_MAX, "still busy at %llu us after %d turns",
+                   (unsigned long long)loop->now_us, turns);
+}
+
+void loop_advance(struct loop *loop, uint64_t us)
+{
+    ASSERT(loop->is_virtual);
+    uint64_t until_us = us < UINT64_MAX - loop->now_us ? loop->now_us + us : UINT64_MAX - 1;
+    settle(loop);
+    for (uint64_t next; (next = wheel_next(&loop->wheel)) <= until_us;) {
+        loop->now_us = next; /* a tick is 1 us */
+        settle(loop);
+    }
+    loop->now_us = until_us;
+    settle(loop);
+}
+
+struct uv_loop_s *loop_uv(struct loop *loop)
+{
+    return &loop->uv;
+}
+
+/* --- life --- */
+
+static void check_uv(int status, const char *what)
+{
+    ASSERT_MSG(status == 0, "%s: %s", what, uv_strerror(status));
+}
+
+static void open_uv(struct loop *loop)
+{
+    check_uv(uv_loop_init(&loop->uv), "uv_loop_init");
+    check_uv(uv_prepare_init(&loop->uv, &loop->before_poll), "uv_prepare_init");
+    check_uv(uv_async_init(&loop->uv, &loop->wake, on_wake), "uv_async_init");
+    check_uv(uv_timer_init(&loop->uv, &loop->alarm), "uv_timer_init");
+    loop->before_poll.data = loop->alarm.data = loop;
+    check_uv(uv_prepare_start(&loop->before_poll, on_before_poll), "uv_prepare_start");
+    uv_unref((uv_handle_t *)&loop->before_poll);
+    uv_unref((uv_handle_t *)&loop->alarm);
+}
+
+static struct loop *new_at(bool is_virtual, uint64_t now_us, uint64_t tick_us)
+{
+    struct loop *loop = mem_alloc(sizeof *loop);
+    loop->is_virtual = is_virtual;
+    loop->now_us = now_us;
+    loop->tick_us = tick_us;
+    loop->alarm_tick = WHEEL_NEVER;
+    wheel_init(&loop->wheel, now_us / tick_us);
+    list_init(&loop->mailboxes);
+    list_init(&loop->deferred);
+    list_init(&loop->flushes);
+    list_init(&loop->virtual_work);
+    open_uv(loop);
+    return loop;
+}
+
+struct loop *loop_new(void)
+{
+    uint64_t now_us = clock_monotonic_us();
+    struct loop *loop = new_at(false, now_us, REAL_TICK_US);
+    /* set_alarm() builds on this; libuv may read the coarse clock, which lags by a few ms. */
+    ASSERT(uv_now(&loop->uv) + 20 >= now_us / 1000 &&
+           uv_now(&loop->uv) <= clock_monotonic_us() / 1000);
+    return loop;
+}
+
+struct loop *loop_new_virtual(uint64_t start_us)
+{
+    return new_at(true, start_us, 1);
+}
+
+static void close_handle(uv_handle_t *handle, void *ctx)
+{
+    (void)ctx; /* nothing to know: all go */
+    if (!uv_is_closing(handle))
+        uv_close(handle, NULL);
+}
+
+void loop_free(struct loop *loop)
+{
+    if (!loop)
+        return;
+    ASSERT(!loop->in_turn && list_is_empty(&loop->mailboxes));
+    while (loop->work_count > 0)
+        (void)loop_turn(loop, true); /* its own done() is what we wait for */
+    uv_walk(&loop->uv, close_handle, NULL);
+    for (int rounds = 0; uv_loop_close(&loop->uv) != 0; rounds++) {
+        ASSERT(rounds < CLOSE_ROUNDS_MAX);
+        uv_run(&loop->uv, UV_RUN_NOWAIT);
+        (void)run_deferred(loop, &loop->deferred); /* close callbacks may still ask for these */
+        (void)run_deferred(loop, &loop->flushes);
+        (void)release_all(loop);
+    }
+    (void)release_all(loop); /* asked for since the last turn */
+    ASSERT(wheel_next(&loop->wheel) == WHEEL_NEVER);
+    mem_free(loop);
+}
