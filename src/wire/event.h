@@ -1,0 +1,95 @@
+/* event - the one internal event stream. Numbered per request and epoch from 1: any number of
+ * progress events, `started`, deltas, `usage`, and exactly one end (done or error). Every surface
+ * is a formatting of it; a non-stream answer is the same events, gathered. Pure.
+ *
+ * Payloads: delta is binary (below), the others are JSON.
+ * delta: u16 choice, u16 token_count, token_count x i32 token id, then the text (whole UTF-8). */
+#pragma once
+
+#include "wire/fault.h"
+#include "wire/frame.h"
+
+enum event_type {
+    EVENT_ACCEPTED = 0, /* a worker or manager has it: stop repeating the submit */
+    EVENT_QUEUED,
+    EVENT_LOADING,
+    EVENT_PREFILL,
+    EVENT_STARTED,
+    EVENT_DELTA,
+    EVENT_USAGE,
+    EVENT_DONE,
+    EVENT_ERROR,
+    EVENT_TYPE_COUNT
+};
+const char *event_type_name(enum event_type type);
+static inline bool event_is_end(enum event_type type)
+{
+    return type == EVENT_DONE || type == EVENT_ERROR;
+}
+
+enum done_reason {
+    DONE_EOS,    /* the model ended its turn */
+    DONE_STOP,   /* a stop string */
+    DONE_LENGTH, /* max_tokens or the context is full */
+    DONE_CANCELLED,
+    DONE_REASON_COUNT
+};
+const char *done_reason_name(enum done_reason reason); /* "eos", "stop", "length", "cancelled" */
+
+struct event {
+    enum event_type type;
+    uint64_t seq;
+    union {
+        struct {
+            struct slice worker;  /* name for logs; its control subject is in `control` */
+            struct slice control; /* where cancel and credit go from now on */
+        } accepted;
+        struct {
+            uint32_t position; /* 0 = next */
+            uint32_t eta_ms;   /* 0: not known */
+        } queued;
+        struct {
+            float fraction; /* 0..1 */
+        } loading;
+        struct {
+            uint32_t done_tokens, total_tokens;
+        } prefill;
+        struct {
+            struct slice model, worker;
+            uint32_t prompt_tokens, cached_tokens;
+            uint64_t seed; /* the one in force, so that any answer can be replayed */
+        } started;
+        struct {
+            uint16_t choice;
+            uint16_t token_count;
+            struct slice token_bytes; /* token_count little-endian i32; event_delta_token() */
+            struct slice text; /* whole characters only; may be empty while text is held back */
+        } delta;
+        struct {
+            uint32_t prompt_tokens, cached_tokens, completion_tokens;
+            uint64_t queue_us, prefill_us, decode_us;
+        } usage;
+        struct {
+            enum done_reason reason;
+            struct slice stop; /* the stop string that matched, when reason is DONE_STOP */
+        } done;
+        struct {
+            enum fault fault;
+            struct slice message;
+            struct slice param;      /* the request's field to blame, or empty */
+            uint32_t retry_after_ms; /* 0: not known */
+        } error;
+    };
+};
+
+int32_t event_delta_token(const struct event *delta, size_t index);
+
+/* Adds the event as one record to an open EVENTS frame. Tokens of a delta come from `tokens` (may
+ * be NULL when token_bytes is already set, e.g. when forwarding). */
+void event_encode(struct wire_writer *writer, uint64_t stream, uint32_t epoch,
+                  const struct event *event, const int32_t *tokens);
+/* The record's type must be WIRE_EVENT + something. JSON strings are put in `scratch` (cleared
+ * first). Slices are valid as long as record and scratch are. A delta allocates nothing.
+ * ERR_PROTOCOL; ERR_LIMIT: no room for the strings in `scratch`, or no memory. */
+MUST_USE enum err event_decode(const struct wire_record *record, struct text *scratch,
+                               struct event *out_event);

@@ -1,0 +1,90 @@
+/* node_state - a worker's description of itself, to and from JSON. */
+#include "wire/node_state.h"
+
+#include "wire/fields.h"
+
+enum { NAME_MAX_BYTES = 256, DETAIL_MAX_BYTES = 4096 };
+
+static const char *const phase_names[NODE_PHASE_COUNT] = {[NODE_LOADING] = "loading",
+                                                          [NODE_READY] = "ready",
+                                                          [NODE_FAILED] = "failed",
+                                                          [NODE_DRAINING] = "draining"};
+
+const char *node_phase_name(enum node_phase phase)
+{
+    return (unsigned)phase < NODE_PHASE_COUNT ? phase_names[phase] : "?";
+}
+
+static void add_string(struct json_out *json, const char *key, struct slice value)
+{
+    json_out_key(json, key);
+    json_out_string(json, value);
+}
+
+static void add_count(struct json_out *json, const char *key, uint64_t count)
+{
+    json_out_key(json, key);
+    json_out_u64(json, fields_clamp(count));
+}
+
+static void add_time(struct json_out *json, const char *key, int64_t time)
+{
+    add_count(json, key, time > 0 ? (uint64_t)time : 0);
+}
+
+void node_state_encode(const struct node_state *state, struct text *out)
+{
+    struct json_out json = json_out_to(out);
+    json_out_begin_object(&json);
+    add_string(&json, "node", state->node);
+    add_string(&json, "model", state->model);
+    add_string(&json, "engine", state->engine);
+    add_string(&json, "detail", slice_first(state->detail, DETAIL_MAX_BYTES / 2));
+    add_string(&json, "control", state->control);
+    add_string(&json, "phase", slice_str(node_phase_name(state->phase)));
+    json_out_key(&json, "load_fraction");
+    json_out_double(&json, (double)state->load_fraction);
+    add_count(&json, "context_tokens", state->context_tokens);
+    add_count(&json, "slots", state->slots);
+    add_count(&json, "slots_busy", state->slots_busy);
+    add_count(&json, "queued", state->queued);
+    add_count(&json, "parked", state->parked);
+    add_time(&json, "created_s", state->created_s);
+    add_count(&json, "size_bytes", state->size_bytes);
+    add_count(&json, "tokens_total", state->tokens_total);
+    add_time(&json, "last_token_ms", state->last_token_ms);
+    json_out_end_object(&json);
+}
+
+static void decode(struct fields *fields, struct node_state *state)
+{
+    state->node = fields_string(fields, "node", NAME_MAX_BYTES);
+    state->model = fields_string(fields, "model", NAME_MAX_BYTES);
+    state->engine = fields_string(fields, "engine", NAME_MAX_BYTES);
+    state->detail = fields_string(fields, "detail", DETAIL_MAX_BYTES);
+    state->control = fields_string(fields, "control", NAME_MAX_BYTES);
+    state->phase = (enum node_phase)fields_choice(fields, "phase", phase_names, NODE_PHASE_COUNT);
+    state->load_fraction = fields_float(fields, "load_fraction", 0, 1);
+    state->context_tokens = fields_u32(fields, "context_tokens");
+    state->slots = fields_u32(fields, "slots");
+    state->slots_busy = fields_u32(fields, "slots_busy");
+    state->queued = fields_u32(fields, "queued");
+    state->parked = fields_u32(fields, "parked");
+    state->created_s = (int64_t)fields_u64(fields, "created_s");
+    state->size_bytes = fields_u64(fields, "size_bytes");
+    state->tokens_total = fields_u64(fields, "tokens_total");
+    state->last_token_ms = (int64_t)fields_u64(fields, "last_token_ms");
+}
+
+enum err node_state_decode(struct slice payload, struct arena *arena, struct node_state *out_state)
+{
+    json_t *root = NULL;
+    TRY(fields_parse(payload, &root, NULL));
+    struct fields fields = {.object = root, .arena = arena};
+    struct node_state state = {0};
+    decode(&fields, &state);
+    json_decref(root);
+    TRY(fields.err);
+    *out_state = state;
+    return ERR_OK;
+}

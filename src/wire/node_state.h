@@ -1,0 +1,30 @@
+/* node_state - what a worker tells everyone about itself: on every change and every second
+ * (NODE_STATE_INTERVAL_MS). Who has not been heard for NODE_STATE_DEAD_MS is gone. JSON. Pure. */
+#pragma once
+
+#include "base/arena.h"
+#include "base/text.h"
+
+enum { NODE_STATE_INTERVAL_MS = 1000, NODE_STATE_DEAD_MS = 5000 };
+
+enum node_phase { NODE_LOADING, NODE_READY, NODE_FAILED, NODE_DRAINING, NODE_PHASE_COUNT };
+const char *node_phase_name(enum node_phase phase); /* "loading" ... */
+
+struct node_state {
+    struct slice node;    /* unique: name + generation */
+    struct slice model;   /* the name requests use */
+    struct slice engine;  /* "llama", "dummy" */
+    struct slice detail;  /* model description, or why it failed */
+    struct slice control; /* subject for direct control */
+    enum node_phase phase;
+    float load_fraction;
+    uint32_t context_tokens; /* of one sequence */
+    uint32_t slots, slots_busy, queued, parked;
+    int64_t created_s;     /* wall clock: when the model was loaded or its file made */
+    uint64_t size_bytes;   /* of the weights */
+    uint64_t tokens_total; /* sampled since start */
+    int64_t last_token_ms; /* wall clock of the last sampled token; 0: none yet */
+};
+void node_state_encode(const struct node_state *state, struct text *out);
+MUST_USE enum err node_state_decode(struct slice payload, struct arena *arena,
+                                    struct node_state *out_state);

@@ -1,0 +1,333 @@
+/* request - the internal request, to and from JSON. */
+#include "wire/request.h"
+
+#include "wire/fields.h"
+
+#include <float.h>
+#include <stdio.h>
+
+static const char *const priority_names[] = {
+    [PRIORITY_NORMAL] = "normal", [PRIORITY_HIGH] = "high", [PRIORITY_LOW] = "low"};
+
+struct sampling sampling_default(void)
+{
+    return (struct sampling){
+        .temperature = 1, .top_p = 1, .repeat_penalty = 1, .penalty_last_n = 64};
+}
+
+/* --- encoding --- */
+
+static void add_string(struct json_out *json, const char *key, struct slice value)
+{
+    json_out_key(json, key);
+    json_out_string(json, value);
+}
+
+static void add_optional_string(struct json_out *json, const char *key, struct slice value)
+{
+    if (value.len)
+        add_string(json, key, value);
+}
+
+static void add_integer(struct json_out *json, const char *key, int64_t value)
+{
+    json_out_key(json, key);
+    json_out_i64(json, value);
+}
+
+static void add_number(struct json_out *json, const char *key, float value)
+{
+    json_out_key(json, key);
+    json_out_double(json, (double)value);
+}
+
+static void add_bool(struct json_out *json, const char *key, bool value)
+{
+    json_out_key(json, key);
+    json_out_bool(json, value);
+}
+
+static void encode_messages(struct json_out *json, const struct request *request)
+{
+    json_out_key(json, "messages");
+    json_out_begin_array(json);
+    for (size_t i = 0; i < request->message_count; i++) {
+        const struct chat_message *message = &request->messages[i];
+        json_out_begin_object(json);
+        add_string(json, "role", message->role);
+        add_string(json, "content", message->content);
+        add_optional_string(json, "name", message->name);
+        json_out_end_object(json);
+    }
+    json_out_end_array(json);
+}
+
+static void encode_prompt(struct json_out *json, const struct request *request)
+{
+    switch (request->prompt_kind) {
+    case PROMPT_TEXT:
+        add_string(json, "prompt", request->prompt);
+        return;
+    case PROMPT_TOKENS:
+        json_out_key(json, "tokens");
+        json_out_begin_array(json);
+        for (size_t i = 0; i < request->token_count; i++)
+            json_out_i64(json, request->tokens[i]);
+        json_out_end_array(json);
+        return;
+    case PROMPT_CHAT:
+        encode_messages(json, request);
+        return;
+    }
+}
+
+static void encode_bias(struct json_out *json, const struct sampling *sampling)
+{
+    json_out_key(json, "bias");
+    json_out_begin_array(json);
+    for (size_t i = 0; i < sampling->bias_count; i++) {
+        json_out_begin_array(json);
+        json_out_i64(json, sampling->bias[i].token);
+        json_out_double(json, (double)sampling->bias[i].bias);
+        json_out_end_array(json);
+    }
+    json_out_end_array(json);
+}
+
+static void encode_sampling(struct json_out *json, const struct sampling *sampling)
+{
+    json_out_key(json, "sampling");
+    json_out_begin_object(json);
+    add_number(json, "temperature", sampling->temperature);
+    add_number(json, "top_p", sampling->top_p);
+    add_number(json, "min_p", sampling->min_p);
+    add_integer(json, "top_k", sampling->top_k);
+    add_number(json, "repeat_penalty", sampling->repeat_penalty);
+    add_number(json, "frequency_penalty", sampling->frequency_penalty);
+    add_number(json, "presence_penalty", sampling->presence_penalty);
+    add_integer(json, "penalty_last_n", sampling->penalty_last_n);
+    if (sampling->has_seed) {
+        char seed[24];
+        snprintf(seed, sizeof(seed), "%llu", (unsigned long long)sampling->seed);
+        add_string(json, "seed", slice_str(seed));
+    }
+    if (sampling->bias_count)
+        encode_bias(json, sampling);
+    json_out_end_object(json);
+}
+
+static void encode_stops(struct json_out *json, const struct request *request)
+{
+    if (request->stop_count == 0)
+        return;
+    json_out_key(json, "stops");
+    json_out_begin_array(json);
+    for (size_t i = 0; i < request->stop_count; i++)
+        json_out_string(json, request->stops[i]);
+    json_out_end_array(json);
+}
+
+void request_encode(const struct request *request, struct text *out)
+{
+    char id[ID_TEXT_BYTES + 1];
+    struct json_out json = json_out_to(out);
+    json_out_begin_object(&json);
+    add_string(&json, "id", id_format(request->id, id));
+    add_integer(&json, "epoch", request->epoch);
+    add_string(&json, "inbox", request->inbox);
+    add_optional_string(&json, "tenant", request->tenant);
+    add_optional_string(&json, "session", request->session);
+    add_optional_string(&json, "label", request->label);
+    add_string(&json, "model", request->model);
+    encode_prompt(&json, request);
+    encode_sampling(&json, &request->sampling);
+    add_integer(&json, "max_tokens", request->max_tokens);
+    encode_stops(&json, request);
+    add_bool(&json, "ignore_eos", request->ignore_eos);
+    add_bool(&json, "want_progress", request->want_progress);
+    add_string(&json, "priority", slice_str(priority_names[request->priority]));
+    add_integer(&json, "deadline_ms", request->deadline_ms);
+    add_integer(&json, "arrival_ms", request->arrival_ms);
+    add_integer(&json, "credit_events", request->credit_events);
+    add_integer(&json, "credit_bytes", request->credit_bytes);
+    json_out_end_object(&json);
+}
+
+/* --- decoding --- */
+
+static void *item_memory(struct fields *fields, const char *key, size_t count, size_t item_bytes)
+{
+    void *items = arena_array(fields->arena, count, item_bytes);
+    if (!items)
+        fields_fail(fields, ERR_LIMIT, key, "no room for it");
+    return items;
+}
+
+static int32_t token_from(struct fields *fields, const char *key, const json_t *item)
+{
+    json_int_t token = json_integer_value(item);
+    if (!json_is_integer(item) || token < 0 || token > INT32_MAX) {
+        fields_fail(fields, ERR_PROTOCOL, key, "token ids are integers from 0 to 2147483647");
+        return 0;
+    }
+    return (int32_t)token;
+}
+
+static void decode_tokens(struct fields *fields, const json_t *array, struct request *request)
+{
+    size_t count = json_array_size(array);
+    int32_t *tokens = item_memory(fields, "tokens", count, sizeof(*tokens));
+    for (size_t i = 0; tokens && i < count; i++)
+        tokens[i] = token_from(fields, "tokens", json_array_get(array, i));
+    request->prompt_kind = PROMPT_TOKENS;
+    request->tokens = tokens;
+    request->token_count = count;
+}
+
+static struct chat_message message_from(struct fields *fields, const json_t *item)
+{
+    struct fields inside = fields_inside(fields, item);
+    struct chat_message message = {
+        .role = fields_string(&inside, "role", REQUEST_NAME_MAX_BYTES),
+        .content = fields_string(&inside, "content", SIZE_MAX),
+        .name = fields_optional_string(&inside, "name", REQUEST_NAME_MAX_BYTES),
+    };
+    fields->err = inside.err;
+    return message;
+}
+
+static void decode_messages(struct fields *fields, const json_t *array, struct request *request)
+{
+    size_t count = json_array_size(array);
+    struct chat_message *messages = item_memory(fields, "messages", count, sizeof(*messages));
+    for (size_t i = 0; messages && i < count; i++)
+        messages[i] = message_from(fields, json_array_get(array, i));
+    request->prompt_kind = PROMPT_CHAT;
+    request->messages = messages;
+    request->message_count = count;
+}
+
+static void decode_prompt(struct fields *fields, struct request *request)
+{
+    const json_t *tokens = fields_optional_array(fields, "tokens", REQUEST_TOKENS_MAX);
+    const json_t *messages = fields_optional_array(fields, "messages", REQUEST_MESSAGES_MAX);
+    if (fields_has(fields, "prompt") + (tokens != NULL) + (messages != NULL) != 1)
+        fields_fail(fields, ERR_PROTOCOL, "prompt", "exactly one of prompt, tokens and messages");
+    else if (tokens)
+        decode_tokens(fields, tokens, request);
+    else if (messages)
+        decode_messages(fields, messages, request);
+    else
+        request->prompt = fields_string(fields, "prompt", SIZE_MAX);
+}
+
+static struct logit_bias bias_from(struct fields *fields, const json_t *pair)
+{
+    const json_t *bias = json_array_get(pair, 1);
+    double value = json_number_value(bias);
+    if (json_array_size(pair) != 2 || !json_is_number(bias) || !(value >= -100 && value <= 100)) {
+        fields_fail(fields, ERR_PROTOCOL, "bias", "pairs of token id and -100..100 are required");
+        return (struct logit_bias){0};
+    }
+    return (struct logit_bias){token_from(fields, "bias", json_array_get(pair, 0)), (float)value};
+}
+
+static void decode_bias(struct fields *fields, struct sampling *sampling)
+{
+    const json_t *array = fields_optional_array(fields, "bias", REQUEST_BIAS_MAX);
+    if (!array)
+        return;
+    size_t count = json_array_size(array);
+    struct logit_bias *bias = item_memory(fields, "bias", count, sizeof(*bias));
+    for (size_t i = 0; bias && i < count; i++)
+        bias[i] = bias_from(fields, json_array_get(array, i));
+    sampling->bias = bias;
+    sampling->bias_count = count;
+}
+
+static void decode_sampling(struct fields *fields, struct sampling *sampling)
+{
+    sampling->temperature = fields_float(fields, "temperature", 0, FLT_MAX);
+    sampling->top_p = fields_float(fields, "top_p", FLT_TRUE_MIN, 1);
+    sampling->min_p = fields_float(fields, "min_p", 0, 1);
+    sampling->top_k = (int32_t)fields_i64(fields, "top_k", 0, INT32_MAX);
+    sampling->repeat_penalty = fields_float(fields, "repeat_penalty", FLT_TRUE_MIN, FLT_MAX);
+    sampling->frequency_penalty = fields_float(fields, "frequency_penalty", -2, 2);
+    sampling->presence_penalty = fields_float(fields, "presence_penalty", -2, 2);
+    sampling->penalty_last_n = (int32_t)fields_i64(fields, "penalty_last_n", -1, INT32_MAX);
+    sampling->has_seed = fields_has(fields, "seed");
+    if (sampling->has_seed)
+        sampling->seed = fields_u64_text(fields, "seed");
+    decode_bias(fields, sampling);
+}
+
+static void decode_stops(struct fields *fields, struct request *request)
+{
+    const json_t *array = fields_optional_array(fields, "stops", REQUEST_STOPS_MAX);
+    if (!array)
+        return;
+    size_t count = json_array_size(array);
+    struct slice *stops = item_memory(fields, "stops", count, sizeof(*stops));
+    for (size_t i = 0; stops && i < count; i++) {
+        stops[i] =
+            fields_item_string(fields, "stops", json_array_get(array, i), REQUEST_STOP_MAX_BYTES);
+        if (stops[i].len == 0)
+            fields_fail(fields, ERR_PROTOCOL, "stops", "a stop string is empty");
+    }
+    request->stops = stops;
+    request->stop_count = count;
+}
+
+static void decode_id(struct fields *fields, struct request *request)
+{
+    if (id_parse(fields_string(fields, "id", ID_TEXT_BYTES), &request->id) != ERR_OK)
+        fields_fail(fields, ERR_PROTOCOL, "id", "32 hex digits, not all 0, are required");
+}
+
+static struct slice name_member(struct fields *fields, const char *key, size_t max_bytes)
+{
+    struct slice name = fields_string(fields, key, max_bytes);
+    if (name.len == 0)
+        fields_fail(fields, ERR_PROTOCOL, key, "is empty");
+    return name;
+}
+
+static void decode_members(struct fields *fields, struct request *request)
+{
+    decode_id(fields, request);
+    request->epoch = (uint32_t)fields_i64(fields, "epoch", 1, UINT32_MAX);
+    request->inbox = name_member(fields, "inbox", REQUEST_INBOX_MAX_BYTES);
+    request->tenant = fields_optional_string(fields, "tenant", REQUEST_NAME_MAX_BYTES);
+    request->session = fields_optional_string(fields, "session", REQUEST_NAME_MAX_BYTES);
+    request->label = fields_optional_string(fields, "label", REQUEST_NAME_MAX_BYTES);
+    request->model = name_member(fields, "model", REQUEST_NAME_MAX_BYTES);
+    decode_prompt(fields, request);
+    request->max_tokens = fields_u32(fields, "max_tokens");
+    decode_stops(fields, request);
+    request->ignore_eos = fields_bool(fields, "ignore_eos");
+    request->want_progress = fields_bool(fields, "want_progress");
+    request->priority = (enum request_priority)fields_choice(fields, "priority", priority_names,
+                                                             (int)ARRAY_COUNT(priority_names));
+    request->deadline_ms = fields_u32(fields, "deadline_ms");
+    request->arrival_ms = fields_i64(fields, "arrival_ms", 0, FIELDS_INTEGER_MAX);
+    request->credit_events = (uint32_t)fields_i64(fields, "credit_events", 1, UINT32_MAX);
+    request->credit_bytes = (uint32_t)fields_i64(fields, "credit_bytes", 1, UINT32_MAX);
+    struct fields inside = fields_inside(fields, fields_object(fields, "sampling"));
+    decode_sampling(&inside, &request->sampling);
+    if (fields->err == ERR_OK)
+        fields->err = inside.err;
+}
+
+enum err request_decode(struct slice payload, struct arena *arena, struct request *out_request,
+                        struct err_note *out_note)
+{
+    json_t *root = NULL;
+    TRY(fields_parse(payload, &root, out_note));
+    struct fields fields = {.object = root, .arena = arena, .note = out_note};
+    struct request request = {0};
+    decode_members(&fields, &request);
+    json_decref(root);
+    TRY(fields.err);
+    *out_request = request;
+    return ERR_OK;
+}

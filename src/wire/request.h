@@ -1,0 +1,91 @@
+/* request - the one internal request. Made by a dialect, sent as one submit; JSON on the wire.
+ * All slices and arrays are borrowed: from the arena it was decoded or built in. Pure. */
+#pragma once
+
+#include "base/arena.h"
+#include "base/id.h"
+#include "base/text.h"
+
+enum prompt_kind { PROMPT_TEXT, PROMPT_TOKENS, PROMPT_CHAT };
+
+struct chat_message {
+    struct slice role;    /* system, developer, user, assistant, tool */
+    struct slice content; /* text parts joined */
+    struct slice name;    /* may be empty */
+};
+
+struct logit_bias {
+    int32_t token;
+    float bias; /* -100..100; -100 forbids */
+};
+
+/* Neutral values switch a stage off. */
+struct sampling {
+    float temperature;       /* 0..2 (any finite >= 0); 0 = greedy */
+    float top_p;             /* (0, 1]; 1 = off */
+    float min_p;             /* [0, 1]; 0 = off */
+    int32_t top_k;           /* 0 = off */
+    float repeat_penalty;    /* > 0; 1 = off (llama.cpp's meaning) */
+    float frequency_penalty; /* -2..2 */
+    float presence_penalty;  /* -2..2 */
+    int32_t penalty_last_n;  /* tokens looked at; 0 = off, -1 = the whole context */
+    bool has_seed;
+    uint64_t seed;
+    const struct logit_bias *bias;
+    size_t bias_count;
+};
+struct sampling sampling_default(void); /* temperature 1 (OpenAI), everything else off, last_n 64 */
+
+enum request_priority { PRIORITY_NORMAL, PRIORITY_HIGH, PRIORITY_LOW };
+
+enum {
+    REQUEST_STOPS_MAX = 16,
+    REQUEST_STOP_MAX_BYTES = 256,
+    REQUEST_BIAS_MAX = 1024,
+    REQUEST_MESSAGES_MAX = 4096,
+    REQUEST_TOKENS_MAX = 2 * 1024 * 1024,
+    REQUEST_INBOX_MAX_BYTES = 160,
+    REQUEST_NAME_MAX_BYTES = 256 /* model, tenant, ... */
+};
+
+struct request {
+    struct id id;
+    uint32_t epoch;      /* 1; one more for each failover */
+    struct slice inbox;  /* the reply subject */
+    struct slice tenant; /* empty: anonymous */
+    struct slice session;
+    struct slice label; /* the client's X-Request-Id: for logs only */
+    struct slice model; /* as resolved by the gateway: a known model's name */
+
+    enum prompt_kind prompt_kind;
+    struct slice prompt;   /* PROMPT_TEXT */
+    const int32_t *tokens; /* PROMPT_TOKENS */
+    size_t token_count;
+    const struct chat_message *messages; /* PROMPT_CHAT */
+    size_t message_count;
+
+    struct sampling sampling;
+    uint32_t max_tokens; /* 0: the worker's default, bounded by the context */
+    const struct slice *stops;
+    size_t stop_count;
+    bool ignore_eos;
+    bool want_progress; /* queued, loading, prefill events */
+
+    enum request_priority priority;
+    uint32_t deadline_ms;   /* from arrival; 0: none */
+    int64_t arrival_ms;     /* wall clock at the gateway; kept when the submit is repeated */
+    uint32_t credit_events; /* the first credit, so that nothing waits for a round trip */
+    uint32_t credit_bytes;
+};
+
+static inline uint64_t request_stream(const struct request *request)
+{
+    return request->id.low;
+}
+
+/* JSON. text overflow shows in text_status(). */
+void request_encode(const struct request *request, struct text *out);
+/* ERR_PROTOCOL/ERR_LIMIT with note: a field is missing, of the wrong type or out of range. The
+ * bytes are copied into the arena. */
+MUST_USE enum err request_decode(struct slice payload, struct arena *arena,
+                                 struct request *out_request, struct err_note *out_note);
