@@ -1,0 +1,104 @@
+/* router - one pattern against one path, segment by segment. */
+#include "http/router.h"
+
+#include "base/utf8.h"
+#include "http/http_bytes.h"
+
+static unsigned bit(enum http_method method)
+{
+    return 1u << method;
+}
+
+/* What a route answers: GET's also HEAD (RFC 9110 9.3.2), and any path OPTIONS. */
+static unsigned answers(const struct route *route)
+{
+    unsigned allowed = bit(route->method) | bit(HTTP_OPTIONS);
+    return route->method == HTTP_GET ? allowed | bit(HTTP_HEAD) : allowed;
+}
+
+/* Percent-decodes one segment. False when it can match nothing: a bad escape, a decoded '/' or NUL
+ * (another path to whoever decodes first), invalid UTF-8, or more than `cap` bytes. */
+static bool decode_segment(struct slice encoded, char *storage, size_t cap, struct slice *out)
+{
+    size_t len = 0;
+    while (encoded.len > 0) {
+        int byte = http_decode_byte(&encoded);
+        if (byte <= 0 || byte == '/' || len == cap)
+            return false;
+        storage[len++] = (char)byte;
+    }
+    *out = slice_of(storage, len);
+    return utf8_is_valid(*out);
+}
+
+static bool is_param(struct slice pattern)
+{
+    return slice_starts_with(pattern, SLICE("{")) && slice_ends_with(pattern, SLICE("}"));
+}
+
+static bool match_segment(struct slice pattern, struct slice encoded, struct route_match *match)
+{
+    char *storage = match->storage + match->param_count * ROUTE_PARAM_MAX_BYTES;
+    struct slice segment;
+    if (!is_param(pattern)) {
+        char literal[ROUTE_PARAM_MAX_BYTES];
+        return decode_segment(encoded, literal, sizeof literal, &segment) &&
+               slice_eq(segment, pattern);
+    }
+    ASSERT_MSG(match->param_count < ROUTE_PARAMS_MAX, "pattern " SLICE_FMT, SLICE_ARG(pattern));
+    if (encoded.len == 0 || !decode_segment(encoded, storage, ROUTE_PARAM_MAX_BYTES, &segment))
+        return false;
+    match->params[match->param_count++] = segment;
+    return true;
+}
+
+static bool match_path(struct slice pattern, struct slice path, struct route_match *match)
+{
+    struct slice wanted, segment;
+    bool more_wanted = true, more = true;
+    match->param_count = 0;
+    while (more_wanted && more) {
+        more_wanted = slice_cut(pattern, '/', &wanted, &pattern);
+        more = slice_cut(path, '/', &segment, &path);
+        if (!match_segment(wanted, segment, match))
+            return false;
+    }
+    return more_wanted == more;
+}
+
+enum err router_find(const struct route *routes, size_t count, enum http_method method,
+                     struct slice path, struct route_match *out_match)
+{
+    out_match->route = NULL;
+    out_match->allowed = 0;
+    for (size_t i = 0; i < count; i++) {
+        const struct route *route = &routes[i];
+        if (!match_path(slice_str(route->pattern), path, out_match))
+            continue;
+        out_match->allowed |= answers(route);
+        bool is_exact = route->method == method;
+        bool is_head = method == HTTP_HEAD && route->method == HTTP_GET;
+        if (!out_match->route && (is_exact || is_head))
+            out_match->route = route;
+    }
+    if (!out_match->route) {
+        out_match->param_count = 0;
+        return out_match->allowed ? ERR_REFUSED : ERR_NOT_FOUND;
+    }
+    /* Later routes were tried in the same storage. */
+    bool matches = match_path(slice_str(out_match->route->pattern), path, out_match);
+    ASSERT(matches);
+    return ERR_OK;
+}
+
+void router_allow(unsigned allowed, struct text *out)
+{
+    const char *separator = "";
+    for (int method = 0; method < HTTP_OTHER; method++) {
+        if (!(allowed & bit((enum http_method)method)))
+            continue;
+        text_add_str(out, separator);
+        text_add_str(out, http_method_name((enum http_method)method));
+        separator = ", ";
+    }
+}
