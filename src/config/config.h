@@ -1,0 +1,77 @@
+/* config - everything an operator can set, read once into a const struct.
+ *
+ * Order: command line > environment > config file > default. File: --config, else CONFIG_PATH, else
+ * config.json in the working folder if it is there. Unknown keys, wrong types and values out of
+ * range are errors that name key, value, source and range; nothing is silently defaulted. Every key
+ * is one row of keys.c: the three readers, `config show`, --help and docs/config.md (a test
+ * compares) all come from it. Main thread, at start. */
+#pragma once
+
+#include "base/arena.h"
+#include "base/text.h"
+
+enum config_source { CONFIG_DEFAULT, CONFIG_FILE, CONFIG_ENV, CONFIG_COMMAND_LINE };
+
+enum { CONFIG_KEYS_MAX = 96 };
+
+/* As asked for: what depends on the machine (threads by cores, slots by memory) is resolved by who
+ * uses it, and logged there. Strings live as long as the config; none is NULL. */
+struct config {
+    /* listening */
+    uint32_t http_port; /* 0: the kernel picks */
+    const char *http_host;
+    bool allow_no_keys; /* a non-loopback http_host without keys is refused unless set */
+    const char
+        *allowed_hosts; /* comma-separated names for Host beside the bind address and localhost */
+    const char
+        *allowed_origins; /* comma-separated origins, "*" = any; "": the same host, any port */
+    uint32_t worker_threads;
+    /* models */
+    const char *default_model;
+    const char *llama_model_path; /* "": the shipped model below data_dir */
+    uint32_t llama_n_ctx;
+    uint32_t llama_slots;                            /* 0: what fits kv_memory, at most 8 */
+    uint32_t llama_n_threads, llama_n_threads_batch; /* 0: min(4, max(1, cores - 1)) */
+    uint64_t kv_memory; /* bytes for the caches of all slots; 0: a quarter of what is available */
+    const char *engine_profile; /* "exact" or "fast" */
+    const char *engine_dir;     /* "": search */
+    const char *data_dir;
+    uint32_t default_max_tokens;
+    /* admission and time, milliseconds */
+    uint32_t max_model_queue, max_queue_wait_ms, model_load_timeout_ms;
+    uint32_t park_ms, stall_ms, head_hold_ms, drain_ms, ping_ms;
+    /* HTTP limits */
+    uint32_t max_connections, head_ms, body_ms, idle_ms, head_max_fields;
+    uint64_t head_max_bytes, body_max_bytes, out_max_bytes, bus_peer_max_bytes;
+    /* output */
+    uint32_t sse_chunk_size, sse_chunk_delay_ms;
+    const char *log_level; /* "error", "warn", "info" or "debug" */
+    /* the built-in model `dummy` */
+    uint32_t dummy_tokens, dummy_delay_ms, dummy_slots, dummy_fail_at, dummy_stall_at,
+        dummy_load_ms;
+    const char *dummy_text;
+
+    /* where it came from */
+    const char *file; /* the config file that was read; "": none */
+    struct config_origin {
+        enum config_source source;
+        const char
+            *text[CONFIG_COMMAND_LINE + 1]; /* the value as each source gave it; NULL: it did not */
+    } origin[CONFIG_KEYS_MAX];
+    struct arena *arena;
+};
+
+/* argv[0] is the name for messages. Options: "--http-port 9000", "--http-port=9000", "--config
+ * FILE", a switch alone ("--allow-no-keys") means true, and the first bare argument is http_port.
+ * --model is short for --llama-model-path, --port and --host for http_port and http_host. `env` is
+ * like environ. ERR_REFUSED: wrong, *out_note says what; ERR_CANCELLED: --help was printed. */
+MUST_USE enum err config_load(int argc, char **argv, char *const *env, struct config **out_config,
+                              struct err_note *out_note);
+void config_free(struct config *config); /* NULL is fine */
+
+/* "http_port = 8080    (default)" per key, secrets masked. */
+void config_show(const struct config *config, struct text *out);
+/* One line per key that two sources set to different values: which won, and what the other said. */
+void config_conflicts(const struct config *config, struct text *out);
+/* The table of docs/config.md. */
+void config_doc_table(struct text *out);

@@ -1,0 +1,224 @@
+/* config_test - every source, every kind of mistake, and that docs/config.md is the table. */
+#include "config/config.h"
+#include "config/keys.h"
+#include "testing/test.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define ENV(...) ((char *const[]){__VA_ARGS__ __VA_OPT__(, ) NULL})
+
+/* Loads with a command line cut at spaces. */
+static enum err load(const char *words, char *const *env, struct config **out_config,
+                     struct err_note *out_note)
+{
+    static char line[1024];
+    char *argv[32] = {"test"};
+    int argc = 1;
+    snprintf(line, sizeof(line), "%s", words);
+    for (char *word = strtok(line, " "); word; word = strtok(NULL, " "))
+        argv[argc++] = word;
+    return config_load(argc, argv, env, out_config, out_note);
+}
+
+static void check_refused(const char *words, char *const *env, const char *sentence)
+{
+    struct config *config = NULL;
+    struct err_note note;
+    CHECK_ERR(load(words, env, &config, &note), ERR_REFUSED);
+    CHECK_STR(note.text, sentence);
+    CHECK(config == NULL);
+}
+
+/* A config file with this content in a folder that the test removes. */
+static const char *write_file(const char *content)
+{
+    static char path[64];
+    snprintf(path, sizeof(path), "/tmp/millrace-config-XXXXXX");
+    int fd = mkstemp(path);
+    CHECK(fd >= 0);
+    CHECK_EQ(write(fd, content, strlen(content)), strlen(content));
+    close(fd);
+    return path;
+}
+
+TEST(defaults_are_the_documented_ones)
+{
+    struct config *config;
+    CHECK_OK(load("", ENV(), &config, NULL));
+    CHECK_EQ(config->http_port, 8080);
+    CHECK_STR(config->http_host, "127.0.0.1");
+    CHECK_EQ(config->worker_threads, 4);
+    CHECK_EQ(config->llama_n_ctx, 4096);
+    CHECK_STR(config->default_model, "llama");
+    CHECK_EQ(config->default_max_tokens, 512);
+    CHECK_EQ(config->max_model_queue, 64);
+    CHECK_EQ(config->max_queue_wait_ms, 2000);
+    CHECK_EQ(config->body_max_bytes, 8 * 1024 * 1024);
+    CHECK(!config->allow_no_keys);
+    CHECK_STR(config->file, "");
+    config_free(config);
+}
+
+TEST(command_line_beats_environment_beats_file_beats_default)
+{
+    const char *path =
+        write_file("{\"http_port\": 1001, \"max_model_queue\": 3, \"stall_ms\": 500}");
+    char file_env[128];
+    snprintf(file_env, sizeof(file_env), "CONFIG_PATH=%s", path);
+    struct config *config;
+    CHECK_OK(load("--http-port=1003", ENV(file_env, "HTTP_PORT=1002", "MAX_MODEL_QUEUE=4"), &config,
+                  NULL));
+    CHECK_EQ(config->http_port, 1003);
+    CHECK_EQ(config->max_model_queue, 4);
+    CHECK_EQ(config->stall_ms, 500);
+    CHECK_STR(config->file, path);
+
+    struct text lines;
+    text_init(&lines, 4096);
+    config_conflicts(config, &lines);
+    CHECK_SLICE(text_slice(&lines),
+                "http_port is 1003 from the command line; the config file says 1001\n"
+                "http_port is 1003 from the command line; the environment says 1002\n"
+                "max_model_queue is 4 from the environment; the config file says 3\n");
+    text_fini(&lines);
+    config_free(config);
+    unlink(path);
+}
+
+TEST(first_bare_argument_is_the_port)
+{
+    struct config *config;
+    CHECK_OK(load("9001 --host ::1", ENV(), &config, NULL));
+    CHECK_EQ(config->http_port, 9001);
+    CHECK_STR(config->http_host, "::1");
+    config_free(config);
+    check_refused("9001 9002", ENV(), "command line: unexpected argument '9002'");
+}
+
+TEST(sizes_take_units_and_switches_take_none)
+{
+    struct config *config;
+    CHECK_OK(load("--body-max-bytes 2MiB --out-max-bytes 65536 --kv-memory 3g --allow-no-keys",
+                  ENV(), &config, NULL));
+    CHECK_EQ(config->body_max_bytes, 2 * 1024 * 1024);
+    CHECK_EQ(config->out_max_bytes, 65536);
+    CHECK_EQ(config->kv_memory, 3ull << 30);
+    CHECK(config->allow_no_keys);
+    config_free(config);
+}
+
+TEST(a_value_out_of_range_names_key_value_source_and_range)
+{
+    check_refused("--http-port 65536", ENV(),
+                  "command line: http_port is '65536': allowed is 0..65535");
+    check_refused("", ENV("HTTP_PORT=-1"), "environment: http_port is '-1': allowed is 0..65535");
+    check_refused("", ENV("STALL_MS=99"),
+                  "environment: stall_ms is '99': allowed is 100..86400000");
+    check_refused("--engine-profile quick", ENV(),
+                  "command line: engine_profile is 'quick': allowed is exact|fast");
+    check_refused("--allow-no-keys=maybe", ENV(),
+                  "command line: allow_no_keys is 'maybe': allowed is true|false");
+    check_refused("--body-max-bytes 8QiB", ENV(),
+                  "command line: body_max_bytes is '8QiB': allowed is 1024..1073741824");
+    check_refused("--body-max-bytes 99999999999999999999M", ENV(),
+                  "command line: body_max_bytes is '99999999999999999999M': allowed is "
+                  "1024..1073741824");
+}
+
+TEST(edges_of_a_range_are_inside_it)
+{
+    struct config *config;
+    CHECK_OK(load("--http-port 65535 --stall-ms 100", ENV(), &config, NULL));
+    CHECK_EQ(config->http_port, 65535);
+    CHECK_EQ(config->stall_ms, 100);
+    config_free(config);
+}
+
+TEST(an_unknown_option_is_named)
+{
+    check_refused("--no-such-thing 1", ENV(),
+                  "command line: unknown option, or one without its value: '--no-such-thing'");
+    check_refused("--http-port", ENV(),
+                  "command line: unknown option, or one without its value: '--http-port'");
+}
+
+static void check_file_refused(const char *content, const char *sentence_after_path)
+{
+    const char *path = write_file(content);
+    char words[128], sentence[600];
+    snprintf(words, sizeof(words), "--config %s", path);
+    snprintf(sentence, sizeof(sentence), "%s: %s", path, sentence_after_path);
+    check_refused(words, ENV(), sentence);
+    unlink(path);
+}
+
+TEST(mistakes_in_the_file_name_the_file_and_the_key)
+{
+    check_file_refused("{\"http_prot\": 1}", "unknown key 'http_prot'");
+    check_file_refused("{\"http_port\": \"8080\"}", "http_port must be a number");
+    check_file_refused("{\"http_port\": 70000}",
+                       "config file: http_port is '70000': allowed is 0..65535");
+    check_file_refused("{\"http_host\": 1}", "http_host must be a string");
+    check_file_refused("{\"allow_no_keys\": 1}", "allow_no_keys must be true or false");
+    check_file_refused("[]", "must be a JSON object");
+}
+
+TEST(a_file_that_is_not_json_or_has_a_key_twice_is_refused)
+{
+    const char *contents[] = {"{", "{\"http_port\":1,\"http_port\":2}", "", "{} x"};
+    for (size_t i = 0; i < ARRAY_COUNT(contents); i++) {
+        const char *path = write_file(contents[i]);
+        char words[128];
+        snprintf(words, sizeof(words), "--config %s", path);
+        struct config *config = NULL;
+        struct err_note note;
+        CHECK_ERR(load(words, ENV(), &config, &note), ERR_REFUSED);
+        CHECK(strncmp(note.text, path, strlen(path)) == 0);
+        unlink(path);
+    }
+}
+
+TEST(a_named_file_must_be_there)
+{
+    check_refused("--config /nonexistent/config.json", ENV(),
+                  "/nonexistent/config.json: No such file or directory");
+    check_refused("", ENV("CONFIG_PATH=/nonexistent/c.json"),
+                  "/nonexistent/c.json: No such file or directory");
+    check_refused("--config /tmp", ENV(), "/tmp is not a regular file");
+}
+
+TEST(every_key_can_be_set_from_every_source_and_shows_it)
+{
+    struct config *config;
+    CHECK_OK(load("", ENV("LOG_LEVEL=debug"), &config, NULL));
+    struct text shown;
+    text_init(&shown, 65536);
+    config_show(config, &shown);
+    CHECK(slice_find(text_slice(&shown), SLICE("debug")) != SLICE_NPOS);
+    CHECK(slice_find(text_slice(&shown), SLICE("(environment)")) != SLICE_NPOS);
+    for (size_t i = 0; i < config_key_count; i++)
+        CHECK(slice_find(text_slice(&shown), slice_str(config_keys[i].name)) != SLICE_NPOS);
+    text_fini(&shown);
+    config_free(config);
+}
+
+TEST(docs_config_md_holds_the_table_as_it_is)
+{
+    const char *path = getenv("CONFIG_DOC");
+    CHECK(path != NULL);
+    FILE *file = fopen(path, "rb");
+    CHECK(file != NULL);
+    static char doc[262144];
+    size_t len = fread(doc, 1, sizeof(doc), file);
+    fclose(file);
+    struct text table;
+    text_init(&table, 131072);
+    config_doc_table(&table);
+    bool same = slice_find(slice_of(doc, len), text_slice(&table)) != SLICE_NPOS;
+    if (!same) /* what to paste */
+        fwrite(table.data, 1, table.len, stdout);
+    text_fini(&table);
+    CHECK(same);
+}

@@ -1,0 +1,250 @@
+/* keys - the rows, and how one value is read from text. */
+#include "config/keys.h"
+
+#define ROW_U32(field, env, alias, initial, min, max, help)                                        \
+    {                                                                                              \
+#field, env, alias, CONFIG_U32, offsetof(struct config, field), initial, min, max, NULL,   \
+            help                                                                                   \
+    }
+#define ROW_BYTES(field, env, initial, min, max, help)                                             \
+    {                                                                                              \
+#field, env, NULL, CONFIG_BYTES, offsetof(struct config, field), initial, min, max, NULL,  \
+            help                                                                                   \
+    }
+#define ROW_BOOL(field, env, initial, help)                                                        \
+    {                                                                                              \
+#field, env, NULL, CONFIG_BOOL, offsetof(struct config, field), initial, 0, 0, NULL, help  \
+    }
+#define ROW_STRING(field, env, alias, initial, min, max, help)                                     \
+    {                                                                                              \
+#field, env, alias, CONFIG_STRING, offsetof(struct config, field), initial, min, max,      \
+            NULL, help                                                                             \
+    }
+#define ROW_CHOICE(field, env, initial, choices, help)                                             \
+    {                                                                                              \
+#field, env, NULL, CONFIG_CHOICE, offsetof(struct config, field), initial, 0, 0, choices,  \
+            help                                                                                   \
+    }
+
+enum { DAY_MS = 86400000, KIB = 1024, MIB = 1024 * 1024 };
+#define TIB (1024ull * 1024 * MIB)
+
+/* clang-format off: a table reads by its columns */
+const struct config_key config_keys[] = {
+    ROW_U32(http_port, "HTTP_PORT", "port", "8080", 0, 65535,
+            "port to listen on; 0: the kernel picks one; the first bare argument means the same"),
+    ROW_STRING(http_host, "HTTP_HOST", "host", "127.0.0.1", 1, 255,
+               "numeric address to listen on, or localhost"),
+    ROW_BOOL(allow_no_keys, "ALLOW_NO_KEYS", "false",
+             "allow a non-loopback http_host although no API keys are set"),
+    ROW_STRING(allowed_hosts, "ALLOWED_HOSTS", NULL, "", 0, 4096,
+               "names accepted in Host beside the bind address and localhost, comma-separated"),
+    ROW_STRING(allowed_origins, "ALLOWED_ORIGINS", NULL, "", 0, 4096,
+               "origins that browsers may call from, comma-separated, * for any; empty: the same "
+               "host on any port"),
+    ROW_U32(worker_threads, "WORKER_THREADS", NULL, "4", 1, 256,
+            "at most so many loop threads in the gateway and pool threads in the workers; capped "
+            "at the cores"),
+    ROW_STRING(default_model, "DEFAULT_MODEL", NULL, "llama", 1, 128,
+               "model of a request that names none; also the name of the loaded GGUF model"),
+    ROW_STRING(llama_model_path, "LLAMA_MODEL_PATH", "model", "", 0, 4096,
+               "GGUF file; empty: the shipped model"),
+    ROW_U32(llama_n_ctx, "LLAMA_N_CTX", NULL, "4096", 64, 1048576,
+            "tokens of one sequence; capped at what the model was trained for"),
+    ROW_U32(llama_slots, "LLAMA_SLOTS", NULL, "0", 0, 256,
+            "sequences at once; 0: what fits kv_memory, at most 8"),
+    ROW_U32(llama_n_threads, "LLAMA_N_THREADS", NULL, "0", 0, 512,
+            "engine threads while decoding; 0: min(4, max(1, cores - 1))"),
+    ROW_U32(llama_n_threads_batch, "LLAMA_N_THREADS_BATCH", NULL, "0", 0, 512,
+            "engine threads for prompts; 0: as llama_n_threads"),
+    ROW_BYTES(kv_memory, "KV_MEMORY", "0", 0, 64 * TIB,
+              "bytes for the caches of all slots; 0: a quarter of the memory available at load"),
+    ROW_CHOICE(engine_profile, "ENGINE_PROFILE", "exact", "exact|fast",
+               "exact: an answer does not depend on what else runs; fast: flash attention"),
+    ROW_STRING(
+        engine_dir, "MILLRACE_ENGINE_DIR", NULL, "", 0, 4096,
+        "folder with libllama; empty: the system's, then the one that tools/setup-engine got"),
+    ROW_STRING(data_dir, "MILLRACE_DATA", NULL, MILLRACE_DATA_DIR, 1, 4096,
+               "folder with models/ and engine/"),
+    ROW_U32(default_max_tokens, "DEFAULT_MAX_TOKENS", NULL, "512", 1, 1048576,
+            "tokens of an answer when the request does not say"),
+    ROW_U32(max_model_queue, "MAX_MODEL_QUEUE", NULL, "64", 0, 65536,
+            "requests that may wait for a place on one model; above: 429 queue_full"),
+    ROW_U32(max_queue_wait_ms, "MAX_QUEUE_WAIT_MS", NULL, "2000", 0, DAY_MS,
+            "longest wait for a place on a loaded model, ms; after: 429 queue_timeout"),
+    ROW_U32(model_load_timeout_ms, "MODEL_LOAD_TIMEOUT_MS", NULL, "300000", 1, DAY_MS,
+            "longest wait for a model that is loading, ms"),
+    ROW_U32(park_ms, "PARK_MS", NULL, "2000", 0, DAY_MS,
+            "a sequence whose client does not read gives up its slot after, ms"),
+    ROW_U32(stall_ms, "STALL_MS", NULL, "30000", 100, DAY_MS,
+            "a client that reads nothing is closed after, ms"),
+    ROW_U32(head_hold_ms, "HEAD_HOLD_MS", NULL, "3000", 0, 600000,
+            "hold the head of a stream back for a real status so long after a worker took it, ms"),
+    ROW_U32(drain_ms, "DRAIN_MS", NULL, "30000", 0, DAY_MS,
+            "when stopping, running requests may finish for so long, ms"),
+    ROW_U32(ping_ms, "PING_MS", NULL, "10000", 100, 600000,
+            "keep-alive comment after so much silence in a stream, ms"),
+    ROW_U32(max_connections, "MAX_CONNECTIONS", NULL, "10000", 1, 1000000,
+            "client connections; above: 503"),
+    ROW_U32(head_ms, "HEAD_MS", NULL, "10000", 10, DAY_MS,
+            "a request's head must be whole within, ms"),
+    ROW_U32(body_ms, "BODY_MS", NULL, "30000", 10, DAY_MS,
+            "a request's body must be whole within, ms"),
+    ROW_U32(idle_ms, "IDLE_MS", NULL, "75000", 10, DAY_MS,
+            "an unused keep-alive connection is closed after, ms"),
+    ROW_U32(head_max_fields, "HEAD_MAX_FIELDS", NULL, "100", 1, 100, "header fields of a request"),
+    ROW_BYTES(head_max_bytes, "HEAD_MAX_BYTES", "16KiB", 256, MIB, "bytes of a request's head"),
+    ROW_BYTES(body_max_bytes, "BODY_MAX_BYTES", "8MiB", KIB, 1024ull * MIB,
+              "bytes of a request's body"),
+    ROW_BYTES(out_max_bytes, "OUT_MAX_BYTES", "256KiB", 16 * KIB, 64 * MIB,
+              "output waiting for one client, bytes"),
+    ROW_BYTES(bus_peer_max_bytes, "BUS_PEER_MAX_BYTES", "8MiB", 64 * KIB, 1024ull * MIB,
+              "frames waiting for one endpoint on the bus, bytes"),
+    ROW_U32(sse_chunk_size, "SSE_CHUNK_SIZE", NULL, "0", 0, 65536,
+            "group streamed text into pieces of about so many characters; 0: as produced"),
+    ROW_U32(sse_chunk_delay_ms, "SSE_CHUNK_DELAY_MS", NULL, "0", 0, 60000,
+            "pause between two such pieces, ms"),
+    ROW_CHOICE(log_level, "LOG_LEVEL", "info", "error|warn|info|debug",
+               "least severe lines that are logged"),
+    ROW_U32(dummy_tokens, "DUMMY_TOKENS", NULL, "20", 1, 65536,
+            "tokens of the dummy model's answer"),
+    ROW_U32(dummy_delay_ms, "DUMMY_DELAY_MS", NULL, "20", 0, 60000, "time between two of them, ms"),
+    ROW_U32(dummy_slots, "DUMMY_SLOTS", NULL, "64", 1, 4096,
+            "sequences the dummy model runs at once"),
+    ROW_U32(dummy_fail_at, "DUMMY_FAIL_AT", NULL, "0", 0, 65536,
+            "the dummy engine breaks at this token; 0: never"),
+    ROW_U32(dummy_stall_at, "DUMMY_STALL_AT", NULL, "0", 0, 65536,
+            "the dummy engine hangs at this token; 0: never"),
+    ROW_U32(dummy_load_ms, "DUMMY_LOAD_MS", NULL, "0", 0, DAY_MS,
+            "the dummy model takes so long to load, ms"),
+    ROW_STRING(dummy_text, "DUMMY_TEXT", NULL, "", 0, 1048576,
+               "what the dummy model says, cut into dummy_tokens pieces; empty: tok1 tok2 ..."),
+};
+/* clang-format on */
+const size_t config_key_count = ARRAY_COUNT(config_keys);
+_Static_assert(ARRAY_COUNT(config_keys) <= CONFIG_KEYS_MAX, "origin[] has a place for each key");
+
+void config_key_range(const struct config_key *key, struct text *out)
+{
+    switch (key->type) {
+    case CONFIG_U32:
+    case CONFIG_BYTES:
+        text_add_u64(out, key->min);
+        text_add_str(out, "..");
+        text_add_u64(out, key->max);
+        break;
+    case CONFIG_BOOL:
+        text_add_str(out, "true|false");
+        break;
+    case CONFIG_STRING:
+        text_add_f(out, "%zu..%zu bytes", (size_t)key->min, (size_t)key->max);
+        break;
+    case CONFIG_CHOICE:
+        text_add_str(out, key->choices);
+        break;
+    }
+}
+
+MUST_USE static enum err out_of_range(const struct config_key *key, struct slice given,
+                                      struct err_note *out_note)
+{
+    struct text range;
+    text_init(&range, 128);
+    config_key_range(key, &range);
+    enum err err =
+        err_note_fail(out_note, ERR_REFUSED, "%s is '" SLICE_FMT "': allowed is " SLICE_FMT,
+                      key->name, SLICE_ARG(slice_first(given, 64)), SLICE_ARG(text_slice(&range)));
+    text_fini(&range);
+    return err;
+}
+
+/* "8388608", "8MiB", "8M", "8 GiB": powers of 1024. */
+MUST_USE static enum err read_bytes(struct slice text, uint64_t max, uint64_t *out_value)
+{
+    size_t digits = 0;
+    while (digits < text.len && text.data[digits] >= '0' && text.data[digits] <= '9')
+        digits++;
+    struct slice unit = slice_trim(slice_after(text, digits));
+    int shift = 0;
+    if (!slice_is_empty(unit)) {
+        static const char *const names[] = {"K", "M", "G", "T"};
+        for (size_t i = 0; i < ARRAY_COUNT(names) && !shift; i++)
+            if (slice_eq_ci(slice_first(unit, 1), slice_str(names[i])))
+                shift = 10 * ((int)i + 1);
+        struct slice tail = slice_after(unit, 1);
+        if (!shift || !(slice_is_empty(tail) || slice_eq_ci(tail, SLICE("iB"))))
+            return ERR_PROTOCOL;
+    }
+    uint64_t value;
+    TRY(slice_parse_u64(slice_first(text, digits), max >> shift, &value));
+    *out_value = value << shift;
+    return ERR_OK;
+}
+
+static bool is_choice(const char *choices, struct slice text)
+{
+    struct slice rest = slice_str(choices), one;
+    bool more = true;
+    while (more) {
+        more = slice_cut(rest, '|', &one, &rest);
+        if (slice_eq(one, text))
+            return true;
+    }
+    return false;
+}
+
+MUST_USE static enum err read_string(const struct config_key *key, struct slice text,
+                                     struct config *config, struct err_note *out_note)
+{
+    struct slice copy;
+    if (text.len < key->min || text.len > key->max || slice_find_byte(text, '\0') != SLICE_NPOS)
+        return out_of_range(key, text, out_note);
+    TRY(arena_dup(config->arena, text, &copy));
+    *(const char **)(void *)((char *)config + key->offset) = copy.data;
+    return ERR_OK;
+}
+
+MUST_USE static enum err read_number(const struct config_key *key, struct slice text,
+                                     struct config *config, struct err_note *out_note)
+{
+    uint64_t value;
+    enum err err = key->type == CONFIG_BYTES ? read_bytes(text, key->max, &value)
+                                             : slice_parse_u64(text, key->max, &value);
+    if (err != ERR_OK || value < key->min)
+        return out_of_range(key, text, out_note);
+    void *field = (char *)config + key->offset;
+    if (key->type == CONFIG_BYTES)
+        *(uint64_t *)field = value;
+    else
+        *(uint32_t *)field = (uint32_t)value;
+    return ERR_OK;
+}
+
+enum err config_key_read(const struct config_key *key, struct slice text, struct config *config,
+                         struct err_note *out_note)
+{
+    bool *flag = (bool *)((char *)config + key->offset);
+    switch (key->type) {
+    case CONFIG_U32:
+    case CONFIG_BYTES:
+        return read_number(key, text, config, out_note);
+    case CONFIG_BOOL:
+        if (slice_eq_str(text, "true") || slice_eq_str(text, "1"))
+            *flag = true;
+        else if (slice_eq_str(text, "false") || slice_eq_str(text, "0"))
+            *flag = false;
+        else
+            return out_of_range(key, text, out_note);
+        return ERR_OK;
+    case CONFIG_STRING:
+        return read_string(key, text, config, out_note);
+    case CONFIG_CHOICE:
+        return is_choice(key->choices, text)
+                   ? read_string(&(struct config_key){.name = key->name,
+                                                      .offset = key->offset,
+                                                      .max = SIZE_MAX},
+                                 text, config, out_note)
+                   : out_of_range(key, text, out_note);
+    }
+    return ERR_REFUSED;
+}
