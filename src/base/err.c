@@ -38,7 +38,7 @@ enum err err_note_fail(struct err_note *out_note, enum err err, const char *form
     va_end(args);
     if (written < 0)
         out_note->text[0] = '\0';
-    if ((size_t)written >= sizeof(out_note->text)) {
+    else if ((size_t)written >= sizeof(out_note->text)) {
         struct slice kept = slice_of(out_note->text, sizeof(out_note->text) - 1);
         out_note->text[utf8_settled(kept)] = '\0';
     }

@@ -51,7 +51,7 @@ void json_out_key(struct json_out *json, const char *key); /* a literal of ours:
 void json_out_string(struct json_out *json, struct slice value);
 void json_out_u64(struct json_out *json, uint64_t value);
 void json_out_i64(struct json_out *json, int64_t value);
-/* The shortest form that reads back as the same double; null if not finite. */
+/* At most 17 digits, fewer where they read back as the same double; null if not finite. */
 void json_out_double(struct json_out *json, double value);
 void json_out_bool(struct json_out *json, bool value);
 void json_out_null(struct json_out *json);

@@ -19,7 +19,9 @@ void *mem_alloc(size_t bytes)
 
 void *mem_array(size_t count, size_t item_bytes)
 {
-    void *pointer = calloc(at_least_one(count), at_least_one(item_bytes));
+    size_t bytes;
+    bool fits = !__builtin_mul_overflow(count, item_bytes, &bytes);
+    void *pointer = fits ? calloc(1, at_least_one(bytes)) : NULL;
     ASSERT_MSG(pointer, "out of memory: %zu items of %zu bytes", count, item_bytes);
     return pointer;
 }

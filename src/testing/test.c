@@ -6,11 +6,16 @@
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <errno.h>
+#include <signal.h>
 #include <stdio.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
-enum { TESTS_MAX = 1024, SHOWN_BYTES_MAX = 200 };
+enum { TESTS_MAX = 1024, SHOWN_BYTES_MAX = 200, CHILD_LIMIT_S = 30 };
 
 struct test {
     const char *name;
@@ -133,6 +138,53 @@ void test_check_str(const char *actual, const char *expected, const char *text, 
         return;
     }
     test_check_slice(slice_str(actual), slice_str(expected), text, file, line);
+}
+
+static pid_t abort_child;
+static int abort_stderr; /* what the child says, our end */
+
+bool test_abort_begin(void)
+{
+    int ends[2];
+    ASSERT(pipe(ends) == 0);
+    fflush(NULL); /* or the child would print it again */
+    abort_child = fork();
+    ASSERT_MSG(abort_child >= 0, "fork: %s", strerror(errno));
+    if (abort_child == 0) {
+        ASSERT(dup2(ends[1], STDERR_FILENO) >= 0);
+        struct rlimit no_core = {0, 0};
+        ASSERT(setrlimit(RLIMIT_CORE, &no_core) == 0);
+        alarm(CHILD_LIMIT_S);
+        return true;
+    }
+    close(ends[1]);
+    abort_stderr = ends[0];
+    return false;
+}
+
+void test_abort_survived(void)
+{
+    _exit(0);
+}
+
+void test_abort_end(const char *message_part, const char *text, const char *file, int line)
+{
+    char message[2048];
+    size_t len = 0;
+    for (ssize_t got; len < sizeof(message) - 1; len += (size_t)got) {
+        got = read(abort_stderr, message + len, sizeof(message) - 1 - len);
+        if (got <= 0)
+            break;
+    }
+    message[len] = '\0';
+    close(abort_stderr);
+    int status;
+    ASSERT(waitpid(abort_child, &status, 0) == abort_child);
+    if (!WIFSIGNALED(status) || WTERMSIG(status) != SIGABRT)
+        fail_at(file, line, "%s did not abort (wait status 0x%x): %s", text, (unsigned)status,
+                message);
+    if (!strstr(message, message_part))
+        fail_at(file, line, "%s aborted without \"%s\": %s", text, message_part, message);
 }
 
 void test_skip(const char *format, ...)

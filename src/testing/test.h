@@ -36,6 +36,16 @@ void test_register(const char *name, void (*run)(void));
     test_check_slice((actual), SLICE(expected_literal), #actual, __FILE__, __LINE__)
 #define CHECK_SLICES(actual, expected)                                                             \
     test_check_slice((actual), (expected), #actual, __FILE__, __LINE__)
+/* The statement must abort (a broken ASSERT) and say `message_part` on stderr. It runs in a child
+ * process: what it changes is not seen here. */
+#define CHECK_ABORTS(statement, message_part)                                                      \
+    do {                                                                                           \
+        if (test_abort_begin()) {                                                                  \
+            statement;                                                                             \
+            test_abort_survived();                                                                 \
+        }                                                                                          \
+        test_abort_end((message_part), #statement, __FILE__, __LINE__);                            \
+    } while (0)
 /* Ends the test as skipped, with the reason printed. */
 #define SKIP(...) test_skip(__VA_ARGS__)
 
@@ -50,6 +60,9 @@ void test_check_str(const char *actual, const char *expected, const char *text, 
                     int line);
 void test_check_slice(struct slice actual, struct slice expected, const char *text,
                       const char *file, int line);
+bool test_abort_begin(void); /* true in the child */
+_Noreturn void test_abort_survived(void);
+void test_abort_end(const char *message_part, const char *text, const char *file, int line);
 void test_skip(const char *format, ...) PRINTF_LIKE(1, 2);
 
 /* A seeded generator for randomised tests: the same seed, the same run. splitmix64. */
