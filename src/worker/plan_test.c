@@ -1,0 +1,281 @@
+#include "testing/test.h"
+#include "worker/plan.h"
+
+enum { SEQS_MAX = 64 };
+
+static struct plan_batch plan(uint32_t batch_tokens, const struct plan_seq *decodes,
+                              uint32_t decode_count, const struct plan_seq *prompts,
+                              uint32_t prompt_count, struct plan_part *parts)
+{
+    struct plan_state state = {.batch_tokens = batch_tokens,
+                               .prefill_tokens = 64,
+                               .prefill_alone_tokens = 512,
+                               .decodes = decodes,
+                               .decode_count = decode_count,
+                               .prompts = prompts,
+                               .prompt_count = prompt_count};
+    return plan_step(&state, parts);
+}
+
+TEST(nothing_to_do_is_an_empty_batch)
+{
+    struct plan_part parts[1];
+    struct plan_batch batch = plan(512, NULL, 0, NULL, 0, parts);
+    CHECK_EQ(batch.part_count, 0);
+    CHECK_EQ(batch.row_count, 0);
+}
+
+TEST(decoding_sequences_come_first_each_with_one_row_that_wants_logits)
+{
+    struct plan_seq decodes[] = {{7, 1}, {9, 1}}, prompts[] = {{0, 10}};
+    struct plan_part parts[3];
+    struct plan_batch batch = plan(512, decodes, 2, prompts, 1, parts);
+    CHECK_EQ(batch.part_count, 3);
+    CHECK_EQ(batch.decode_count, 2);
+    CHECK_EQ(batch.row_count, 12);
+    for (uint32_t i = 0; i < 2; i++) {
+        CHECK(!parts[i].is_prompt && parts[i].wants_logits);
+        CHECK_EQ(parts[i].index, i);
+        CHECK_EQ(parts[i].count, 1);
+        CHECK_EQ(parts[i].position, decodes[i].position);
+    }
+    CHECK(parts[2].is_prompt && parts[2].wants_logits);
+    CHECK_EQ(parts[2].count, 10);
+}
+
+TEST(a_long_prompt_gets_the_small_budget_in_company_and_the_large_one_alone)
+{
+    struct plan_seq decode = {5, 1}, prompt = {100, 1000};
+    struct plan_part parts[2];
+    CHECK_EQ(plan(600, &decode, 1, &prompt, 1, parts).row_count, 65);
+    CHECK_EQ(parts[1].position, 100);
+    CHECK(!parts[1].wants_logits);
+    CHECK_EQ(plan(600, NULL, 0, &prompt, 1, parts).row_count, 512);
+    CHECK_EQ(plan(400, NULL, 0, &prompt, 1, parts).row_count, 400);
+}
+
+TEST(logits_are_wanted_exactly_when_the_last_prompt_token_goes_in)
+{
+    struct plan_part part;
+    for (uint32_t left = 511; left <= 513; left++) {
+        struct plan_seq prompt = {0, left};
+        CHECK_EQ(plan(600, NULL, 0, &prompt, 1, &part).row_count, left < 512 ? left : 512);
+        CHECK_EQ(part.wants_logits, left <= 512);
+    }
+}
+
+TEST(the_oldest_prompt_gets_three_quarters_and_the_shortest_the_last_one)
+{
+    struct plan_seq decode = {5, 1}, prompts[] = {{0, 1000}, {0, 900}, {40, 20}};
+    struct plan_part parts[4];
+    CHECK_EQ(plan(512, &decode, 1, prompts, 3, parts).part_count, 3);
+    CHECK_EQ(parts[1].index, 0);
+    CHECK_EQ(parts[1].count, 48);
+    CHECK_EQ(parts[2].index, 2);
+    CHECK_EQ(parts[2].count, 16);
+    CHECK_EQ(parts[2].position, 40);
+}
+
+TEST(what_the_short_ones_do_not_use_goes_on_oldest_first)
+{
+    struct plan_seq prompts[] = {{0, 30}, {0, 1000}, {0, 2}};
+    struct plan_part parts[3];
+    CHECK_EQ(plan(512, NULL, 0, prompts, 3, parts).row_count, 512);
+    CHECK_EQ(parts[0].count, 30);
+    CHECK_EQ(parts[1].count, 480);
+    CHECK_EQ(parts[2].count, 2);
+}
+
+TEST(a_waiting_prompt_keeps_a_row_when_the_decoding_ones_would_fill_the_batch)
+{
+    struct plan_seq decodes[4] = {{1, 1}, {2, 1}, {3, 1}, {4, 1}}, prompt = {0, 9};
+    struct plan_part parts[5];
+    CHECK_EQ(plan(4, decodes, 4, &prompt, 1, parts).decode_count, 3);
+    CHECK_EQ(parts[3].count, 1);
+    CHECK_EQ(plan(4, decodes, 4, NULL, 0, parts).decode_count, 4);
+    CHECK_EQ(plan(5, decodes, 4, &prompt, 1, parts).decode_count, 4);
+    /* One row cannot be kept for one and given to the other. */
+    CHECK_EQ(plan(1, decodes, 1, &prompt, 1, parts).decode_count, 1);
+}
+
+TEST(a_budget_of_zero_still_moves_prompts)
+{
+    struct plan_seq decode = {1, 1}, prompt = {0, 9};
+    struct plan_part parts[2];
+    struct plan_state state = {.batch_tokens = 8,
+                               .decodes = &decode,
+                               .decode_count = 1,
+                               .prompts = &prompt,
+                               .prompt_count = 1};
+    CHECK_EQ(plan_step(&state, parts).row_count, 2);
+    state.decode_count = 0;
+    CHECK_EQ(plan_step(&state, parts).row_count, 1);
+}
+
+/* --- many random workloads, each run to its end through plan_step() alone --- */
+
+struct job {
+    uint32_t position, prompt_left, answer_left;
+    uint32_t idle_steps; /* since it last had a row */
+    uint64_t allowance;  /* prompt tokens that may go in before its own are done (rule 4) */
+};
+
+struct workload {
+    struct plan_state limits;
+    struct job decodes[SEQS_MAX], prompts[SEQS_MAX]; /* in the order plan_step() wants */
+    uint32_t decode_count, prompt_count;
+    uint32_t slots, arrivals_left;
+    uint64_t random;
+};
+
+static uint32_t pick(struct workload *load, uint32_t below)
+{
+    return (uint32_t)(test_random(&load->random) % below);
+}
+
+static void workload_init(struct workload *load, uint64_t seed)
+{
+    *load = (struct workload){.random = seed};
+    load->slots = 1 + pick(load, SEQS_MAX);
+    load->arrivals_left = 1 + pick(load, 40);
+    load->limits.batch_tokens = 2 + pick(load, pick(load, 2) ? 8 : 600);
+    load->limits.prefill_tokens = pick(load, pick(load, 2) ? 4 : 100);
+    load->limits.prefill_alone_tokens = pick(load, 600);
+}
+
+static void arrive(struct workload *load)
+{
+    struct job job = {.prompt_left = 1 + pick(load, pick(load, 8) ? 60 : 3000),
+                      .answer_left = 1 + pick(load, 30)};
+    job.allowance = job.prompt_left;
+    for (uint32_t i = 0; i < load->prompt_count; i++)
+        job.allowance += load->prompts[i].prompt_left;
+    load->prompts[load->prompt_count++] = job;
+    load->arrivals_left--;
+}
+
+static struct plan_batch step(struct workload *load, struct plan_part *parts)
+{
+    struct plan_seq decodes[SEQS_MAX], prompts[SEQS_MAX];
+    for (uint32_t i = 0; i < load->decode_count; i++)
+        decodes[i] = (struct plan_seq){load->decodes[i].position, 1};
+    for (uint32_t i = 0; i < load->prompt_count; i++)
+        prompts[i] = (struct plan_seq){load->prompts[i].position, load->prompts[i].prompt_left};
+    struct plan_state state = load->limits;
+    state.decodes = decodes;
+    state.decode_count = load->decode_count;
+    state.prompts = prompts;
+    state.prompt_count = load->prompt_count;
+    return plan_step(&state, parts);
+}
+
+static uint32_t at_least_one(uint32_t value)
+{
+    return value ? value : 1;
+}
+
+static void check_limits(const struct workload *load, const struct plan_batch *batch)
+{
+    uint32_t budget = at_least_one(load->decode_count ? load->limits.prefill_tokens
+                                                      : load->limits.prefill_alone_tokens);
+    CHECK(batch->row_count >= 1);
+    CHECK(batch->row_count <= load->limits.batch_tokens);
+    CHECK(batch->row_count - batch->decode_count <= budget);
+    bool all_fit = load->decode_count + (load->prompt_count > 0) <= load->limits.batch_tokens;
+    CHECK(!all_fit || batch->decode_count == load->decode_count);
+}
+
+static void check_parts(const struct workload *load, const struct plan_batch *batch)
+{
+    uint32_t rows = 0;
+    for (uint32_t i = 0; i < batch->part_count; i++) {
+        const struct plan_part *part = &batch->parts[i];
+        CHECK_EQ(part->is_prompt, i >= batch->decode_count);
+        CHECK(i == 0 || i == batch->decode_count || part->index > batch->parts[i - 1].index);
+        CHECK(part->index < (part->is_prompt ? load->prompt_count : load->decode_count));
+        const struct job *job =
+            part->is_prompt ? &load->prompts[part->index] : &load->decodes[part->index];
+        uint32_t left = part->is_prompt ? job->prompt_left : 1;
+        CHECK_EQ(part->position, job->position);
+        CHECK(part->count >= 1 && part->count <= left);
+        CHECK_EQ(part->wants_logits, part->count == left);
+        rows += part->count;
+    }
+    CHECK_EQ(rows, batch->row_count);
+    /* The oldest prompt moves in every step, by at least what rule 4 says. */
+    uint32_t spent = batch->row_count - batch->decode_count;
+    if (load->prompt_count > 0) {
+        const struct plan_part *oldest = &batch->parts[batch->decode_count];
+        CHECK_EQ(oldest->index, 0);
+        CHECK(oldest->wants_logits || oldest->count >= spent - spent / 4);
+    }
+}
+
+/* The served decoding ones go behind the others; ended ones leave. */
+static void apply_decodes(struct workload *load, uint32_t served)
+{
+    struct job next[SEQS_MAX];
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < load->decode_count; i++) {
+        struct job job = load->decodes[(i + served) % load->decode_count];
+        bool has_row = i + served >= load->decode_count;
+        job.idle_steps = has_row ? 0 : job.idle_steps + 1;
+        CHECK(job.idle_steps <= SEQS_MAX); /* batch_tokens >= 2: one more each step */
+        job.position += has_row;
+        job.answer_left -= has_row;
+        if (job.answer_left > 0)
+            next[count++] = job;
+    }
+    memcpy(load->decodes, next, count * sizeof(next[0]));
+    load->decode_count = count;
+}
+
+static void apply_prompts(struct workload *load, const struct plan_batch *batch)
+{
+    struct job left[SEQS_MAX];
+    uint32_t count = 0, part = batch->decode_count;
+    for (uint32_t i = 0; i < load->prompt_count; i++) {
+        struct job job = load->prompts[i];
+        uint32_t rows = 0;
+        if (part < batch->part_count && batch->parts[part].index == i)
+            rows = batch->parts[part++].count;
+        job.position += rows;
+        job.prompt_left -= rows;
+        /* Of what others get, only the quarter may have come later than this one. */
+        uint32_t spent = batch->row_count - batch->decode_count;
+        uint32_t charged = spent - spent / 4;
+        CHECK(job.prompt_left == 0 || job.allowance >= charged);
+        job.allowance -= job.allowance < charged ? job.allowance : charged;
+        if (job.prompt_left > 0)
+            left[count++] = job;
+        else
+            load->decodes[load->decode_count++] = job;
+    }
+    CHECK_EQ(part, batch->part_count);
+    memcpy(load->prompts, left, count * sizeof(left[0]));
+    load->prompt_count = count;
+}
+
+static void run_workload(uint64_t seed)
+{
+    struct workload load;
+    struct plan_part parts[2 * SEQS_MAX];
+    workload_init(&load, seed);
+    while (load.arrivals_left > 0 || load.prompt_count + load.decode_count > 0) {
+        bool is_room = load.prompt_count + load.decode_count < load.slots;
+        bool is_idle = load.prompt_count + load.decode_count == 0;
+        if (load.arrivals_left > 0 && is_room && (is_idle || pick(&load, 3) == 0))
+            arrive(&load);
+        struct plan_batch batch = step(&load, parts);
+        check_limits(&load, &batch);
+        check_parts(&load, &batch);
+        apply_decodes(&load, batch.decode_count);
+        apply_prompts(&load, &batch); /* behind the others: they decode from the next step on */
+    }
+}
+
+TEST(every_random_workload_keeps_the_limits_and_starves_nobody)
+{
+    for (uint64_t seed = 1; seed <= 5000; seed++)
+        run_workload(seed);
+}
