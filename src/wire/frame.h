@@ -74,8 +74,7 @@ MUST_USE enum err wire_next(struct wire_reader *reader, struct wire_record *out_
 
 /* Credit: absolute, so that a lost, repeated or reordered one does no harm (the highest wins). */
 struct wire_credit {
-    uint64_t
-        acked_seq; /* everything up to here has arrived without a gap: the producer may forget it */
+    uint64_t acked_seq;  /* all up to here has arrived without a gap: the producer may forget it */
     uint64_t seq_limit;  /* the producer may send events up to this seq */
     uint64_t byte_limit; /* and while the sum of its payload bytes so far is below this */
 };
