@@ -1,0 +1,85 @@
+/* ask - one outstanding request as an object: submit, repeat, credit, gap repair, cancel, end.
+ * Gateway, agents, workflows, tests and benchmarks all use it; nobody writes that logic twice.
+ *
+ *   SUBMITTED --accepted--> RUNNING --done | error--> ENDED
+ *       \--bounced twice: nobody there | submit_ms--> ENDED (error, made here)
+ *   SUBMITTED, RUNNING --ask_cancel()--> CANCELLING --end | cancel_ms--> ENDED
+ *   RUNNING --silence_ms without a sign | worker gone--> ENDED (error worker_lost, made here)
+ *
+ *   state       repeats every repeat_ms     limit        when it passes
+ *   SUBMITTED   the submit                  submit_ms    error worker_lost, or queue_full if the
+ *                                                        last bounce said that the worker is full
+ *   RUNNING     a resend, while events miss silence_ms   error worker_lost
+ *   CANCELLING  the cancel                  cancel_ms    done cancelled
+ *
+ * 1. on_event gets each event once and in order, whatever the bus did: duplicates are dropped; what
+ *    comes early is dropped too and fetched again (WIRE_FLAG_RESEND) with what is missing.
+ * 2. Exactly one end event (done or error) is delivered, always from the loop; after it the ask is
+ *    gone. An ask that ends by our own doing (timeout, loss) makes the end event itself.
+ * 3. Credit: the producer may run ahead by at most credit_events and credit_bytes of what the owner
+ *    has consumed (ask_consumed); granted anew at half. Deltas beyond it end the ask
+ * (internal_error).
+ * 4. submit is repeated every repeat_ms until accepted or ended; cancel too.
+ * 5. What one turn has to say to one worker leaves in one frame at the end of the turn.
+ * Belongs to the loop of its hub. */
+#pragma once
+
+#include "bus/bus.h"
+#include "wire/event.h"
+#include "wire/request.h"
+
+struct ask;
+struct ask_hub;
+
+struct ask_options {
+    uint32_t repeat_ms;     /* 250 */
+    uint32_t submit_ms;     /* 5000: nobody accepted */
+    uint32_t silence_ms;    /* 5000: the worker neither sends nor beats */
+    uint32_t cancel_ms;     /* 2000: cancelled, and no end came: end it here */
+    uint32_t credit_events; /* 64; at least 1 */
+    uint32_t credit_bytes;  /* 65536; at least 1 */
+    size_t asks_max;        /* 10000: per hub */
+};
+struct ask_options ask_options_default(void);
+
+/* One per loop thread: owns the inbox subscription of the endpoint. It takes the endpoint's bounce
+ * handler. ERR_*: from bus_subscribe. */
+MUST_USE enum err ask_hub_new(struct bus *bus, const struct ask_options *options,
+                              struct ask_hub **out_hub);
+/* Every ask must have ended. Not from an on_event; from on_idle is fine. NULL is fine. */
+void ask_hub_free(struct ask_hub *hub);
+size_t ask_hub_count(const struct ask_hub *hub);
+/* Cancels all and refuses new ones (ERR_CLOSED); on_idle once when none is left (from the loop). */
+void ask_hub_drain(struct ask_hub *hub, void (*on_idle)(void *ctx), void *ctx);
+
+/* Slices are borrowed until it returns. May call ask_consumed, ask_cancel and ask_abandon on this
+ * ask, and ask_open. The end event is the last call; the pointer to the ask is not to be used
+ * after it. */
+typedef void ask_event_fn(void *ctx, const struct event *event);
+
+/* Publishes `request` (its inbox, epoch 1, credit are filled in here; its id must be set) on
+ * "submit.<model>". The request is copied in its encoded form. ERR_FULL: asks_max, or the bus takes
+ * nothing now; ERR_LIMIT: too large, or no memory; ERR_CLOSED: draining. */
+MUST_USE enum err ask_open(struct ask_hub *hub, const struct request *request,
+                           ask_event_fn *on_event, void *ctx, struct ask **out_ask);
+/* The owner is done with so many delivered delta events and text bytes (they left the process):
+ * cumulative credit moves on. Never more than was delivered (ASSERT). */
+void ask_consumed(struct ask *ask, uint32_t events, uint32_t bytes);
+/* Wants the end: to the submit subject and straight to the worker, repeated. The end event (done
+ * CANCELLED, or whatever end was under way) follows within cancel_ms; deltas may still come before
+ * it. Harmless twice. */
+void ask_cancel(struct ask *ask);
+/* ask_cancel, and nothing is heard of it any more: the hub sees it through. For owners that are
+ * gone. Sets it NULL; NULL inside is fine. */
+void ask_abandon(struct ask **ask);
+struct id ask_id(const struct ask *ask);
+
+/* Counted since the hub was made. */
+struct ask_stats {
+    uint64_t opened, ended;
+    uint64_t repeated_submits;
+    uint64_t resends_asked;
+    uint64_t duplicates_dropped; /* events that had come before */
+    uint64_t lost;               /* asks that ended with worker_lost, made here */
+};
+struct ask_stats ask_hub_stats(const struct ask_hub *hub);
