@@ -329,15 +329,23 @@ static enum err take_host(struct head *head, struct slice value)
     return ERR_OK;
 }
 
+/* Tabs around a value are white space by RFC 9110 5.6.3, but some (llhttp 8 for one) do not see
+ * "chunked" in "chunked<HTAB>": in the fields that frame the message only spaces are. */
+static bool has_tab(struct slice value)
+{
+    return slice_find_byte(value, '\t') != SLICE_NPOS;
+}
+
 /* A list of equal lengths may be taken as one (RFC 9110 8.6); we need not, and do not. A leading
  * zero is octal to some, so we want none. */
-static enum err take_length(struct head *head, struct slice value)
+static enum err take_length(struct head *head, struct slice raw)
 {
+    struct slice value = slice_trim(raw);
     if (!see(head->parser, SEEN_LENGTH))
         return refuse(head, HTTP1_LENGTH_TWICE);
     if (head->parser->seen & SEEN_ENCODING)
         return refuse(head, HTTP1_LENGTH_AND_CHUNKED);
-    if (value.len > 1 && value.data[0] == '0')
+    if (has_tab(raw) || (value.len > 1 && value.data[0] == '0'))
         return refuse(head, HTTP1_LENGTH_FORM);
     switch (slice_parse_u64(value, UINT64_MAX, &head->request.content_length)) {
     case ERR_OK:
@@ -350,7 +358,7 @@ static enum err take_length(struct head *head, struct slice value)
     }
 }
 
-static enum err take_encoding(struct head *head, struct slice value)
+static enum err take_encoding(struct head *head, struct slice raw)
 {
     if (!see(head->parser, SEEN_ENCODING))
         return refuse(head, HTTP1_ENCODING_TWICE);
@@ -358,7 +366,7 @@ static enum err take_encoding(struct head *head, struct slice value)
         return refuse(head, HTTP1_ENCODING_ON_10);
     if (head->parser->seen & SEEN_LENGTH)
         return refuse(head, HTTP1_LENGTH_AND_CHUNKED);
-    if (!slice_eq_ci(value, SLICE("chunked")))
+    if (has_tab(raw) || !slice_eq_ci(slice_trim(raw), SLICE("chunked")))
         return refuse(head, HTTP1_ENCODING);
     head->request.chunked = true;
     return ERR_OK;
@@ -371,21 +379,21 @@ static enum err take_expect(struct head *head, struct slice value)
 }
 
 /* Fields that decide framing, host or life of the connection; their lengths are all different. */
-static enum err take_meaning(struct head *head, struct slice name, struct slice value)
+static enum err take_meaning(struct head *head, struct slice name, struct slice raw)
 {
     switch (name.len) {
     case sizeof "Host" - 1:
-        return slice_eq_ci(name, SLICE("Host")) ? take_host(head, value) : ERR_OK;
+        return slice_eq_ci(name, SLICE("Host")) ? take_host(head, slice_trim(raw)) : ERR_OK;
     case sizeof "Expect" - 1:
-        return slice_eq_ci(name, SLICE("Expect")) ? take_expect(head, value) : ERR_OK;
+        return slice_eq_ci(name, SLICE("Expect")) ? take_expect(head, slice_trim(raw)) : ERR_OK;
     case sizeof "Connection" - 1:
         if (slice_eq_ci(name, SLICE("Connection")))
             (void)see(head->parser, SEEN_CONNECTION); /* may come more than once */
         return ERR_OK;
     case sizeof "Content-Length" - 1:
-        return slice_eq_ci(name, SLICE("Content-Length")) ? take_length(head, value) : ERR_OK;
+        return slice_eq_ci(name, SLICE("Content-Length")) ? take_length(head, raw) : ERR_OK;
     case sizeof "Transfer-Encoding" - 1:
-        return slice_eq_ci(name, SLICE("Transfer-Encoding")) ? take_encoding(head, value) : ERR_OK;
+        return slice_eq_ci(name, SLICE("Transfer-Encoding")) ? take_encoding(head, raw) : ERR_OK;
     default:
         return ERR_OK;
     }
@@ -400,10 +408,10 @@ static enum err parse_value(struct head *head)
     if (byte_here(head) != '\r')
         return refuse(head, byte_here(head) == '\n' ? HTTP1_LINE_END : HTTP1_FIELD_VALUE);
     struct slice name = slice_of(head->data + parser->name_start, parser->name_bytes);
-    struct slice value = slice_trim(part_slice(head));
+    struct slice raw = part_slice(head);
     TRY(pass_line_end(head));
-    head->fields[parser->field_count++] = (struct http_field){name, value};
-    TRY(take_meaning(head, name, value));
+    head->fields[parser->field_count++] = (struct http_field){name, slice_trim(raw)};
+    TRY(take_meaning(head, name, raw));
     enter(head, PART_NAME, 0);
     return ERR_OK;
 }
