@@ -100,6 +100,7 @@ TEST(number_is_digits_only_and_at_most_max)
         {"10", 10, ERR_OK, 10},
         {"11", 10, ERR_LIMIT, 0},
         {"1", 0, ERR_LIMIT, 0},
+        {"110", 10, ERR_LIMIT, 0}, /* above at "11", and the 0 must not bring it back */
         {"65535", 65535, ERR_OK, 65535},
         {"65536", 65535, ERR_LIMIT, 0},
         {"18446744073709551614", UINT64_MAX, ERR_OK, UINT64_MAX - 1},
