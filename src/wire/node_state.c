@@ -1,6 +1,7 @@
 /* node_state - a worker's description of itself, to and from JSON. */
 #include "wire/node_state.h"
 
+#include "base/utf8.h"
 #include "wire/fields.h"
 
 enum { NAME_MAX_BYTES = 256, DETAIL_MAX_BYTES = 4096 };
@@ -32,6 +33,13 @@ static void add_time(struct json_out *json, const char *key, int64_t time)
     add_count(json, key, time > 0 ? (uint64_t)time : 0);
 }
 
+/* Invalid bytes become U+FFFD, 3 bytes for one: cut so that the decoder's limit holds even then. */
+static struct slice cut_detail(struct slice detail)
+{
+    struct slice cut = slice_first(detail, DETAIL_MAX_BYTES / 3);
+    return cut.len < detail.len ? slice_first(cut, utf8_settled(cut)) : cut;
+}
+
 void node_state_encode(const struct node_state *state, struct text *out)
 {
     struct json_out json = json_out_to(out);
@@ -39,7 +47,7 @@ void node_state_encode(const struct node_state *state, struct text *out)
     add_string(&json, "node", state->node);
     add_string(&json, "model", state->model);
     add_string(&json, "engine", state->engine);
-    add_string(&json, "detail", slice_first(state->detail, DETAIL_MAX_BYTES / 2));
+    add_string(&json, "detail", cut_detail(state->detail));
     add_string(&json, "control", state->control);
     add_string(&json, "phase", slice_str(node_phase_name(state->phase)));
     json_out_key(&json, "load_fraction");

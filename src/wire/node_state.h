@@ -25,6 +25,9 @@ struct node_state {
     uint64_t tokens_total; /* sampled since start */
     int64_t last_token_ms; /* wall clock of the last sampled token; 0: none yet */
 };
+/* A detail beyond 1365 bytes is cut. Text overflow shows in text_status(). */
 void node_state_encode(const struct node_state *state, struct text *out);
+/* The strings are copied into the arena. ERR_PROTOCOL: not a node state; ERR_LIMIT: a string or
+ * number beyond its limit (names 256 bytes, detail 4096), or no room. */
 MUST_USE enum err node_state_decode(struct slice payload, struct arena *arena,
                                     struct node_state *out_state);

@@ -1,0 +1,385 @@
+/* request_test - a request comes back as it was; every field is checked against its range. */
+#include "base/json.h"
+#include "base/mem.h"
+#include "testing/test.h"
+#include "wire/request.h"
+
+#include <stdio.h>
+
+static const struct slice stops[] = {{"\n\n", 2}, {"</s>", 4}};
+static const struct logit_bias bias[] = {{0, -100}, {INT32_MAX, 0.1f}};
+static const int32_t tokens[] = {0, 1, INT32_MAX};
+static const struct chat_message messages[] = {
+    {.role = {"system", 6}, .content = {"", 0}},
+    {.role = {"user", 4}, .content = {"h\xc3\xa9\t\"", 5}, .name = {"ann", 3}},
+};
+
+static struct request full_request(void)
+{
+    struct request request = {.id = {0x0123456789abcdef, 0xfedcba9876543210},
+                              .epoch = 1,
+                              .inbox = SLICE("inbox.1"),
+                              .tenant = SLICE("t"),
+                              .session = SLICE("s"),
+                              .label = SLICE("label"),
+                              .model = SLICE("llama"),
+                              .prompt = SLICE("Tell me \xf0\x9f\x99\x82"),
+                              .sampling = sampling_default(),
+                              .max_tokens = UINT32_MAX,
+                              .stops = stops,
+                              .stop_count = 2,
+                              .ignore_eos = true,
+                              .priority = PRIORITY_LOW,
+                              .deadline_ms = 1234,
+                              .arrival_ms = 1700000000000,
+                              .credit_events = 64,
+                              .credit_bytes = 65536};
+    request.sampling.temperature = 0.7f;
+    request.sampling.top_k = 40;
+    request.sampling.has_seed = true;
+    request.sampling.seed = UINT64_MAX - 1;
+    request.sampling.bias = bias;
+    request.sampling.bias_count = 2;
+    return request;
+}
+
+static struct text encoded(const struct request *request)
+{
+    struct text out;
+    text_init(&out, 1 << 20);
+    request_encode(request, &out);
+    CHECK_OK(text_status(&out));
+    return out;
+}
+
+/* Encodes, decodes, encodes again and compares the two texts; returns what was decoded. */
+static struct request there_and_back(const struct request *request, struct arena *arena)
+{
+    struct request read = {0};
+    struct err_note note;
+    struct text first = encoded(request);
+    CHECK_OK(request_decode(text_slice(&first), arena, &read, &note));
+    struct text second = encoded(&read);
+    CHECK_SLICES(text_slice(&second), text_slice(&first));
+    text_fini(&first);
+    text_fini(&second);
+    return read;
+}
+
+TEST(a_request_with_everything_comes_back)
+{
+    struct arena *arena = arena_new(1 << 20);
+    struct request request = full_request();
+    struct request read = there_and_back(&request, arena);
+    CHECK(id_eq(read.id, request.id) && request_stream(&read) == 0xfedcba9876543210);
+    CHECK_SLICE(read.inbox, "inbox.1");
+    CHECK_SLICE(read.tenant, "t");
+    CHECK_SLICE(read.session, "s");
+    CHECK_SLICE(read.label, "label");
+    CHECK_SLICE(read.model, "llama");
+    CHECK_EQ(read.prompt_kind, PROMPT_TEXT);
+    CHECK_SLICES(read.prompt, request.prompt);
+    CHECK(read.sampling.temperature == 0.7f && read.sampling.top_k == 40);
+    CHECK(read.sampling.has_seed && read.sampling.seed == UINT64_MAX - 1);
+    CHECK_EQ(read.sampling.bias_count, 2);
+    CHECK(read.sampling.bias[0].token == 0 && read.sampling.bias[0].bias == -100);
+    CHECK(read.sampling.bias[1].token == INT32_MAX && read.sampling.bias[1].bias == 0.1f);
+    CHECK(read.max_tokens == UINT32_MAX && read.ignore_eos && !read.want_progress);
+    CHECK_EQ(read.stop_count, 2);
+    CHECK_SLICE(read.stops[1], "</s>");
+    CHECK(read.priority == PRIORITY_LOW && read.deadline_ms == 1234);
+    CHECK(read.arrival_ms == 1700000000000);
+    CHECK(read.credit_events == 64 && read.credit_bytes == 65536 && read.epoch == 1);
+    arena_free(arena);
+}
+
+TEST(the_decoded_request_does_not_need_the_payload)
+{
+    struct arena *arena = arena_new(1 << 20);
+    struct request request = full_request(), read;
+    struct text out = encoded(&request);
+    CHECK_OK(request_decode(text_slice(&out), arena, &read, NULL));
+    memset(out.data, 'x', out.len);
+    text_fini(&out);
+    CHECK_SLICES(read.prompt, request.prompt);
+    CHECK_SLICE(read.stops[0], "\n\n");
+    arena_free(arena);
+}
+
+TEST(tokens_and_messages_come_back)
+{
+    struct arena *arena = arena_new(1 << 20);
+    struct request request = full_request();
+    request.prompt_kind = PROMPT_TOKENS;
+    request.tokens = tokens;
+    request.token_count = 3;
+    struct request read = there_and_back(&request, arena);
+    CHECK_EQ(read.prompt_kind, PROMPT_TOKENS);
+    CHECK_EQ(read.token_count, 3);
+    CHECK(memcmp(read.tokens, tokens, sizeof(tokens)) == 0);
+
+    request.prompt_kind = PROMPT_CHAT;
+    request.messages = messages;
+    request.message_count = 2;
+    read = there_and_back(&request, arena);
+    CHECK_EQ(read.prompt_kind, PROMPT_CHAT);
+    CHECK_EQ(read.message_count, 2);
+    CHECK_SLICE(read.messages[0].role, "system");
+    CHECK_SLICES(read.messages[1].content, messages[1].content);
+    CHECK_SLICE(read.messages[1].name, "ann");
+    arena_free(arena);
+}
+
+TEST(the_default_sampling_is_openai_s_with_everything_else_off)
+{
+    struct sampling sampling = sampling_default();
+    CHECK(sampling.temperature == 1 && sampling.top_p == 1 && sampling.min_p == 0);
+    CHECK(sampling.top_k == 0 && sampling.repeat_penalty == 1 && sampling.penalty_last_n == 64);
+    CHECK(sampling.frequency_penalty == 0 && sampling.presence_penalty == 0);
+    CHECK(!sampling.has_seed && sampling.bias_count == 0);
+}
+
+/* The full request's JSON with one member (of "sampling" if `inside`) replaced or, for NULL, gone.
+ */
+static enum err decode_with(bool inside, const char *key, const char *value)
+{
+    struct request request = full_request(), read;
+    struct err_note note;
+    struct arena *arena = arena_new(1 << 22);
+    struct text out = encoded(&request);
+    json_t *root = NULL;
+    CHECK_OK(json_read(text_slice(&out), 8, &root, &note));
+    json_t *object = inside ? json_object_get(root, "sampling") : root;
+    if (value)
+        CHECK_EQ(json_object_set_new(object, key, json_loads(value, JSON_DECODE_ANY, NULL)), 0);
+    else
+        CHECK_EQ(json_object_del(object, key), 0);
+    char *changed = json_dumps(root, 0);
+    note.text[0] = 0;
+    enum err err = request_decode(slice_str(changed), arena, &read, &note);
+    CHECK((err == ERR_OK) == (note.text[0] == 0)); /* a refusal says why, with the key */
+    CHECK(err == ERR_OK || strstr(note.text, key));
+    mem_free(changed);
+    json_decref(root);
+    text_fini(&out);
+    arena_free(arena);
+    return err;
+}
+
+TEST(what_is_always_sent_is_required)
+{
+    static const char *const required[] = {
+        "id",          "epoch",      "inbox",       "model",    "prompt",
+        "sampling",    "max_tokens", "ignore_eos",  "priority", "want_progress",
+        "deadline_ms", "arrival_ms", "credit_bytes"};
+    static const char *const optional[] = {"tenant", "session", "label", "stops"};
+    for (size_t i = 0; i < ARRAY_COUNT(required); i++)
+        CHECK_ERR(decode_with(false, required[i], NULL), ERR_PROTOCOL);
+    for (size_t i = 0; i < ARRAY_COUNT(optional); i++)
+        CHECK_OK(decode_with(false, optional[i], NULL));
+    CHECK_ERR(decode_with(true, "temperature", NULL), ERR_PROTOCOL);
+    CHECK_OK(decode_with(true, "seed", NULL));
+}
+
+TEST(fields_are_held_to_their_ranges)
+{
+    static const struct {
+        bool inside;
+        const char *key, *value;
+        enum err expected;
+    } cases[] = {
+        {false, "id", "\"0123456789abcdef0123456789abcde\"", ERR_PROTOCOL},
+        {false, "id", "\"00000000000000000000000000000000\"", ERR_PROTOCOL},
+        {false, "epoch", "0", ERR_LIMIT},
+        {false, "epoch", "1", ERR_OK},
+        {false, "epoch", "4294967296", ERR_LIMIT},
+        {false, "inbox", "\"\"", ERR_PROTOCOL},
+        {false, "model", "7", ERR_PROTOCOL},
+        {false, "prompt", "null", ERR_PROTOCOL},
+        {false, "prompt", "\"\"", ERR_OK},
+        {false, "tokens", "[1]", ERR_PROTOCOL}, /* and a prompt */
+        {false, "max_tokens", "-1", ERR_LIMIT},
+        {false, "stops", "[\"\"]", ERR_PROTOCOL},
+        {false, "stops", "\"x\"", ERR_PROTOCOL},
+        {false, "stops", "[1]", ERR_PROTOCOL},
+        {false, "ignore_eos", "1", ERR_PROTOCOL},
+        {false, "priority", "\"highest\"", ERR_PROTOCOL},
+        {false, "priority", "\"high\"", ERR_OK},
+        {false, "arrival_ms", "-1", ERR_LIMIT},
+        {false, "credit_events", "0", ERR_LIMIT},
+        {false, "sampling", "[]", ERR_PROTOCOL},
+        {true, "temperature", "0", ERR_OK},
+        {true, "temperature", "-0.001", ERR_LIMIT},
+        {true, "temperature", "1e39", ERR_LIMIT},
+        {true, "top_p", "0", ERR_LIMIT},
+        {true, "top_p", "1e-60", ERR_LIMIT}, /* would be 0 as a float */
+        {true, "top_p", "1", ERR_OK},
+        {true, "top_p", "1.0001", ERR_LIMIT},
+        {true, "min_p", "0", ERR_OK},
+        {true, "min_p", "1.5", ERR_LIMIT},
+        {true, "top_k", "0.5", ERR_PROTOCOL},
+        {true, "top_k", "2147483648", ERR_LIMIT},
+        {true, "repeat_penalty", "0", ERR_LIMIT},
+        {true, "frequency_penalty", "-2", ERR_OK},
+        {true, "frequency_penalty", "-2.5", ERR_LIMIT},
+        {true, "presence_penalty", "2.5", ERR_LIMIT},
+        {true, "penalty_last_n", "-1", ERR_OK},
+        {true, "penalty_last_n", "-2", ERR_LIMIT},
+        {true, "seed", "7", ERR_PROTOCOL},
+        {true, "seed", "\"18446744073709551615\"", ERR_OK},
+        {true, "seed", "\"18446744073709551616\"", ERR_PROTOCOL},
+        {true, "bias", "[[1,100],[2,-100]]", ERR_OK},
+        {true, "bias", "[[1,100.5]]", ERR_PROTOCOL},
+        {true, "bias", "[[1]]", ERR_PROTOCOL},
+        {true, "bias", "[[-1,0]]", ERR_PROTOCOL},
+        {true, "bias", "[[1,0,0]]", ERR_PROTOCOL},
+        {true, "bias", "[[\"1\",0]]", ERR_PROTOCOL},
+        {true, "bias", "{}", ERR_PROTOCOL},
+    };
+    for (size_t i = 0; i < ARRAY_COUNT(cases); i++)
+        CHECK_ERR(decode_with(cases[i].inside, cases[i].key, cases[i].value), cases[i].expected);
+}
+
+/* [item,item,...] */
+static struct text array_of(const char *item, size_t count)
+{
+    struct text array;
+    text_init(&array, 1 << 24);
+    text_add_byte(&array, '[');
+    for (size_t i = 0; i < count; i++) {
+        text_add_str(&array, i ? "," : "");
+        text_add_str(&array, item);
+    }
+    text_add(&array, slice_of("]", 2)); /* and its NUL: used as a C string */
+    return array;
+}
+
+static void check_count(bool inside, const char *key, const char *item, size_t max)
+{
+    for (size_t count = max - 1; count <= max + 1; count++) {
+        struct text array = array_of(item, count);
+        CHECK_ERR(decode_with(inside, key, array.data), count <= max ? ERR_OK : ERR_LIMIT);
+        text_fini(&array);
+    }
+}
+
+TEST(arrays_are_held_to_their_limits)
+{
+    check_count(false, "stops", "\"x\"", REQUEST_STOPS_MAX);
+    check_count(true, "bias", "[1,1]", REQUEST_BIAS_MAX);
+}
+
+/* "xxx...", quoted */
+static void check_length(const char *key, bool in_array, size_t max)
+{
+    for (size_t len = max - 1; len <= max + 1; len++) {
+        char value[1024];
+        snprintf(value, sizeof(value), "%s\"%0*d\"%s", in_array ? "[" : "", (int)len, 0,
+                 in_array ? "]" : "");
+        CHECK_ERR(decode_with(false, key, value), len <= max ? ERR_OK : ERR_LIMIT);
+    }
+}
+
+TEST(strings_are_held_to_their_limits)
+{
+    check_length("stops", true, REQUEST_STOP_MAX_BYTES);
+    check_length("inbox", false, REQUEST_INBOX_MAX_BYTES);
+    check_length("model", false, REQUEST_NAME_MAX_BYTES);
+    check_length("label", false, REQUEST_NAME_MAX_BYTES);
+}
+
+/* A prompt of another kind takes the place of the text. */
+static enum err decode_prompt(const char *key, const char *value)
+{
+    struct text out;
+    struct arena *arena = arena_new(1 << 26);
+    struct request read;
+    text_init(&out, 1 << 26);
+    text_add_f(&out,
+               "{\"id\":\"0123456789abcdef0123456789abcdef\",\"epoch\":1,\"inbox\":\"i\","
+               "\"model\":\"m\",\"%s\":%s,\"sampling\":{\"temperature\":1,\"top_p\":1,\"min_p\":0,"
+               "\"top_k\":0,\"repeat_penalty\":1,\"frequency_penalty\":0,\"presence_penalty\":0,"
+               "\"penalty_last_n\":64},\"max_tokens\":0,\"ignore_eos\":false,"
+               "\"want_progress\":true,\"priority\":\"normal\",\"deadline_ms\":0,"
+               "\"arrival_ms\":0,\"credit_events\":1,\"credit_bytes\":1}",
+               key, value);
+    CHECK_OK(text_status(&out));
+    enum err err = request_decode(text_slice(&out), arena, &read, NULL);
+    text_fini(&out);
+    arena_free(arena);
+    return err;
+}
+
+TEST(prompts_of_other_kinds_are_checked)
+{
+    CHECK_OK(decode_prompt("tokens", "[]"));
+    CHECK_OK(decode_prompt("tokens", "[0,2147483647]"));
+    CHECK_ERR(decode_prompt("tokens", "[2147483648]"), ERR_PROTOCOL);
+    CHECK_ERR(decode_prompt("tokens", "[-1]"), ERR_PROTOCOL);
+    CHECK_ERR(decode_prompt("tokens", "[1.0]"), ERR_PROTOCOL);
+    CHECK_ERR(decode_prompt("tokens", "{}"), ERR_PROTOCOL);
+    CHECK_OK(decode_prompt("messages", "[{\"role\":\"user\",\"content\":\"\"}]"));
+    CHECK_ERR(decode_prompt("messages", "[{\"role\":\"user\"}]"), ERR_PROTOCOL);
+    CHECK_ERR(decode_prompt("messages", "[{\"content\":\"x\"}]"), ERR_PROTOCOL);
+    CHECK_ERR(decode_prompt("messages", "[\"x\"]"), ERR_PROTOCOL);
+    CHECK_ERR(decode_prompt("messages", "[{\"role\":\"user\",\"content\":[]}]"), ERR_PROTOCOL);
+    CHECK_ERR(decode_prompt("elsewhere", "1"), ERR_PROTOCOL);
+    CHECK_ERR(decode_prompt("prompt", "\"a\\u0000b\""), ERR_PROTOCOL);
+}
+
+TEST(messages_are_held_to_their_limit)
+{
+    for (size_t count = REQUEST_MESSAGES_MAX - 1; count <= REQUEST_MESSAGES_MAX + 1; count++) {
+        struct text array = array_of("{\"role\":\"user\",\"content\":\"x\"}", count);
+        CHECK_ERR(decode_prompt("messages", array.data),
+                  count <= REQUEST_MESSAGES_MAX ? ERR_OK : ERR_LIMIT);
+        text_fini(&array);
+    }
+}
+
+TEST(a_request_cut_anywhere_is_refused)
+{
+    struct request request = full_request(), read;
+    struct text out = encoded(&request);
+    for (size_t cut = 0; cut < out.len; cut++) {
+        struct arena *arena = arena_new(1 << 16);
+        CHECK_ERR(request_decode(slice_first(text_slice(&out), cut), arena, &read, NULL),
+                  ERR_PROTOCOL);
+        arena_free(arena);
+    }
+    text_fini(&out);
+}
+
+TEST(decoding_survives_every_failed_allocation)
+{
+    struct request request = full_request(), read;
+    struct text out = encoded(&request);
+    enum err err = ERR_LIMIT;
+    for (uint64_t nth = 1; err != ERR_OK; nth++) {
+        struct arena *arena = arena_new(1 << 16);
+        mem_test_fail_nth(nth);
+        err = request_decode(text_slice(&out), arena, &read, NULL);
+        mem_test_fail_nth(0);
+        arena_free(arena);
+        CHECK(err == ERR_OK || err == ERR_LIMIT);
+        CHECK(nth < 1000);
+    }
+    text_fini(&out);
+}
+
+TEST(an_arena_too_small_by_a_byte_is_a_limit)
+{
+    struct request request = full_request(), read;
+    struct text out = encoded(&request);
+    struct arena *arena = arena_new(1 << 16);
+    CHECK_OK(request_decode(text_slice(&out), arena, &read, NULL));
+    size_t needed = arena_used(arena);
+    arena_free(arena);
+    for (size_t room = 0; room <= needed; room++) {
+        arena = arena_new(room);
+        CHECK_ERR(request_decode(text_slice(&out), arena, &read, NULL),
+                  room < needed ? ERR_LIMIT : ERR_OK);
+        arena_free(arena);
+    }
+    text_fini(&out);
+}
