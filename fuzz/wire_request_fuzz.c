@@ -1,0 +1,74 @@
+/* wire_request_fuzz - a request that is accepted survives being written and read again; one that is
+ * not is refused with a sentence; running out of room anywhere is a refusal. */
+#include "base/mem.h"
+#include "choice.h"
+#include "wire/request.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+enum { ROOM = 1 << 24 };
+
+static struct text write(const struct request *request)
+{
+    struct text out;
+    text_init(&out, ROOM);
+    request_encode(request, &out);
+    ASSERT(text_status(&out) == ERR_OK);
+    return out;
+}
+
+static void check_survives_writing(const struct request *request)
+{
+    struct arena *arena = arena_new(ROOM);
+    struct request again;
+    struct err_note note;
+    struct text first = write(request);
+    ASSERT_MSG(request_decode(text_slice(&first), arena, &again, &note) == ERR_OK, "%s", note.text);
+    struct text second = write(&again);
+    ASSERT(slice_eq(text_slice(&first), text_slice(&second)));
+    text_fini(&first);
+    text_fini(&second);
+    arena_free(arena);
+}
+
+static void check_limits(const struct request *request)
+{
+    ASSERT(!id_is_zero(request->id) && request->epoch > 0 && request->model.len > 0);
+    ASSERT(request->stop_count <= REQUEST_STOPS_MAX);
+    for (size_t i = 0; i < request->stop_count; i++)
+        ASSERT(request->stops[i].len >= 1 && request->stops[i].len <= REQUEST_STOP_MAX_BYTES);
+    ASSERT(request->sampling.bias_count <= REQUEST_BIAS_MAX);
+    ASSERT(request->sampling.temperature >= 0 && request->sampling.top_p > 0);
+    ASSERT(request->message_count <= REQUEST_MESSAGES_MAX);
+    for (size_t i = 0; i < request->token_count; i++)
+        ASSERT(request->tokens[i] >= 0);
+}
+
+static void check_without_room(struct slice payload, uint64_t choice)
+{
+    struct arena *arena = arena_new(choice_next(&choice, 1024));
+    struct request request;
+    mem_test_fail_nth(1 + choice_next(&choice, 64));
+    enum err err = request_decode(payload, arena, &request, NULL);
+    mem_test_fail_nth(0);
+    ASSERT(err == ERR_OK || err == ERR_LIMIT);
+    arena_free(arena);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct slice payload = slice_of(data, size);
+    struct arena *arena = arena_new(ROOM);
+    struct request request;
+    struct err_note note = {""};
+    enum err err = request_decode(payload, arena, &request, &note);
+    if (err == ERR_OK) {
+        check_limits(&request);
+        check_survives_writing(&request);
+        check_without_room(payload, choice_of(data, size));
+    } else {
+        ASSERT((err == ERR_PROTOCOL || err == ERR_LIMIT) && note.text[0]);
+    }
+    arena_free(arena);
+    return 0;
+}
