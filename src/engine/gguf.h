@@ -13,7 +13,9 @@ struct gguf_summary {
     uint64_t data_offset, data_bytes;
     char architecture[32];
     uint64_t context_length, block_count, embedding_length, head_count, head_count_kv, key_length,
-        value_length; /* of <architecture>.*; 0 when absent */
+        value_length; /* of <architecture>.*; 0 when absent, the largest if there is one per block
+                       */
+    uint64_t head_count_kv_sum; /* of all blocks, when the file has one per block; else 0 */
     bool has_chat_template;
 };
 /* `head` is the file's beginning (mapped), file_bytes its whole size. ERR_PROTOCOL + note. */
