@@ -203,6 +203,8 @@ void listener_close(struct listener **listener_place)
     deadline_clear(&listener->resume);
     uv_close((uv_handle_t *)&listener->poll, on_poll_closed);
     (void)close(listener->fd);
+    listener->fd =
+        -1; /* on_accept() may have called us: its caller must not use the number again */
     if (listener->spare_fd >= 0)
         (void)close(listener->spare_fd);
 }
