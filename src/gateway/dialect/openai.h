@@ -1,0 +1,40 @@
+/* openai - what /v1/completions and /v1/chat/completions have in common: the frame of a chunk,
+ * usage, finish reasons, errors in a stream. */
+#pragma once
+
+#include "gateway/dialect.h"
+
+/* The two surfaces differ in these words. */
+struct openai_kind {
+    const char *id_prefix;    /* "chatcmpl-" */
+    const char *chunk_object; /* "chat.completion.chunk" */
+    const char *whole_object; /* "chat.completion" */
+};
+
+/* Refuses by name what is not there yet (n, logprobs, tools, schemas ...), then reads what is
+ * common. */
+MUST_USE enum err openai_parse(struct call *call, const struct dialect_input *input,
+                               struct api_error *out_error);
+
+/* data: {"id":...,"object":...,"created":...,"model":...,"system_fingerprint":...,"choices":[
+ * Made once per call and choice, and copied after that. */
+void openai_chunk_open(struct call *call, const struct openai_kind *kind, uint32_t choice,
+                       struct text *out);
+/* ] and, when usage was asked for, "usage":null; then `more` (",\"delta\":..." or empty), } and the
+ * end of the event. */
+void openai_chunk_close(struct call *call, struct slice more, struct text *out);
+
+/* "stop" or "length". */
+const char *openai_finish_reason(enum done_reason reason);
+/* A chunk without choices and with "progress":{...} for queued, loading, prefill and started;
+ * nothing for others. */
+void openai_progress(struct call *call, const struct openai_kind *kind, const struct event *event,
+                     struct text *out);
+
+void openai_stream_fault(struct call *call, const struct api_error *error, struct text *out);
+/* The usage chunk if it was asked for and all ended well, then data: [DONE]. */
+void openai_stream_end(struct call *call, const struct openai_kind *kind, struct text *out);
+
+/* A whole answer up to "choices":[ and from ] to the end. */
+void openai_whole_open(struct call *call, const struct openai_kind *kind, struct text *out);
+void openai_whole_close(struct call *call, struct text *out);

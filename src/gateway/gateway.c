@@ -1,0 +1,304 @@
+/* gateway - opens and closes the parts of one loop thread's front; what happens to a head and to a
+ * request. */
+#include "gateway/gateway.h"
+
+#include "base/mem.h"
+#include "gateway/gateway_state.h"
+#include "gateway/reply.h"
+#include "gateway/routes.h"
+
+/* --- the head: everything that can be refused without the body --- */
+
+static void refuse(struct gateway *gateway, struct http_conn *conn, const struct api_error *error,
+                   struct slice more_fields)
+{
+    gateway->stats.errors++;
+    reply_refuse(conn, error, more_fields);
+}
+
+/* 415 is for what we could not read whatever the route: a compressed body, or text that is not
+ * UTF-8. The media type itself is not looked at: curl sends form-urlencoded by default (spec
+ * section 1). */
+MUST_USE static enum err check_encoding(const struct http_request *request,
+                                        struct api_error *out_error)
+{
+    struct slice encoding = http_request_field(request, "Content-Encoding");
+    struct slice type = http_request_field(request, "Content-Type"), charset;
+    if (encoding.len > 0 && !slice_eq_ci(encoding, SLICE("identity")))
+        return api_error_set(out_error, 415, "unsupported_encoding", NULL,
+                             "Content-Encoding is not supported; send the body as it is");
+    size_t at = slice_find(type, SLICE("charset="));
+    if (at == SLICE_NPOS)
+        return ERR_OK;
+    (void)slice_cut(slice_after(type, at + 8), ';', &charset, &type); /* no ';': all of it */
+    charset = slice_trim(charset);
+    if (charset.len >= 2 && charset.data[0] == '"')
+        charset = slice_first(slice_after(charset, 1), charset.len - 2);
+    if (slice_eq_ci(charset, SLICE("utf-8")) || slice_eq_ci(charset, SLICE("utf8")) ||
+        slice_eq_ci(charset, SLICE("us-ascii")))
+        return ERR_OK;
+    return api_error_set(out_error, 415, "unsupported_charset", NULL,
+                         "the charset of Content-Type must be utf-8");
+}
+
+MUST_USE static enum err check_access(struct gateway *gateway, struct http_conn *conn,
+                                      const struct http_request *request,
+                                      struct api_error *out_error)
+{
+    struct slice origin;
+    switch (access_check(&gateway->access, request, &origin)) {
+    case ACCESS_OK:
+        if (origin.len > 255)
+            return api_error_set(out_error, 403, "forbidden", NULL, "Origin is too long");
+        http_conn_set_tag(conn, origin);
+        return ERR_OK;
+    case ACCESS_WRONG_HOST:
+        return api_error_set(out_error, 421, "wrong_host", NULL,
+                             "this server does not answer for the host '" SLICE_FMT
+                             "'; allowed_hosts can add it",
+                             SLICE_ARG(slice_first(request->host, 255)));
+    case ACCESS_WRONG_ORIGIN:
+        break;
+    }
+    return api_error_set(out_error, 403, "forbidden", NULL,
+                         "this origin may not use this server; allowed_origins can add it");
+}
+
+static void answer_options(struct http_conn *conn, unsigned allowed)
+{
+    struct text allow, fields;
+    text_init(&allow, 256);
+    text_init(&fields, 1024);
+    router_allow(allowed, &allow);
+    text_add_f(&fields, "Allow: " SLICE_FMT "\r\n", SLICE_ARG(text_slice(&allow)));
+    access_preflight_fields(text_slice(&allow), &fields);
+    http_conn_reply(conn, 204, SLICE(""), text_slice(&fields), SLICE(""));
+    text_fini(&allow);
+    text_fini(&fields);
+}
+
+static void answer_method_not_allowed(struct gateway *gateway, struct http_conn *conn,
+                                      const struct http_request *request, unsigned allowed)
+{
+    struct api_error error;
+    struct text fields;
+    text_init(&fields, 256);
+    text_add(&fields, SLICE("Allow: "));
+    router_allow(allowed, &fields);
+    text_add(&fields, SLICE("\r\n"));
+    (void)api_error_set(&error, 405, "method_not_allowed", NULL, /* the code is in the error */
+                        "the method " SLICE_FMT " is not allowed here",
+                        SLICE_ARG(slice_first(request->method_text, 32)));
+    refuse(gateway, conn, &error, text_slice(&fields));
+    text_fini(&fields);
+}
+
+/* True: there is a route, and nothing speaks against reading the body. Otherwise it was answered.
+ */
+static bool find_route(struct gateway *gateway, struct http_conn *conn,
+                       const struct http_request *request, struct route_match *out_match)
+{
+    struct api_error error;
+    enum err err =
+        router_find(gateway_routes, gateway_route_count, request->method, request->path, out_match);
+    bool asks_options = request->method == HTTP_OPTIONS;
+    if (asks_options && (err == ERR_REFUSED || slice_eq_str(request->target, "*"))) {
+        answer_options(conn, out_match->allowed);
+        return false;
+    }
+    if (err == ERR_REFUSED) {
+        answer_method_not_allowed(gateway, conn, request, out_match->allowed);
+        return false;
+    }
+    if (err != ERR_OK) {
+        (void)api_error_set(&error, 404, "not_found", NULL, "there is nothing at " SLICE_FMT,
+                            SLICE_ARG(slice_first(request->path, 200)));
+        refuse(gateway, conn, &error, SLICE(""));
+        return false;
+    }
+    return true;
+}
+
+static enum http_head_verdict on_head(void *ctx, struct http_conn *conn,
+                                      const struct http_request *request)
+{
+    struct gateway *gateway = ctx;
+    struct route_match match;
+    struct api_error error;
+    if (check_access(gateway, conn, request, &error) != ERR_OK ||
+        check_encoding(request, &error) != ERR_OK) {
+        refuse(gateway, conn, &error, SLICE(""));
+        return HTTP_HEAD_REPLIED;
+    }
+    if (!find_route(gateway, conn, request, &match))
+        return HTTP_HEAD_REPLIED;
+    const struct route_target *target = match.route->target;
+    if (target->dialect && gateway->draining) {
+        (void)api_error_set(&error, 503, "draining", NULL, "this server is stopping");
+        error.retry_after_ms = 1000;
+        refuse(gateway, conn, &error, SLICE(""));
+        return HTTP_HEAD_REPLIED;
+    }
+    return HTTP_HEAD_CONTINUE;
+}
+
+static void on_request(void *ctx, struct http_conn *conn, const struct http_request *request)
+{
+    struct gateway *gateway = ctx;
+    struct route_match match;
+    if (!find_route(gateway, conn, request, &match)) /* it was found a moment ago, at the head */
+        return;
+    const struct route_target *target = match.route->target;
+    if (target->dialect)
+        reply_start(gateway, conn, target->dialect, request);
+    else
+        target->answer(gateway, conn, request, &match);
+}
+
+/* What the HTTP server refuses by itself looks like every other error. */
+static const char *code_of(int status)
+{
+    switch (status) {
+    case 408:
+        return "request_timeout";
+    case 413:
+        return "body_too_large";
+    case 414:
+        return "target_too_long";
+    case 431:
+        return "head_too_large";
+    case 503:
+        return "too_many_connections";
+    default:
+        return "bad_request";
+    }
+}
+
+static void error_body(void *ctx, int status, const char *sentence, struct text *out_body)
+{
+    (void)ctx;
+    struct api_error error;
+    (void)api_error_set(&error, status, code_of(status), NULL, "%s", sentence);
+    api_error_write(&error, out_body);
+}
+
+static void common_fields(void *ctx, struct http_conn *conn, struct text *out_lines)
+{
+    (void)ctx;
+    access_fields(http_conn_tag(conn), out_lines);
+}
+
+/* --- life --- */
+
+static void on_drain_over(void *ctx)
+{
+    reply_end_all(ctx, FAULT_DRAINING, "this server is stopping");
+}
+
+static void maybe_drained(struct gateway *gateway)
+{
+    if (!gateway->draining || !gateway->server_drained || gateway->reply_count > 0)
+        return;
+    deadline_clear(&gateway->drain_deadline);
+    void (*on_drained)(void *ctx) = gateway->on_drained;
+    gateway->on_drained = NULL;
+    if (on_drained)
+        on_drained(gateway->drained_ctx);
+}
+
+void gateway_reply_gone(struct gateway *gateway)
+{
+    gateway->reply_count--;
+    maybe_drained(gateway);
+}
+
+static void on_server_drained(void *ctx)
+{
+    struct gateway *gateway = ctx;
+    gateway->server_drained = true;
+    maybe_drained(gateway);
+}
+
+void gateway_drain(struct gateway *gateway, uint32_t drain_ms, void (*on_drained)(void *ctx),
+                   void *ctx)
+{
+    ASSERT(!gateway->draining);
+    gateway->draining = true;
+    gateway->on_drained = on_drained;
+    gateway->drained_ctx = ctx;
+    deadline_after(&gateway->drain_deadline, drain_ms * 1000ull);
+    http_server_drain(gateway->server, on_server_drained, gateway);
+}
+
+MUST_USE static enum err open_parts(struct gateway *gateway, struct err_note *out_note)
+{
+    const struct http_handler handler = {.ctx = gateway,
+                                         .on_head = on_head,
+                                         .on_request = on_request,
+                                         .error_body = error_body,
+                                         .common_fields = common_fields};
+    if (model_table_new(gateway->bus, &gateway->models) != ERR_OK ||
+        ask_hub_new(gateway->bus, &gateway->options.ask, &gateway->hub) != ERR_OK)
+        return err_note_fail(out_note, ERR_SYSTEM, "the gateway cannot subscribe on the bus");
+    return http_server_open(gateway->loop, &gateway->options.address, &gateway->options.http,
+                            &handler, &gateway->server, out_note);
+}
+
+enum err gateway_open(struct bus *bus, const struct gateway_options *options,
+                      struct gateway **out_gateway, struct err_note *out_note)
+{
+    struct gateway *gateway = mem_alloc(sizeof(*gateway));
+    char address[64];
+    gateway->bus = bus;
+    gateway->loop = bus_loop(bus);
+    gateway->options = *options;
+    list_init(&gateway->replies);
+    deadline_init(&gateway->drain_deadline, gateway->loop, on_drain_over, gateway);
+    net_address_format(&options->address, address);
+    access_rules_init(&gateway->access, address, options->allowed_hosts, options->allowed_origins);
+    enum err err = open_parts(gateway, out_note);
+    if (err != ERR_OK) {
+        gateway_close(&gateway);
+        return err;
+    }
+    *out_gateway = gateway;
+    return ERR_OK;
+}
+
+static void ignore_idle(void *ctx)
+{
+    *(bool *)ctx = true;
+}
+
+/* Turns the loop until connections and replies are gone: closing is asynchronous, and everything
+ * here is bounded (the hub by its cancel_ms). */
+void gateway_close(struct gateway **gateway_slot)
+{
+    struct gateway *gateway = *gateway_slot;
+    if (!gateway)
+        return;
+    gateway->on_drained = NULL;
+    deadline_clear(&gateway->drain_deadline);
+    if (gateway->server)
+        http_server_close(&gateway->server);
+    while (gateway->reply_count > 0)
+        loop_turn(gateway->loop, true);
+    if (gateway->hub) {
+        bool idle = false;
+        ask_hub_drain(gateway->hub, ignore_idle, &idle);
+        while (!idle)
+            loop_turn(gateway->loop, true);
+        ask_hub_free(gateway->hub);
+    }
+    model_table_free(gateway->models);
+    mem_free(gateway);
+    *gateway_slot = NULL;
+}
+
+struct gateway_stats gateway_stats(const struct gateway *gateway)
+{
+    struct gateway_stats stats = gateway->stats;
+    stats.in_flight = gateway->reply_count;
+    stats.connections = gateway->server ? (uint32_t)http_server_connections(gateway->server) : 0;
+    return stats;
+}

@@ -1,0 +1,42 @@
+/* gateway - HTTP and SSE in front of the bus. One `struct gateway` per loop thread: own listener
+ * (the address is shared by SO_REUSEPORT), own bus endpoint, own ask hub, own table of models.
+ * Keeps nothing that outlives a connection. Knows no engine, no worker, no store: it meets them in
+ * wire/ only.
+ *
+ *   http_server -> routes.c -> dialect parse (dialect.h) -> reply.c -> ask -> bus
+ *                                                              ^---- events ----'
+ * What a dialect is and how small it can be: dialect/README.md. */
+#pragma once
+
+#include "ask/ask.h"
+#include "http/server.h"
+
+struct gateway_options {
+    struct net_address address;
+    struct http_limits http;
+    struct ask_options ask;
+    const char *default_model; /* when a request names none */
+    const char *allowed_hosts; /* see config.h */
+    const char *allowed_origins;
+    uint32_t head_hold_ms; /* architecture.md: when the SSE head leaves */
+    uint32_t ping_ms;      /* keep-alive after so much silence; spec: 10 s */
+    uint32_t
+        sse_chunk_chars; /* group text into pieces of about so many characters; 0: as produced */
+    uint64_t started_us; /* loop time of the process start: uptime in /health */
+};
+
+struct gateway;
+/* ERR_*: from listener and bus, with note. */
+MUST_USE enum err gateway_open(struct bus *bus, const struct gateway_options *options,
+                               struct gateway **out_gateway, struct err_note *out_note);
+/* Refuses new requests (503 draining + Retry-After), lets running streams end for at most drain_ms,
+ * then ends them with the dialect's error and terminator. on_drained once, from the loop. */
+void gateway_drain(struct gateway *gateway, uint32_t drain_ms, void (*on_drained)(void *ctx),
+                   void *ctx);
+void gateway_close(struct gateway **gateway);
+
+struct gateway_stats {
+    uint64_t requests, errors, cancelled, streams;
+    uint32_t in_flight, connections;
+};
+struct gateway_stats gateway_stats(const struct gateway *gateway);

@@ -1,0 +1,27 @@
+/* gateway_state - what the files of this folder share: the gateway of one loop thread. */
+#pragma once
+
+#include "gateway/access.h"
+#include "gateway/dialect.h"
+#include "gateway/gateway.h"
+#include "gateway/model_table.h"
+
+struct gateway {
+    struct loop *loop;
+    struct bus *bus;
+    struct gateway_options options;
+    struct access_rules access;
+    struct http_server *server;
+    struct ask_hub *hub;
+    struct model_table *models;
+    struct list replies; /* struct reply.link */
+    uint32_t reply_count;
+    struct gateway_stats stats;
+    struct deadline drain_deadline;
+    bool draining, server_drained;
+    void (*on_drained)(void *ctx);
+    void *drained_ctx;
+};
+
+/* Called when a reply went: a draining gateway may be done now. */
+void gateway_reply_gone(struct gateway *gateway);

@@ -1,0 +1,80 @@
+/* models_page - GET /v1/models and /v1/models/{id}. */
+#include "gateway/models_page.h"
+
+#include "base/json.h"
+#include "gateway/reply.h"
+
+enum { MODELS_MAX_BYTES = 256 * 1024 };
+
+/* Several workers may serve one model: it is listed once, by its best node. */
+static void add_model(struct json_out *json, const struct node_state *state)
+{
+    json_out_begin_object(json);
+    json_out_key(json, "id");
+    json_out_string(json, state->model);
+    json_out_key(json, "object");
+    json_out_string(json, SLICE("model"));
+    json_out_key(json, "created");
+    json_out_i64(json, state->created_s);
+    json_out_key(json, "owned_by");
+    json_out_string(json, SLICE("millrace"));
+    json_out_key(json, "state");
+    json_out_string(json, slice_str(node_phase_name(state->phase)));
+    json_out_key(json, "engine");
+    json_out_string(json, state->engine);
+    json_out_key(json, "description");
+    json_out_string(json, state->detail);
+    json_out_key(json, "context_length");
+    json_out_u64(json, state->context_tokens);
+    json_out_key(json, "size_bytes");
+    json_out_u64(json, state->size_bytes);
+    json_out_end_object(json);
+}
+
+static void answer(struct http_conn *conn, struct text *body)
+{
+    http_conn_reply(conn, 200, SLICE("application/json"), SLICE(""), text_slice(body));
+    text_fini(body);
+}
+
+void models_page_list(struct gateway *gateway, struct http_conn *conn,
+                      const struct http_request *request, const struct route_match *match)
+{
+    (void)request;
+    (void)match;
+    struct text body;
+    text_init(&body, MODELS_MAX_BYTES);
+    struct json_out json = json_out_to(&body);
+    json_out_begin_object(&json);
+    json_out_key(&json, "object");
+    json_out_string(&json, SLICE("list"));
+    json_out_key(&json, "data");
+    json_out_begin_array(&json);
+    const struct node_state *state;
+    for (size_t cursor = 0; (state = model_table_next(gateway->models, &cursor));)
+        if (model_table_find(gateway->models, state->model) == state)
+            add_model(&json, state);
+    json_out_end_array(&json);
+    json_out_end_object(&json);
+    answer(conn, &body);
+}
+
+void models_page_one(struct gateway *gateway, struct http_conn *conn,
+                     const struct http_request *request, const struct route_match *match)
+{
+    (void)request;
+    const struct node_state *state = model_table_find(gateway->models, match->params[0]);
+    if (!state) {
+        struct api_error error;
+        (void)api_error_set(&error, 404, "model_not_found", "model", /* the code is in the error */
+                            "the model '" SLICE_FMT "' does not exist",
+                            SLICE_ARG(match->params[0]));
+        reply_refuse(conn, &error, SLICE(""));
+        return;
+    }
+    struct text body;
+    text_init(&body, MODELS_MAX_BYTES);
+    struct json_out json = json_out_to(&body);
+    add_model(&json, state);
+    answer(conn, &body);
+}

@@ -1,0 +1,294 @@
+/* params - reading one member of a request body, with an error that names it. */
+#include "gateway/params.h"
+
+#include <math.h>
+
+enum { MAX_TOKENS_MAX = 1024 * 1024, TOKEN_ID_MAX = 1 << 24, QUERY_VALUE_MAX = 16 };
+
+/* The member, or NULL when it is absent or null. */
+static const json_t *member(const json_t *body, const char *key)
+{
+    const json_t *value = json_object_get(body, key);
+    return json_is_null(value) ? NULL : value;
+}
+
+MUST_USE static enum err wrong_type(struct api_error *out_error, const char *key,
+                                    const char *wanted)
+{
+    return api_error_set(out_error, 400, "invalid_type", key, "%s must be %s", key, wanted);
+}
+
+enum err param_string(struct call *call, const json_t *body, const char *key,
+                      struct slice *out_value, struct api_error *out_error)
+{
+    const json_t *value = member(body, key);
+    if (!value)
+        return ERR_OK;
+    if (!json_is_string(value))
+        return wrong_type(out_error, key, "a string");
+    if (arena_dup(call->arena, json_slice(value), out_value) != ERR_OK)
+        return api_error_set(out_error, 413, "body_too_large", key, "%s is too large", key);
+    return ERR_OK;
+}
+
+enum err param_bool(const json_t *body, const char *key, bool *out_value,
+                    struct api_error *out_error)
+{
+    const json_t *value = member(body, key);
+    if (!value)
+        return ERR_OK;
+    if (!json_is_boolean(value))
+        return wrong_type(out_error, key, "true or false");
+    *out_value = json_is_true(value);
+    return ERR_OK;
+}
+
+enum err param_integer(const json_t *body, const char *key, int64_t min, int64_t max,
+                       int64_t *out_value, struct api_error *out_error)
+{
+    const json_t *value = member(body, key);
+    if (!value)
+        return ERR_OK;
+    if (!json_is_integer(value))
+        return wrong_type(out_error, key, "an integer");
+    int64_t number = json_integer_value(value);
+    if (number < min || number > max)
+        return api_error_set(out_error, 400, "invalid_value", key,
+                             "%s is %lld: allowed is %lld..%lld", key, (long long)number,
+                             (long long)min, (long long)max);
+    *out_value = number;
+    return ERR_OK;
+}
+
+enum err param_number(const json_t *body, const char *key, double min, double max, float *out_value,
+                      struct api_error *out_error)
+{
+    const json_t *value = member(body, key);
+    if (!value)
+        return ERR_OK;
+    if (!json_is_number(value))
+        return wrong_type(out_error, key, "a number");
+    double number = json_number_value(value);
+    if (!(number >= min && number <= max)) /* also refuses NaN */
+        return api_error_set(out_error, 400, "invalid_value", key, "%s is %g: allowed is %g..%g",
+                             key, number, min, max);
+    *out_value = (float)number;
+    return ERR_OK;
+}
+
+enum err param_object(const json_t *body, struct api_error *out_error)
+{
+    if (json_is_object(body))
+        return ERR_OK;
+    return api_error_set(out_error, 400, "invalid_type", NULL, "the body must be a JSON object");
+}
+
+/* --- sampling --- */
+
+/* "50256" -> 50256: the keys of logit_bias are token ids as strings. */
+MUST_USE static enum err read_bias(const char *key, const json_t *value,
+                                   struct logit_bias *out_bias, struct api_error *out_error)
+{
+    uint64_t token;
+    if (slice_parse_u64(slice_str(key), TOKEN_ID_MAX, &token) != ERR_OK)
+        return api_error_set(out_error, 400, "invalid_value", "logit_bias",
+                             "logit_bias has the key '%.32s': keys are token ids", key);
+    double bias = json_number_value(value);
+    if (!json_is_number(value) || !(bias >= -100 && bias <= 100))
+        return api_error_set(out_error, 400, "invalid_value", "logit_bias",
+                             "logit_bias of token %s: allowed is -100..100", key);
+    *out_bias = (struct logit_bias){(int32_t)token, (float)bias};
+    return ERR_OK;
+}
+
+MUST_USE static enum err param_logit_bias(struct call *call, const json_t *body,
+                                          struct api_error *out_error)
+{
+    json_t *value =
+        (json_t *)(uintptr_t)member(body, "logit_bias"); /* jansson iterates non-const */
+    if (!value)
+        return ERR_OK;
+    if (!json_is_object(value))
+        return wrong_type(out_error, "logit_bias", "an object");
+    size_t count = json_object_size(value), filled = 0;
+    if (count > REQUEST_BIAS_MAX)
+        return api_error_set(out_error, 400, "invalid_value", "logit_bias",
+                             "logit_bias has %zu entries: allowed are %d", count, REQUEST_BIAS_MAX);
+    struct logit_bias *list = arena_array(call->arena, count + 1, sizeof(*list));
+    if (!list)
+        return api_error_set(out_error, 413, "body_too_large", "logit_bias", "out of memory");
+    const char *key;
+    json_t *one;
+    json_object_foreach(value, key, one) TRY(read_bias(key, one, &list[filled++], out_error));
+    call->request.sampling.bias = list;
+    call->request.sampling.bias_count = filled;
+    return ERR_OK;
+}
+
+MUST_USE static enum err param_sampling(struct call *call, const json_t *body,
+                                        struct api_error *out_error)
+{
+    struct sampling *sampling = &call->request.sampling;
+    int64_t top_k = sampling->top_k, last_n = sampling->penalty_last_n, seed = -1;
+    TRY(param_number(body, "temperature", 0, 100, &sampling->temperature, out_error));
+    TRY(param_number(body, "top_p", 0, 1, &sampling->top_p, out_error));
+    TRY(param_number(body, "min_p", 0, 1, &sampling->min_p, out_error));
+    TRY(param_integer(body, "top_k", -1, INT32_MAX, &top_k, out_error));
+    TRY(param_number(body, "repeat_penalty", 0.01, 100, &sampling->repeat_penalty, out_error));
+    TRY(param_integer(body, "repeat_last_n", -1, INT32_MAX, &last_n, out_error));
+    TRY(param_number(body, "frequency_penalty", -2, 2, &sampling->frequency_penalty, out_error));
+    TRY(param_number(body, "presence_penalty", -2, 2, &sampling->presence_penalty, out_error));
+    /* -1 is llama.cpp's and Ollama's way to say "a random one". */
+    TRY(param_integer(body, "seed", -1, INT64_MAX, &seed, out_error));
+    sampling->top_k = top_k < 0 ? 0 : (int32_t)top_k;
+    sampling->penalty_last_n = (int32_t)last_n;
+    sampling->has_seed = seed >= 0;
+    sampling->seed = seed >= 0 ? (uint64_t)seed : 0;
+    return param_logit_bias(call, body, out_error);
+}
+
+/* --- stop, a string or a list of them --- */
+
+MUST_USE static enum err read_stop(struct call *call, const json_t *value, struct slice *out_stop,
+                                   struct api_error *out_error)
+{
+    struct slice stop = json_slice(value);
+    if (!json_is_string(value))
+        return wrong_type(out_error, "stop", "a string or a list of strings");
+    if (stop.len == 0 || stop.len > REQUEST_STOP_MAX_BYTES)
+        return api_error_set(out_error, 400, "invalid_value", "stop",
+                             "a stop string has %zu bytes: allowed are 1..%d", stop.len,
+                             REQUEST_STOP_MAX_BYTES);
+    if (arena_dup(call->arena, stop, out_stop) != ERR_OK)
+        return api_error_set(out_error, 413, "body_too_large", "stop", "stop is too large");
+    return ERR_OK;
+}
+
+MUST_USE static enum err param_stop(struct call *call, const json_t *body,
+                                    struct api_error *out_error)
+{
+    const json_t *value = member(body, "stop");
+    if (!value)
+        return ERR_OK;
+    size_t count = json_is_array(value) ? json_array_size(value) : 1;
+    if (count > REQUEST_STOPS_MAX)
+        return api_error_set(out_error, 400, "invalid_value", "stop",
+                             "stop has %zu strings: allowed are %d", count, REQUEST_STOPS_MAX);
+    struct slice *stops = arena_array(call->arena, REQUEST_STOPS_MAX, sizeof(*stops));
+    if (!stops)
+        return api_error_set(out_error, 413, "body_too_large", "stop", "out of memory");
+    for (size_t i = 0; i < count; i++)
+        TRY(read_stop(call, json_is_array(value) ? json_array_get(value, i) : value, &stops[i],
+                      out_error));
+    call->request.stops = stops;
+    call->request.stop_count = count;
+    return ERR_OK;
+}
+
+/* --- the rest of what all surfaces share --- */
+
+MUST_USE static enum err param_priority(struct call *call, const json_t *body,
+                                        struct api_error *out_error)
+{
+    static const char *const names[] = {
+        [PRIORITY_NORMAL] = "normal", [PRIORITY_HIGH] = "high", [PRIORITY_LOW] = "low"};
+    struct slice name = SLICE("normal");
+    TRY(param_string(call, body, "priority", &name, out_error));
+    for (size_t i = 0; i < ARRAY_COUNT(names); i++)
+        if (slice_eq_str(name, names[i])) {
+            call->request.priority = (enum request_priority)i;
+            return ERR_OK;
+        }
+    return api_error_set(out_error, 400, "invalid_value", "priority",
+                         "priority must be high, normal or low");
+}
+
+enum err param_generation(struct call *call, const struct dialect_input *input,
+                          struct api_error *out_error)
+{
+    struct request *request = &call->request;
+    int64_t max_tokens = request->max_tokens;
+    request->session = input->session_id;
+    TRY(param_string(call, input->body, "model", &request->model, out_error));
+    TRY(param_string(call, input->body, "session_id", &request->session, out_error));
+    TRY(param_integer(input->body, "max_tokens", 1, MAX_TOKENS_MAX, &max_tokens, out_error));
+    TRY(param_bool(input->body, "ignore_eos", &request->ignore_eos, out_error));
+    TRY(param_sampling(call, input->body, out_error));
+    TRY(param_stop(call, input->body, out_error));
+    TRY(param_priority(call, input->body, out_error));
+    request->max_tokens = (uint32_t)max_tokens;
+    return ERR_OK;
+}
+
+enum err param_prompt(struct call *call, const json_t *body, struct api_error *out_error)
+{
+    if (!member(body, "prompt"))
+        return api_error_set(out_error, 400, "missing_parameter", "prompt", "prompt is missing");
+    call->request.prompt_kind = PROMPT_TEXT;
+    return param_string(call, body, "prompt", &call->request.prompt, out_error);
+}
+
+/* ?stream=true, false, 1 or 0; anything else is a mistake worth telling. */
+MUST_USE static enum err query_flag(struct slice query, const char *key, bool *out_value,
+                                    struct api_error *out_error)
+{
+    struct text value;
+    text_init(&value, QUERY_VALUE_MAX);
+    enum err err = http_query_value(query, key, &value);
+    struct slice word = text_slice(&value);
+    bool yes = slice_eq_str(word, "true") || slice_eq_str(word, "1");
+    bool no = slice_eq_str(word, "false") || slice_eq_str(word, "0");
+    text_fini(&value);
+    if (err == ERR_NOT_FOUND)
+        return ERR_OK;
+    if (err != ERR_OK || (!yes && !no))
+        return api_error_set(out_error, 400, "invalid_value", key,
+                             "%s in the query must be true or false", key);
+    *out_value = yes;
+    return ERR_OK;
+}
+
+enum err param_stream(struct call *call, const struct dialect_input *input,
+                      struct api_error *out_error)
+{
+    bool from_query = false;
+    TRY(param_bool(input->body, "stream", &call->stream, out_error));
+    TRY(query_flag(input->query, "stream", &from_query, out_error));
+    bool body_says = member(input->body, "stream") != NULL;
+    call->query_stream = from_query && !body_says;
+    if (from_query || (input->accepts_event_stream && !body_says))
+        call->stream = true;
+    const json_t *options = member(input->body, "stream_options");
+    if (!options)
+        return ERR_OK;
+    if (!json_is_object(options))
+        return wrong_type(out_error, "stream_options", "an object");
+    TRY(param_bool(options, "include_usage", &call->include_usage, out_error));
+    return param_bool(options, "include_progress", &call->include_progress, out_error);
+}
+
+bool param_is_false(const json_t *value)
+{
+    return json_is_false(value) || json_is_null(value) ||
+           (json_is_integer(value) && json_integer_value(value) == 0) ||
+           (json_is_string(value) && json_string_length(value) == 0) ||
+           (json_is_array(value) && json_array_size(value) == 0) ||
+           (json_is_object(value) && json_object_size(value) == 0);
+}
+
+bool param_is_one(const json_t *value)
+{
+    return json_is_null(value) || (json_is_integer(value) && json_integer_value(value) == 1);
+}
+
+enum err param_refuse(const json_t *body, const struct param_refusal *refusals, size_t count,
+                      struct api_error *out_error)
+{
+    for (size_t i = 0; i < count; i++) {
+        const json_t *value = json_object_get(body, refusals[i].key);
+        if (value && !refusals[i].is_harmless(value))
+            return api_error_set(out_error, 400, "unsupported_parameter", refusals[i].key,
+                                 "%s is not supported", refusals[i].key);
+    }
+    return ERR_OK;
+}

@@ -1,0 +1,353 @@
+/* reply - starts a reply, asks the workers, and ends it. Events and bytes: reply_stream.c. */
+#include "gateway/reply_state.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "gateway/dialect/dialects.h"
+
+enum {
+    CALL_ARENA_BYTES = 1024 * 1024,    /* and four times the body on top */
+    WHOLE_MAX_BYTES = 4 * 1024 * 1024, /* text of one choice of a non-stream answer */
+    FIELDS_MAX_BYTES = 1024,
+    LABEL_MAX_BYTES = 64,
+};
+
+/* --- life --- */
+
+static void release(void *pointer)
+{
+    struct reply *reply = pointer;
+    struct gateway *gateway = reply->gateway;
+    for (uint32_t i = 0; i < CALL_CHOICES_MAX; i++)
+        text_fini(&reply->call->choice[i].whole);
+    text_fini(&reply->body);
+    text_fini(&reply->out);
+    mem_free(reply->marks);
+    arena_free(reply->call->arena);
+    mem_free(reply);
+    gateway_reply_gone(gateway);
+}
+
+static void log_done(const struct reply *reply)
+{
+    const struct call *call = reply->call;
+    uint32_t tokens = 0;
+    for (uint32_t i = 0; i < call->choices; i++)
+        tokens += call->choice[i].completion_tokens;
+    uint64_t now = loop_now_us(reply->gateway->loop);
+    log_event(LOG_INFO, "request_done",
+              "req=%s dialect=%s model=%s label=%s status=%d end=%s stream=%d prompt_tokens=%u "
+              "out_tokens=%u queue_ms=%llu prefill_ms=%llu ttft_ms=%lld total_ms=%llu seed=%llu",
+              call->id_text, call->dialect->name, log_quote(call->request.model, 64),
+              log_quote(call->request.label, LABEL_MAX_BYTES), reply->status, reply->end,
+              call->stream, call->choice[0].prompt_tokens, tokens,
+              (unsigned long long)call->choice[0].queue_us / 1000,
+              (unsigned long long)call->choice[0].prefill_us / 1000,
+              reply->first_delta_us ? (long long)(reply->first_delta_us - reply->arrived_us) / 1000
+                                    : -1ll,
+              (unsigned long long)(now - reply->arrived_us) / 1000,
+              (unsigned long long)call->choice[0].seed);
+}
+
+void reply_abandon_asks(struct reply *reply)
+{
+    for (uint32_t i = 0; i < reply->call->choices; i++)
+        if (reply->choices[i].ask)
+            ask_abandon(&reply->choices[i].ask);
+}
+
+/* The one way out. What is still asked for is abandoned: cancelled, and seen through by the hub. */
+void reply_gone(struct reply *reply, const char *end)
+{
+    ASSERT(reply->state != REPLY_GONE);
+    reply->state = REPLY_GONE;
+    reply->end = end;
+    reply->conn = NULL;
+    reply_abandon_asks(reply);
+    reply_stream_stop(reply);
+    if (reply->parsing) { /* the pool still reads from it: on_parsed() releases */
+        loop_work_cancel(reply->parsing);
+        return;
+    }
+    log_done(reply);
+    list_remove(&reply->link);
+    loop_free_later(reply->gateway->loop, &reply->free_slot, release, reply);
+}
+
+/* --- answers that are not streams --- */
+
+void reply_refuse(struct http_conn *conn, const struct api_error *error, struct slice more_fields)
+{
+    struct text body, fields;
+    text_init(&body, 64 * 1024);
+    text_init(&fields, 4096);
+    text_add(&fields, more_fields);
+    api_error_fields(error, &fields);
+    api_error_write(error, &body);
+    http_conn_reply(conn, error->status, SLICE("application/json"), text_slice(&fields),
+                    text_slice(&body));
+    text_fini(&body);
+    text_fini(&fields);
+}
+
+/* X-Request-Id is ours; the client's own comes back under another name. */
+void reply_add_id_fields(const struct call *call, struct text *fields)
+{
+    text_add_f(fields, "X-Request-Id: %s\r\n", call->id_text);
+    if (!slice_is_empty(call->request.label))
+        text_add_f(fields, "X-Client-Request-Id: " SLICE_FMT "\r\n",
+                   SLICE_ARG(call->request.label));
+}
+
+void reply_answer_error(struct reply *reply, const struct api_error *error)
+{
+    struct text fields;
+    text_init(&fields, FIELDS_MAX_BYTES);
+    reply_add_id_fields(reply->call, &fields);
+    reply->status = error->status;
+    reply->gateway->stats.errors++;
+    reply_refuse(reply->conn, error, text_slice(&fields));
+    text_fini(&fields);
+    reply_gone(reply, error->code);
+}
+
+void reply_answer_whole(struct reply *reply)
+{
+    struct text body, fields;
+    text_init(&body, SIZE_MAX / 2); /* bounded by WHOLE_MAX_BYTES of text per choice, escaped */
+    text_init(&fields, FIELDS_MAX_BYTES);
+    reply_add_id_fields(reply->call, &fields);
+    reply->call->dialect->whole(reply->call, &body);
+    reply->status = 200;
+    http_conn_reply(reply->conn, 200, SLICE("application/json"), text_slice(&fields),
+                    text_slice(&body));
+    text_fini(&body);
+    text_fini(&fields);
+    reply_gone(reply, done_reason_name(reply->call->choice[0].reason));
+}
+
+/* --- asking --- */
+
+/* A model is asked for by a name that some node has said it serves. */
+MUST_USE static enum err resolve_model(struct reply *reply, struct api_error *out_error)
+{
+    struct request *request = &reply->call->request;
+    struct gateway *gateway = reply->gateway;
+    if (slice_is_empty(request->model))
+        request->model = slice_str(gateway->options.default_model);
+    if (model_table_find(gateway->models, request->model))
+        return ERR_OK;
+    if (model_table_is_empty(gateway->models)) {
+        (void)api_error_set(out_error, 503, "loading", NULL, "no worker has reported yet");
+        out_error->retry_after_ms = 1000;
+        return ERR_REFUSED;
+    }
+    return api_error_set(out_error, 404, "model_not_found", "model",
+                         "the model '" SLICE_FMT "' does not exist",
+                         SLICE_ARG(slice_first(request->model, 128)));
+}
+
+MUST_USE static enum err open_asks(struct reply *reply, struct api_error *out_error)
+{
+    struct call *call = reply->call;
+    struct request request = call->request;
+    for (uint32_t i = 0; i < call->choices; i++) {
+        struct choice *choice = &reply->choices[i];
+        *choice = (struct choice){reply, i, NULL};
+        if (i > 0) {
+            request.id = id_new();
+            request.prompt = call->more_prompts[i - 1];
+        }
+        enum err err =
+            ask_open(reply->gateway->hub, &request, reply_on_event, choice, &choice->ask);
+        if (err == ERR_FULL) {
+            (void)api_error_set(out_error, 503, "draining", NULL,
+                                "this gateway has too many requests in flight");
+            out_error->retry_after_ms = 1000;
+            return ERR_REFUSED;
+        }
+        if (err != ERR_OK)
+            return api_error_set(out_error, 413, "body_too_large", NULL,
+                                 "the request is too large to be passed on");
+    }
+    return ERR_OK;
+}
+
+static void ask_all(struct reply *reply)
+{
+    struct call *call = reply->call;
+    struct api_error error;
+    if (resolve_model(reply, &error) != ERR_OK) {
+        reply_answer_error(reply, &error);
+        return;
+    }
+    call->request.want_progress = call->stream && call->include_progress;
+    reply->mark_capacity = call->choices * (reply->gateway->options.ask.credit_events + 1);
+    reply->marks = mem_array(reply->mark_capacity, sizeof(*reply->marks));
+    if (open_asks(reply, &error) != ERR_OK)
+        reply_answer_error(reply, &error);
+}
+
+/* --- parsing --- */
+
+/* ?format=raw on any route: parsed by the route's dialect, formatted by dialect_raw. */
+MUST_USE static enum err select_format(struct reply *reply)
+{
+    struct text format;
+    text_init(&format, 16);
+    enum err err = http_query_value(reply->input.query, "format", &format);
+    bool is_raw = err == ERR_OK && slice_eq_str(text_slice(&format), "raw");
+    text_fini(&format);
+    if (err == ERR_NOT_FOUND)
+        return ERR_OK;
+    if (!is_raw)
+        return api_error_set(&reply->parse_error, 400, "invalid_value", "format",
+                             "format in the query must be raw");
+    reply->call->dialect = &dialect_raw;
+    reply->call->stream = true;
+    return ERR_OK;
+}
+
+/* Pure, so it may run on the pool: reads the body, lets the dialect make a request of it. */
+static void parse(void *ctx)
+{
+    struct reply *reply = ctx;
+    struct call *call = reply->call;
+    struct err_note note;
+    json_t *body = NULL;
+    if (reply->has_body) { /* also when it is empty: that is bad JSON, not "no body" */
+        enum err err = json_read(text_slice(&reply->body), JSON_DEPTH_MAX, &body, &note);
+        if (err != ERR_OK) {
+            reply->parse_result =
+                api_error_set(&reply->parse_error, 400, "invalid_json", NULL, "%s", note.text);
+            return;
+        }
+    }
+    reply->input.body = body;
+    reply->parse_result = call->dialect->parse(call, &reply->input, &reply->parse_error);
+    if (reply->parse_result == ERR_OK)
+        reply->parse_result = select_format(reply);
+    reply->input.body = NULL;
+    json_decref(body);
+    text_fini(&reply->body);
+}
+
+static void on_parsed(struct reply *reply)
+{
+    reply->state = REPLY_WAITING;
+    if (reply->parse_result != ERR_OK)
+        reply_answer_error(reply, &reply->parse_error);
+    else
+        ask_all(reply);
+}
+
+static void on_pool_parsed(void *ctx, enum err status)
+{
+    struct reply *reply = ctx;
+    (void)status; /* cancelled only by reply_gone() */
+    reply->parsing = NULL;
+    if (reply->state != REPLY_GONE) {
+        on_parsed(reply);
+        return;
+    }
+    log_done(reply);
+    list_remove(&reply->link);
+    loop_free_later(reply->gateway->loop, &reply->free_slot, release, reply);
+}
+
+/* The client's own id is a label: at most 64 visible ASCII, else it is ignored. */
+static struct slice label_of(const struct http_request *request)
+{
+    struct slice label = http_request_field(request, "X-Request-Id");
+    if (label.len > LABEL_MAX_BYTES)
+        return (struct slice){NULL, 0};
+    for (size_t i = 0; i < label.len; i++)
+        if (label.data[i] <= ' ' || label.data[i] > '~')
+            return (struct slice){NULL, 0};
+    return label;
+}
+
+/* Copies out of the request what outlives this callback. */
+MUST_USE static enum err keep(struct reply *reply, const struct http_request *request)
+{
+    struct arena *arena = reply->call->arena;
+    TRY(arena_dup(arena, request->query, &reply->input.query));
+    TRY(arena_dup(arena, http_request_field(request, "X-Session-Id"), &reply->input.session_id));
+    TRY(arena_dup(arena, label_of(request), &reply->call->request.label));
+    reply->input.accepts_event_stream =
+        http_field_has_token(request, "Accept", "text/event-stream");
+    return ERR_OK;
+}
+
+static struct call *call_new(const struct dialect *dialect, size_t body_bytes)
+{
+    struct arena *arena = arena_new(CALL_ARENA_BYTES + 4 * body_bytes);
+    struct call *call = arena_alloc(arena, sizeof(*call));
+    ASSERT(call); /* the arena is larger than its first object */
+    call->arena = arena;
+    call->dialect = dialect;
+    call->choices = 1;
+    call->request.id = id_new();
+    call->request.epoch = 1;
+    call->request.sampling = sampling_default();
+    call->request.arrival_ms = clock_wall_ms();
+    call->created_s = call->request.arrival_ms / 1000;
+    id_format(call->request.id, call->id_text);
+    for (uint32_t i = 0; i < CALL_CHOICES_MAX; i++)
+        text_init(&call->choice[i].whole, WHOLE_MAX_BYTES);
+    return call;
+}
+
+static struct reply *reply_new(struct gateway *gateway, struct http_conn *conn,
+                               const struct dialect *dialect, size_t body_bytes)
+{
+    struct reply *reply = mem_alloc(sizeof(*reply));
+    reply->gateway = gateway;
+    reply->conn = conn;
+    reply->call = call_new(dialect, body_bytes);
+    reply->arrived_us = loop_now_us(gateway->loop);
+    reply->end = "";
+    text_init(&reply->body, SIZE_MAX / 2); /* taken over from the connection, bounded there */
+    list_push_back(&gateway->replies, &reply->link);
+    gateway->reply_count++;
+    gateway->stats.requests++;
+    reply_stream_init(reply);
+    return reply;
+}
+
+void reply_start(struct gateway *gateway, struct http_conn *conn, const struct dialect *dialect,
+                 const struct http_request *request)
+{
+    struct reply *reply = reply_new(gateway, conn, dialect, request->body.len);
+    if (keep(reply, request) != ERR_OK) {
+        (void)api_error_set(&reply->parse_error, 413, "body_too_large", NULL,
+                            "out of memory for this request"); /* the code is in the error */
+        reply_answer_error(reply, &reply->parse_error);
+        return;
+    }
+    reply->has_body = request->method == HTTP_POST;
+    if (reply->has_body)
+        reply->body = http_conn_take_body(conn);
+    if (reply->body.len > PARSE_ON_POOL_BYTES) {
+        reply->parsing = loop_work_start(gateway->loop, parse, on_pool_parsed, reply);
+        return;
+    }
+    parse(reply);
+    on_parsed(reply);
+}
+
+void reply_end_all(struct gateway *gateway, enum fault fault, const char *message)
+{
+    struct event event = {.type = EVENT_ERROR,
+                          .error = {.fault = fault, .message = slice_str(message)}};
+    struct api_error error;
+    api_error_from_event(&event, &error);
+    LIST_FOREACH_SAFE (node, &gateway->replies) {
+        struct reply *reply = CONTAINER_OF(node, struct reply, link);
+        if (reply->state == REPLY_PARSING && reply->conn)
+            reply_answer_error(reply, &error);
+        else if (!reply->ending && reply->state != REPLY_GONE)
+            reply_fail(reply, &error);
+    }
+}

@@ -1,0 +1,30 @@
+/* reply - one HTTP request on its way to the workers and back: parse, ask, format, write.
+ *
+ *   PARSING --dialect said yes--> WAITING --first delta, wished progress, or head_hold_ms-->
+ * STREAMING |                             |  \--all ended (not streaming, or refused): whole
+ * answer--> GONE
+ *      +--dialect said no: error-----+--client gone: asks abandoned--> GONE
+ *   STREAMING --all choices ended: terminator, flushed--> GONE;  --client gone--> GONE
+ *
+ * 1. Until the head is out a refusal is a real status; after it, the dialect's error event. Either
+ * way the terminator is written exactly once.
+ * 2. What one turn brings leaves in one write. Credit goes back to the worker when the bytes have
+ * left user space, not before: a client that does not read stops its own sequence and nothing else.
+ * 3. Formatted and unwritten bytes are bounded by that credit (REPLY_OUT_MAX_BYTES is the fuse
+ * behind it).
+ * 4. Bodies above PARSE_ON_POOL_BYTES are parsed on the pool: a big body never delays another
+ * stream. */
+#pragma once
+
+#include "gateway/gateway_state.h"
+
+enum { PARSE_ON_POOL_BYTES = 64 * 1024 };
+
+/* From on_request. `request` is valid until this returns; `dialect` made the route. Answers the
+ * connection, now or later. */
+void reply_start(struct gateway *gateway, struct http_conn *conn, const struct dialect *dialect,
+                 const struct http_request *request);
+/* Ends every reply: streams with `fault` and their terminator, the others with its status. */
+void reply_end_all(struct gateway *gateway, enum fault fault, const char *message);
+/* An error answer, with Retry-After where it belongs. `more_fields`: whole lines. */
+void reply_refuse(struct http_conn *conn, const struct api_error *error, struct slice more_fields);

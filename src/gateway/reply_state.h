@@ -1,0 +1,72 @@
+/* reply_state - what reply.c (start, ask, end) and reply_stream.c (events in, bytes out) share. */
+#pragma once
+
+#include "gateway/reply.h"
+
+enum reply_state { REPLY_PARSING, REPLY_WAITING, REPLY_STREAMING, REPLY_GONE };
+
+/* A delta whose bytes are on their way to the client: when they have left, its credit goes back. */
+struct mark {
+    uint64_t end_bytes; /* of the reply's body, counted from its start */
+    uint32_t choice, payload_bytes;
+};
+
+struct choice {
+    struct reply *reply;
+    uint32_t index;
+    struct ask *ask; /* NULL: not asked, or ended */
+};
+
+struct reply {
+    struct list link;
+    struct gateway *gateway;
+    struct http_conn *conn; /* NULL: the client is gone, or the answer is complete */
+    enum reply_state state;
+    struct call *call;
+    struct choice choices[CALL_CHOICES_MAX];
+    uint32_t open_asks;
+
+    struct text body; /* of the request, while it is parsed (maybe on the pool) */
+    bool has_body;
+    struct loop_work *parsing;
+    struct dialect_input input;
+    struct api_error parse_error;
+    enum err parse_result;
+
+    struct text out; /* formatted, not yet taken by the connection */
+    struct deferred flush;
+    bool ending; /* the terminator is in `out` */
+    bool broken; /* the producer sent more than its credit */
+    uint64_t written_bytes, sent_bytes;
+    struct mark *marks; /* ring, in order of end_bytes */
+    uint32_t mark_first, mark_count, mark_capacity;
+
+    struct deadline head_deadline, ping_deadline;
+    uint64_t arrived_us, first_delta_us;
+    const char *end; /* for the log line */
+    int status;
+    struct free_later free_slot;
+};
+
+/* --- reply.c --- */
+
+/* The one way out: what is still asked for is abandoned; `end` is for the log line. */
+void reply_gone(struct reply *reply, const char *end);
+/* Answers with a status; only before the head. */
+void reply_answer_error(struct reply *reply, const struct api_error *error);
+/* Not streaming, all choices done: the answer. */
+void reply_answer_whole(struct reply *reply);
+/* The X-Request-Id lines. */
+void reply_add_id_fields(const struct call *call, struct text *fields);
+void reply_abandon_asks(struct reply *reply);
+
+/* --- reply_stream.c --- */
+
+/* Hears the connection; sets up the flush and the deadlines. */
+void reply_stream_init(struct reply *reply);
+void reply_stream_stop(struct reply *reply);
+/* The ask's callback; ctx is a struct choice. */
+void reply_on_event(void *ctx, const struct event *event);
+/* Ends the reply with an error: a status before the head, the dialect's error event and terminator
+ * after it. */
+void reply_fail(struct reply *reply, const struct api_error *error);

@@ -1,0 +1,352 @@
+/* reply_stream - events in, bytes out: formatting, the head, pings, credit, the terminator. */
+#include "gateway/reply_state.h"
+
+#include "base/clock.h"
+#include "base/utf8.h"
+#include "sse/sse.h"
+
+enum {
+    REPLY_OUT_MAX_BYTES = 4 * 1024 * 1024, /* formatted, not yet taken by the connection */
+    HEAD_FIELDS_MAX_BYTES = 1024,
+};
+
+/* --- streaming out --- */
+
+static void schedule_flush(struct reply *reply)
+{
+    loop_before_sleep(reply->gateway->loop, &reply->flush);
+}
+
+static void arm_ping(struct reply *reply)
+{
+    if (!reply->call->dialect->is_ndjson)
+        deadline_after(&reply->ping_deadline, reply->gateway->options.ping_ms * 1000ull);
+}
+
+static void begin_stream(struct reply *reply)
+{
+    if (reply->state != REPLY_WAITING)
+        return;
+    struct text fields;
+    text_init(&fields, HEAD_FIELDS_MAX_BYTES);
+    text_add(&fields, SLICE("Cache-Control: no-cache\r\nX-Accel-Buffering: no\r\n"));
+    reply_add_id_fields(reply->call, &fields);
+    reply->state = REPLY_STREAMING;
+    reply->status = 200;
+    reply->gateway->stats.streams++;
+    deadline_clear(&reply->head_deadline);
+    http_conn_begin(reply->conn, 200,
+                    reply->call->dialect->is_ndjson ? SLICE("application/x-ndjson")
+                                                    : SLICE("text/event-stream"),
+                    text_slice(&fields));
+    text_fini(&fields);
+    arm_ping(reply);
+    schedule_flush(reply);
+}
+
+static void on_head_hold_over(void *ctx)
+{
+    begin_stream(ctx);
+}
+
+/* Only between events, and only when nothing else is on its way. */
+static void on_ping_due(void *ctx)
+{
+    struct reply *reply = ctx;
+    if (reply->out.len == 0 && !reply->ending && reply->sent_bytes == reply->written_bytes) {
+        sse_add_ping(&reply->out);
+        schedule_flush(reply);
+    }
+    arm_ping(reply);
+}
+
+/* As much of `out` as the connection takes; the rest waits for on_room(). */
+static void on_flush(void *ctx)
+{
+    struct reply *reply = ctx;
+    if (reply->state != REPLY_STREAMING)
+        return;
+    struct slice bytes = slice_first(text_slice(&reply->out), http_conn_room(reply->conn));
+    if (bytes.len > 0) {
+        if (http_conn_write(reply->conn, bytes) != ERR_OK)
+            return; /* closing: on_client_gone() is on its way */
+        reply->written_bytes += bytes.len;
+        memmove(reply->out.data, reply->out.data + bytes.len, reply->out.len - bytes.len);
+        text_shrink(&reply->out, reply->out.len - bytes.len);
+        arm_ping(reply);
+    }
+    if (reply->ending && reply->out.len == 0) {
+        http_conn_end(reply->conn);
+        reply_gone(reply, reply->end);
+    }
+}
+
+static void on_room(void *ctx)
+{
+    schedule_flush(ctx);
+}
+
+/* --- credit --- */
+
+/* False: more is under way than the credit allows, so the producer broke its word. */
+static bool push_mark(struct reply *reply, uint32_t choice, uint32_t payload_bytes)
+{
+    if (reply->mark_count == reply->mark_capacity)
+        return false;
+    uint32_t place = (reply->mark_first + reply->mark_count++) % reply->mark_capacity;
+    reply->marks[place] =
+        (struct mark){reply->written_bytes + reply->out.len, choice, payload_bytes};
+    return true;
+}
+
+/* The deltas whose last byte has left: one grant per choice. */
+static void settle_marks(struct reply *reply)
+{
+    uint32_t events[CALL_CHOICES_MAX] = {0}, bytes[CALL_CHOICES_MAX] = {0};
+    while (reply->mark_count > 0 &&
+           reply->marks[reply->mark_first].end_bytes <= reply->sent_bytes) {
+        const struct mark *mark = &reply->marks[reply->mark_first];
+        events[mark->choice]++;
+        bytes[mark->choice] += mark->payload_bytes;
+        reply->mark_first = (reply->mark_first + 1) % reply->mark_capacity;
+        reply->mark_count--;
+    }
+    for (uint32_t i = 0; i < reply->call->choices; i++)
+        if (events[i] > 0 && reply->choices[i].ask)
+            ask_consumed(reply->choices[i].ask, events[i], bytes[i]);
+}
+
+static void on_sent(void *ctx, size_t bytes)
+{
+    struct reply *reply = ctx;
+    if (reply->state == REPLY_GONE)
+        return;
+    reply->sent_bytes += bytes;
+    settle_marks(reply);
+}
+
+static void on_client_gone(void *ctx, enum err why)
+{
+    struct reply *reply = ctx;
+    reply->gateway->stats.cancelled++;
+    reply->status = 499; /* as in nginx's log; never sent */
+    reply_gone(reply, why == ERR_TIMEOUT ? "stalled" : "client_closed");
+}
+
+static const struct http_reply_events conn_events = {on_client_gone, on_room, on_sent};
+
+/* --- events in --- */
+
+static void end_stream(struct reply *reply, const char *end)
+{
+    begin_stream(reply);
+    if (reply->call->dialect->stream_end)
+        reply->call->dialect->stream_end(reply->call, &reply->out);
+    reply->ending = true;
+    reply->end = end;
+    schedule_flush(reply);
+}
+
+/* One choice failed: so does the whole answer. */
+void reply_fail(struct reply *reply, const struct api_error *error)
+{
+    if (reply->state == REPLY_WAITING) {
+        reply_answer_error(reply, error);
+        return;
+    }
+    reply_abandon_asks(reply);
+    reply->gateway->stats.errors++;
+    if (reply->call->dialect->stream_fault)
+        reply->call->dialect->stream_fault(reply->call, error, &reply->out);
+    end_stream(reply, error->code);
+}
+
+/* What is held goes out as one delta of the dialect. */
+static void release_held(struct reply *reply, uint32_t index)
+{
+    struct call *call = reply->call;
+    struct text *held = &call->choice[index].whole;
+    struct event event = {.type = EVENT_DELTA,
+                          .delta = {.choice = (uint16_t)index, .text = text_slice(held)}};
+    if (held->len == 0)
+        return;
+    call->dialect->stream_event(call, index, &event, &reply->out);
+    call->choice[index].pieces++;
+    text_clear(held);
+    begin_stream(reply);
+    schedule_flush(reply);
+}
+
+/* Text leaves at once, or grouped into pieces of about sse_chunk_chars characters if that was asked
+ * for (spec http-api.md section 7 rule 6). A stream uses `whole` for what is held. */
+static void hold(struct reply *reply, uint32_t index, struct slice text)
+{
+    struct text *held = &reply->call->choice[index].whole;
+    text_add(held, text);
+    if (utf8_count(text_slice(held)) >= reply->gateway->options.sse_chunk_chars)
+        release_held(reply, index);
+}
+
+static void take_delta(struct reply *reply, uint32_t index, const struct event *event)
+{
+    struct call *call = reply->call;
+    struct call_choice *choice = &call->choice[index];
+    uint32_t bytes = (uint32_t)(4 + event->delta.token_bytes.len + event->delta.text.len);
+    if (!reply->first_delta_us)
+        reply->first_delta_us = loop_now_us(reply->gateway->loop);
+    choice->completion_tokens += event->delta.token_count;
+    if (!call->stream) {
+        text_add(&choice->whole, event->delta.text);
+        ask_consumed(reply->choices[index].ask, 1, bytes);
+        return;
+    }
+    hold(reply, index, event->delta.text);
+    if (!push_mark(reply, index, bytes))
+        reply->broken = true;
+    settle_marks(reply);
+}
+
+static void take_progress(struct reply *reply, uint32_t index, const struct event *event)
+{
+    struct call *call = reply->call;
+    if (!call->stream || !call->include_progress)
+        return;
+    size_t before = reply->out.len;
+    call->dialect->stream_event(call, index, event, &reply->out);
+    if (reply->out.len > before) {
+        begin_stream(reply);
+        schedule_flush(reply);
+    }
+}
+
+static void take_started(struct reply *reply, uint32_t index, const struct event *event)
+{
+    struct call *call = reply->call;
+    struct call_choice *choice = &call->choice[index];
+    choice->seed = event->started.seed;
+    choice->prompt_tokens = event->started.prompt_tokens;
+    choice->cached_tokens = event->started.cached_tokens;
+    call->started_ms = clock_wall_ms();
+    if (call->stream && call->dialect->stream_begin)
+        call->dialect->stream_begin(call, index, &reply->out); /* leaves with the first delta */
+    take_progress(reply, index, event);
+}
+
+static void take_usage(struct call_choice *choice, const struct event *event)
+{
+    choice->prompt_tokens = event->usage.prompt_tokens;
+    choice->cached_tokens = event->usage.cached_tokens;
+    choice->completion_tokens = event->usage.completion_tokens;
+    choice->queue_us = event->usage.queue_us;
+    choice->prefill_us = event->usage.prefill_us;
+    choice->decode_us = event->usage.decode_us;
+}
+
+static void take_error(struct reply *reply, uint32_t index, const struct event *event)
+{
+    struct api_error error;
+    reply->call->choice[index].faulted = true;
+    api_error_from_event(event, &error);
+    reply_fail(reply, &error);
+}
+
+static void take_done(struct reply *reply, uint32_t index, const struct event *event)
+{
+    struct call *call = reply->call;
+    if (event->done.reason == DONE_CANCELLED &&
+        !(call->stream && call->dialect->can_end_cancelled)) {
+        take_error(reply, index,
+                   &(struct event){.type = EVENT_ERROR,
+                                   .error = {.fault = FAULT_CANCELLED,
+                                             .message = SLICE("the request was cancelled")}});
+        return;
+    }
+    call->choice[index].done = true;
+    call->choice[index].reason = event->done.reason;
+    if (call->stream) {
+        release_held(reply, index);
+        call->dialect->stream_event(call, index, event, &reply->out);
+    }
+    for (uint32_t i = 0; i < call->choices; i++)
+        if (!call->choice[i].done)
+            return;
+    if (call->stream)
+        end_stream(reply, done_reason_name(event->done.reason));
+    else
+        reply_answer_whole(reply);
+}
+
+/* Fuses behind the credit: a whole answer that outgrew its bound, formatted text that did, a
+ * producer that sent more than it may. */
+static void check_fuses(struct reply *reply, uint32_t index)
+{
+    const struct text *whole = &reply->call->choice[index].whole;
+    struct api_error error;
+    if (text_status(whole) != ERR_OK) {
+        (void)api_error_set(&error, 500, "internal_error", NULL, /* the code is in the error */
+                            "the answer is longer than %zu bytes; ask for it as a stream",
+                            whole->max_bytes);
+        reply_fail(reply, &error);
+    } else if (reply->broken || text_status(&reply->out) != ERR_OK) {
+        reply->status = 500;
+        http_conn_break(reply->conn); /* half an event may be in `out`: never send it */
+        reply_gone(reply, "overflow");
+    }
+}
+
+void reply_on_event(void *ctx, const struct event *event)
+{
+    struct choice *choice = ctx;
+    struct reply *reply = choice->reply;
+    if (event_is_end(event->type))
+        choice->ask = NULL; /* gone after its end */
+    switch (event->type) {
+    case EVENT_ACCEPTED:
+        if (reply->call->stream && reply->state == REPLY_WAITING &&
+            !deadline_is_armed(&reply->head_deadline))
+            deadline_after(&reply->head_deadline, reply->gateway->options.head_hold_ms * 1000ull);
+        break;
+    case EVENT_QUEUED:
+    case EVENT_LOADING:
+    case EVENT_PREFILL:
+        take_progress(reply, choice->index, event);
+        break;
+    case EVENT_STARTED:
+        take_started(reply, choice->index, event);
+        break;
+    case EVENT_DELTA:
+        take_delta(reply, choice->index, event);
+        break;
+    case EVENT_USAGE:
+        take_usage(&reply->call->choice[choice->index], event);
+        break;
+    case EVENT_DONE:
+        take_done(reply, choice->index, event);
+        break;
+    case EVENT_ERROR:
+        take_error(reply, choice->index, event);
+        break;
+    case EVENT_TYPE_COUNT:
+        break;
+    }
+    if (reply->state != REPLY_GONE)
+        check_fuses(reply, choice->index);
+}
+
+/* --- life --- */
+
+void reply_stream_init(struct reply *reply)
+{
+    text_init(&reply->out, REPLY_OUT_MAX_BYTES);
+    deferred_init(&reply->flush, on_flush, reply);
+    deadline_init(&reply->head_deadline, reply->gateway->loop, on_head_hold_over, reply);
+    deadline_init(&reply->ping_deadline, reply->gateway->loop, on_ping_due, reply);
+    http_conn_listen(reply->conn, &conn_events, reply);
+}
+
+void reply_stream_stop(struct reply *reply)
+{
+    deadline_clear(&reply->head_deadline);
+    deadline_clear(&reply->ping_deadline);
+    deferred_cancel(&reply->flush);
+}

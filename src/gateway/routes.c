@@ -1,0 +1,36 @@
+/* routes - method, path, and who does it. A new dialect is a line in two tables here and a file in
+ * dialect/. */
+#include "gateway/routes.h"
+
+#include "gateway/dialect/dialects.h"
+#include "gateway/health.h"
+#include "gateway/models_page.h"
+
+#define DIALECT(name)                                                                              \
+    &(const struct route_target)                                                                   \
+    {                                                                                              \
+        .dialect = &dialect_##name                                                                 \
+    }
+#define ANSWER(function)                                                                           \
+    &(const struct route_target)                                                                   \
+    {                                                                                              \
+        .answer = function                                                                         \
+    }
+
+const struct route gateway_routes[] = {
+    {HTTP_POST, "/v1/completions", DIALECT(completions)},
+    {HTTP_POST, "/v1/chat/completions", DIALECT(chat)},
+    {HTTP_POST, "/v1/infer", DIALECT(infer)},
+    {HTTP_GET, "/v1/infer", DIALECT(infer)},
+    {HTTP_POST, "/v1/inference", DIALECT(inference)},
+    {HTTP_POST, "/generate", DIALECT(generate)},
+    {HTTP_POST, "/generate/stream", DIALECT(generate_stream)},
+    {HTTP_GET, "/v1/models", ANSWER(models_page_list)},
+    {HTTP_GET, "/v1/models/{id}", ANSWER(models_page_one)},
+    {HTTP_GET, "/health", ANSWER(health_answer)},
+    {HTTP_GET, "/health/live", ANSWER(health_live_answer)},
+    {HTTP_GET, "/live", ANSWER(health_live_answer)},
+    {HTTP_GET, "/health/ready", ANSWER(health_ready_answer)},
+    {HTTP_GET, "/ready", ANSWER(health_ready_answer)},
+};
+const size_t gateway_route_count = ARRAY_COUNT(gateway_routes);

@@ -1,0 +1,15 @@
+/* routes - the table of everything this gateway answers: method, path, and who does it. */
+#pragma once
+
+#include "gateway/gateway_state.h"
+#include "http/router.h"
+
+/* What a route leads to: a dialect, or a short answer made on the spot. Exactly one is set. */
+struct route_target {
+    const struct dialect *dialect;
+    void (*answer)(struct gateway *gateway, struct http_conn *conn,
+                   const struct http_request *request, const struct route_match *match);
+};
+
+extern const struct route gateway_routes[];
+extern const size_t gateway_route_count;
