@@ -44,7 +44,7 @@ struct config {
     uint32_t max_connections, head_ms, body_ms, idle_ms, head_max_fields;
     uint64_t head_max_bytes, body_max_bytes, out_max_bytes, bus_peer_max_bytes;
     /* output */
-    uint32_t sse_chunk_size, sse_chunk_delay_ms;
+    uint32_t sse_chunk_size;
     const char *log_level; /* "error", "warn", "info" or "debug" */
     /* the built-in model `dummy` */
     uint32_t dummy_tokens, dummy_delay_ms, dummy_slots, dummy_fail_at, dummy_stall_at,

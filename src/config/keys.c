@@ -102,8 +102,6 @@ const struct config_key config_keys[] = {
               "frames waiting for one endpoint on the bus, bytes"),
     ROW_U32(sse_chunk_size, "SSE_CHUNK_SIZE", NULL, "0", 0, 65536,
             "group streamed text into pieces of about so many characters; 0: as produced"),
-    ROW_U32(sse_chunk_delay_ms, "SSE_CHUNK_DELAY_MS", NULL, "0", 0, 60000,
-            "pause between two such pieces, ms"),
     ROW_CHOICE(log_level, "LOG_LEVEL", "info", "error|warn|info|debug",
                "least severe lines that are logged"),
     ROW_U32(dummy_tokens, "DUMMY_TOKENS", NULL, "20", 1, 65536,
