@@ -260,6 +260,54 @@ void wait_unread(int fd, int bytes)
     }
 }
 
+/* --- the two together --- */
+
+struct end *rig_accept(struct rig *rig, int *out_peer, int rcvbuf_bytes)
+{
+    int before = rig->accepted;
+    uint64_t until_us = clock_monotonic_us() + RIG_PATIENCE_US;
+    *out_peer = peer_connect(&rig->address, rcvbuf_bytes);
+    while (rig->accepted == before && rig_turn(rig, until_us))
+        continue;
+    ASSERT(rig->accepted == before + 1);
+    return &rig->ends[before];
+}
+
+size_t end_fill(struct rig *rig, struct end *end, size_t piece_bytes)
+{
+    char piece[8 * 1024];
+    size_t written = 0;
+    ASSERT(piece_bytes <= sizeof(piece));
+    for (;;) {
+        pattern_fill(piece, piece_bytes, written);
+        enum err err = stream_write(end->stream, slice_of(piece, piece_bytes));
+        ASSERT_MSG(err == ERR_OK || err == ERR_FULL, "%s", err_name(err));
+        if (err == ERR_OK) {
+            written += piece_bytes;
+            continue;
+        }
+        ASSERT(rig_is_quiet(rig)); /* the kernel takes what it will */
+        if (stream_pending(end->stream) + piece_bytes > rig->options.out_max_bytes)
+            return written;
+    }
+}
+
+size_t peer_drain(struct rig *rig, int peer, size_t total)
+{
+    char bytes[64 * 1024];
+    size_t got = 0;
+    uint64_t until_us = clock_monotonic_us() + RIG_PATIENCE_US;
+    while (got < total && rig_turn(rig, until_us)) {
+        long len = peer_recv_now(peer, bytes, sizeof(bytes));
+        if (len == -EAGAIN)
+            continue;
+        if (len <= 0 || !pattern_matches(slice_of(bytes, (size_t)len), got))
+            break;
+        got += (size_t)len;
+    }
+    return got;
+}
+
 /* --- bytes and budgets --- */
 
 char pattern_at(size_t offset)

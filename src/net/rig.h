@@ -68,6 +68,15 @@ void end_start(struct end *end, struct stream *stream);
 void end_close(struct end *end);
 void end_fini(struct end *end);
 
+/* A raw client and its accepted end. rcvbuf_bytes as peer_connect(). */
+struct end *rig_accept(struct rig *rig, int *out_peer, int rcvbuf_bytes);
+/* Writes the pattern in pieces (8 KiB at most) until the kernel takes no more and the stream is
+ * full. Returns how many bytes that was. Aborts if the loop spins meanwhile. */
+size_t end_fill(struct rig *rig, struct end *end, size_t piece_bytes);
+/* Turns and reads until the peer has `total` bytes. Returns how many came that match the pattern.
+ */
+size_t peer_drain(struct rig *rig, int peer, size_t total);
+
 /* A raw client. rcvbuf_bytes 0: the system's default. Its calls give up after RIG_PATIENCE_US. */
 int peer_connect(const struct net_address *address, int rcvbuf_bytes);
 void peer_send(int fd, struct slice bytes);
