@@ -64,6 +64,9 @@ enum {
     SEEN_EXPECT = 16,
 };
 
+/* Longer than any method in the IANA registry. */
+enum { METHOD_MAX_BYTES = 32 };
+
 /* One call: the parser, what it may look at, and what it fills. */
 struct head {
     struct http1_head_parser *parser;
@@ -163,9 +166,11 @@ static enum err parse_method(struct head *head)
 {
     struct http1_head_parser *parser = head->parser;
     span(head, HTTP_BYTE_TOKEN);
+    struct slice method = part_slice(head);
+    if (method.len > METHOD_MAX_BYTES)
+        return refuse(head, HTTP1_METHOD);
     if (is_at_end(head))
         return starve(head);
-    struct slice method = part_slice(head);
     if (slice_is_empty(method))
         return refuse(head, byte_here(head) == 0x16 /* TLS: a handshake record */
                                 ? HTTP1_UPGRADE_PREFACE
@@ -196,18 +201,22 @@ static enum err parse_target(struct head *head)
     span(head, HTTP_BYTE_TARGET);
     if (is_at_end(head))
         return starve(head);
-    char stop = byte_here(head);
-    if (stop == '\r' || stop == '\n')
-        return refuse(head, HTTP1_VERSION); /* HTTP/0.9 had none */
     struct slice target = part_slice(head);
     bool is_star = target.data[0] == '*';
-    if (stop != ' ' || (is_star && target.len > 1))
+    if (byte_here(head) != ' ' || (is_star && target.len > 1))
         return refuse(head, HTTP1_TARGET);
     if (is_star && head->parser->is_preface)
         return refuse(head, HTTP1_UPGRADE_PREFACE); /* RFC 9113 3.4 */
     head->request.target = target;
     enter(head, PART_VERSION, 1);
     return ERR_OK;
+}
+
+/* As far as the bytes go, they are those of `text`. */
+static bool begins_as(struct slice bytes, struct slice text)
+{
+    size_t len = bytes.len < text.len ? bytes.len : text.len;
+    return slice_eq(slice_first(bytes, len), slice_first(text, len));
 }
 
 static enum err parse_version(struct head *head)
@@ -217,8 +226,9 @@ static enum err parse_version(struct head *head)
     parser->scanned = parser->part_start; /* at most 8 bytes, looked at again */
     struct slice there = slice_of(head->data + parser->scanned, head->end - parser->scanned);
     there = slice_first(there, VERSION_BYTES);
-    struct slice fixed = slice_first(there, VERSION_BYTES - 1);
-    if (!slice_eq(fixed, slice_first(SLICE("HTTP/1."), fixed.len)))
+    if (!begins_as(there, SLICE("HTTP/")))
+        return refuse(head, HTTP1_TARGET); /* a space in the target, or no version (HTTP/0.9) */
+    if (!begins_as(there, SLICE("HTTP/1.")))
         return refuse(head, HTTP1_VERSION);
     if (there.len < VERSION_BYTES)
         return starve(head);
@@ -358,7 +368,15 @@ static enum err take_length(struct head *head, struct slice raw)
     }
 }
 
-static enum err take_encoding(struct head *head, struct slice raw)
+static struct slice last_item(struct slice list)
+{
+    struct slice item;
+    while (slice_cut(list, ',', &item, &list))
+        ;
+    return slice_trim(item);
+}
+
+static enum err take_encoding(struct head *head, struct slice raw) /* RFC 9112 6.1, 6.3 */
 {
     if (!see(head->parser, SEEN_ENCODING))
         return refuse(head, HTTP1_ENCODING_TWICE);
@@ -366,8 +384,11 @@ static enum err take_encoding(struct head *head, struct slice raw)
         return refuse(head, HTTP1_ENCODING_ON_10);
     if (head->parser->seen & SEEN_LENGTH)
         return refuse(head, HTTP1_LENGTH_AND_CHUNKED);
-    if (has_tab(raw) || !slice_eq_ci(slice_trim(raw), SLICE("chunked")))
-        return refuse(head, HTTP1_ENCODING);
+    struct slice value = slice_trim(raw);
+    if (has_tab(raw) || !slice_eq_ci(last_item(value), SLICE("chunked")))
+        return refuse(head, HTTP1_ENCODING_FORM); /* 6.3: no end could be found */
+    if (value.len > sizeof "chunked" - 1)
+        return refuse(head, HTTP1_ENCODING); /* 6.1: codings that we do not undo */
     head->request.chunked = true;
     return ERR_OK;
 }
@@ -442,8 +463,9 @@ static void complete(struct head *head)
         request->path = request->target;
     request->keep_alive = parser->minor == 1;
     if (parser->seen & SEEN_CONNECTION) { /* RFC 9112 9.3: close wins */
-        request->keep_alive |= http_field_has_token(request, "Connection", "keep-alive");
-        request->keep_alive &= !http_field_has_token(request, "Connection", "close");
+        request->keep_alive =
+            (request->keep_alive || http_field_has_token(request, "Connection", "keep-alive")) &&
+            !http_field_has_token(request, "Connection", "close");
     }
     /* RFC 9110 10.1.1: to be ignored on 1.0; and nothing is waited for without a body. */
     request->expect_continue = parser->seen & SEEN_EXPECT && parser->minor == 1 &&

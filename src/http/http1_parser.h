@@ -15,8 +15,8 @@ enum http1_refusal {
 #define HTTP1_REFUSALS(X)                                                                          \
     X(HEAD_TOO_LARGE, 431, "request head is larger than the limit")                                \
     X(TOO_MANY_FIELDS, 431, "more header fields than the limit")                                   \
-    X(METHOD, 400, "method is not a token")                                                        \
-    X(TARGET, 400, "request target is not origin-form or has a byte outside visible ASCII")        \
+    X(METHOD, 400, "method is not a token of at most 32 bytes")                                    \
+    X(TARGET, 400, "request target is not origin-form, or not followed by one space and HTTP/")    \
     X(TARGET_TOO_LONG, 414, "request target is longer than the limit")                             \
     X(VERSION, 505, "version is not HTTP/1.0 or HTTP/1.1")                                         \
     X(LINE_END, 400, "a line does not end in CR LF")                                               \
@@ -29,7 +29,8 @@ enum http1_refusal {
     X(LENGTH_TWICE, 400, "more than one Content-Length")                                           \
     X(LENGTH_FORM, 400, "Content-Length is not a decimal number")                                  \
     X(LENGTH_AND_CHUNKED, 400, "both Content-Length and Transfer-Encoding")                        \
-    X(ENCODING, 501, "Transfer-Encoding is not exactly 'chunked'")                                 \
+    X(ENCODING, 501, "Transfer-Encoding has other codings than 'chunked'")                         \
+    X(ENCODING_FORM, 400, "Transfer-Encoding does not end in 'chunked'")                           \
     X(ENCODING_TWICE, 400, "more than one Transfer-Encoding")                                      \
     X(ENCODING_ON_10, 400, "Transfer-Encoding on HTTP/1.0")                                        \
     X(BODY_TOO_LARGE, 413, "request body is larger than the limit")                                \

@@ -29,12 +29,15 @@ struct vector {
 
 static const struct vector refused[] = {
     V(HEAD_TOO_LARGE, GET "A: " X64 X64 X64 X64 "\r\n\r\n"),
-    V(HEAD_TOO_LARGE, "POST" X64 X64 X64 X64 " / HTTP/1.1\r\n"),
+    V(HEAD_TOO_LARGE, GET X64 X64 X64 X64 ": a\r\n\r\n"),
     V(TOO_MANY_FIELDS, GET "A:\r\nA:\r\nA:\r\nA:\r\nA:\r\nA:\r\n\r\n"),
     V(METHOD, " GET / HTTP/1.1\r\n" HOST "\r\n"),
     V(METHOD, "G@T / HTTP/1.1\r\n" HOST "\r\n"),
     V(METHOD, "GET\t/ HTTP/1.1\r\n" HOST "\r\n"),
     V(METHOD, "GET\r\n\r\n"),
+    V(METHOD, "   \r\n\r\n"),
+    V(METHOD, X16 X16 "x / HTTP/1.1\r\n" HOST "\r\n"),
+    V(METHOD, "POST" X64 X64 X64 X64 " / HTTP/1.1\r\n"),
     V(METHOD, "\r\n\r\n" GET "\r\n"),
     V(METHOD, "\0GET / HTTP/1.1\r\n"),
     V(METHOD, "G\xc3\x89T / HTTP/1.1\r\n"),
@@ -49,17 +52,22 @@ static const struct vector refused[] = {
     V(TARGET, "GET /\0 HTTP/1.1\r\n" HOST "\r\n"),
     V(TARGET, "GET /\x7f HTTP/1.1\r\n" HOST "\r\n"),
     V(TARGET, "GET /caf\xc3\xa9 HTTP/1.1\r\n" HOST "\r\n"),
+    V(TARGET, "GET /\r\n"),
+    V(TARGET, "GET /\n"),
+    V(TARGET, "GET / \r\n"),
+    V(TARGET, "GET /  HTTP/1.1\r\n" HOST "\r\n"),
+    V(TARGET, "GET / http/1.1\r\n" HOST "\r\n"),
+    V(TARGET, "GET /a b HTTP/1.1\r\n" HOST "\r\n"),
+    V(TARGET, "GET HTTP/1.1\r\n" HOST "\r\n"),
+    V(TARGET, "GET / HTTPS/1.1\r\n" HOST "\r\n"),
     V(TARGET_TOO_LONG, "GET /" X64 X64 X64 X64 " HTTP/1.1\r\n" HOST "\r\n"),
-    V(VERSION, "GET /\r\n"),
-    V(VERSION, "GET /\n"),
-    V(VERSION, "GET / \r\n"),
-    V(VERSION, "GET /  HTTP/1.1\r\n" HOST "\r\n"),
     V(VERSION, "GET / HTTP/9.9\r\n" HOST "\r\n"),
     V(VERSION, "GET / HTTP/2.0\r\n" HOST "\r\n"),
+    V(VERSION, "GET / HTTP/\r\n" HOST "\r\n"),
+    V(VERSION, "GET / HTTP/11\r\n" HOST "\r\n"),
+    V(VERSION, "GET / HTTP/1 .1\r\n" HOST "\r\n"),
     V(VERSION, "GET / HTTP/1.2\r\n" HOST "\r\n"),
     V(VERSION, "GET / HTTP/01.1\r\n" HOST "\r\n"),
-    V(VERSION, "GET / http/1.1\r\n" HOST "\r\n"),
-    V(VERSION, "GET /a b HTTP/1.1\r\n" HOST "\r\n"),
     V(LINE_END, "GET / HTTP/1.1\n" HOST "\r\n"),
     V(LINE_END, "GET / HTTP/1.1 \r\n" HOST "\r\n"),
     V(LINE_END, "GET / HTTP/1.10\r\n" HOST "\r\n"),
@@ -128,15 +136,18 @@ static const struct vector refused[] = {
     V(LENGTH_AND_CHUNKED, POST "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
     V(LENGTH_AND_CHUNKED, POST "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n"),
     V(LENGTH_AND_CHUNKED, POST "Content-Length: 5\r\nTransfer-Encoding: gzip\r\n\r\nhello"),
-    V(ENCODING, POST "Transfer-Encoding:\r\n\r\n"),
+    V(ENCODING_FORM, POST "Transfer-Encoding:\r\n\r\n"),
     V(ENCODING, POST "Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n"),
     V(ENCODING, POST "Transfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n"),
-    V(ENCODING, POST "Transfer-Encoding: identity\r\n\r\n"),
-    V(ENCODING, POST "Transfer-Encoding: chunked\t\r\n\r\n0\r\n\r\n"),
-    V(ENCODING, POST "Transfer-Encoding:\tchunked\r\n\r\n0\r\n\r\n"),
-    V(ENCODING, POST "Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n"),
-    V(ENCODING, POST "Transfer-Encoding: chunked;a=b\r\n\r\n0\r\n\r\n"),
-    V(ENCODING, POST "Transfer-Encoding: \"chunked\"\r\n\r\n0\r\n\r\n"),
+    V(ENCODING_FORM, POST "Transfer-Encoding: chunked, gzip\r\n\r\n0\r\n\r\n"),
+    V(ENCODING_FORM, POST "Transfer-Encoding: chunked,\r\n\r\n0\r\n\r\n"),
+    V(ENCODING_FORM, POST "Transfer-Encoding: gzip chunked\r\n\r\n0\r\n\r\n"),
+    V(ENCODING_FORM, POST "Transfer-Encoding: identity\r\n\r\n"),
+    V(ENCODING_FORM, POST "Transfer-Encoding: chunked\t\r\n\r\n0\r\n\r\n"),
+    V(ENCODING_FORM, POST "Transfer-Encoding:\tchunked\r\n\r\n0\r\n\r\n"),
+    V(ENCODING_FORM, POST "Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n"),
+    V(ENCODING_FORM, POST "Transfer-Encoding: chunked;a=b\r\n\r\n0\r\n\r\n"),
+    V(ENCODING_FORM, POST "Transfer-Encoding: \"chunked\"\r\n\r\n0\r\n\r\n"),
     V(ENCODING, POST "Transfer-Encoding: ,chunked\r\n\r\n0\r\n\r\n"),
     V(ENCODING_TWICE,
       POST "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n"),
@@ -256,6 +267,40 @@ TEST(every_refusal_has_a_vector)
             printf("no vector for %s\n", http1_refusal_name((enum http1_refusal)refusal));
         CHECK(vectors > 0);
     }
+}
+
+/* STRICTNESS_DOC is the path of docs/http-strictness.md. */
+static struct text read_document(void)
+{
+    struct text text;
+    text_init(&text, 1 << 20);
+    FILE *file = fopen(STRICTNESS_DOC, "rb");
+    CHECK(file != NULL);
+    char *room;
+    size_t got = 1;
+    while (got > 0 && (room = text_reserve(&text, 4096))) {
+        got = fread(room, 1, 4096, file);
+        text.len += got;
+    }
+    fclose(file);
+    CHECK_OK(text_status(&text));
+    return text;
+}
+
+TEST(every_refusal_has_its_row_in_the_document)
+{
+    struct text document = read_document();
+    for (int i = HTTP1_FINE + 1; i < HTTP1_REFUSAL_COUNT; i++) {
+        enum http1_refusal refusal = (enum http1_refusal)i;
+        char row[64];
+        int len = snprintf(row, sizeof row, "\n| %s | %d | ", http1_refusal_name(refusal),
+                           http1_refusal_status(refusal));
+        bool is_there = slice_find(text_slice(&document), slice_of(row, (size_t)len)) != SLICE_NPOS;
+        if (!is_there)
+            printf("no row that begins with%s\n", row);
+        CHECK(is_there);
+    }
+    text_fini(&document);
 }
 
 TEST(well_formed_messages_are_accepted_and_end_where_they_end)
