@@ -9,20 +9,11 @@
 
 enum {
     REAL_TICK_US = 1000,
-    SETTLE_TURNS_MAX = 1000000, /* loop_advance(): more turns at one instant are an endless loop */
-    CLOSE_ROUNDS_MAX = 1000,    /* loop_free(): libuv needs two or three to let go of its handles */
+    SETTLE_TURNS_MAX = 100000, /* loop_advance(): more turns at one instant are an endless loop */
+    CLOSE_ROUNDS_MAX = 1000,   /* loop_free(): libuv needs two or three to let go of its handles */
 };
 
 /* --- time --- */
-
-/* The clock is read after the sleep, not before: by the first question, which may come from any I/O
- * callback. libuv runs prepare hooks in reverse order of their start, and ours was started first,
- * so even a foreign hook that asks for the time does not make it old. */
-static void on_before_poll(uv_prepare_t *before_poll)
-{
-    struct loop *loop = before_poll->data;
-    loop->clock_is_read = false;
-}
 
 uint64_t loop_now_us(const struct loop *loop)
 {
@@ -86,27 +77,41 @@ static void set_alarm(struct loop *loop)
     uv_timer_start(&loop->alarm, on_alarm, tick > base ? tick - base : 0, 0);
 }
 
-/* libuv has something to call now, as far as can be seen without calling it. */
+/* libuv has something to do now, as far as can be seen without doing it: its timeout is 0 when it
+ * has callbacks to make, handles to close, or descriptors that the kernel does not watch yet. */
 static bool io_is_ready(struct loop *loop)
 {
     struct pollfd kernel = {.fd = uv_backend_fd(&loop->uv), .events = POLLIN};
     return uv_backend_timeout(&loop->uv) == 0 || poll(&kernel, 1, 0) > 0;
 }
 
-/* Says that it is going to sleep before it looks whether it may: a message that comes after the
+/* The last thing before the kernel is asked: libuv runs prepare hooks in reverse order of their
+ * start, and ours was started first. So whatever timers and foreign hooks did in this uv_run()
+ * (asked for the time, deferred a call, armed a deadline) is known here.
+ * The clock becomes stale now: the first question after the sleep reads it.
+ * First the word that we are asleep, then the look whether we may: a message that comes after the
  * look finds the word and wakes the loop (sequentially consistent on both sides). */
+static void on_before_poll(uv_prepare_t *before_poll)
+{
+    struct loop *loop = before_poll->data;
+    loop->clock_is_read = false;
+    if (!loop->may_sleep)
+        return;
+    atomic_store(&loop->asleep, true);
+    if (something_waits(loop)) {
+        atomic_store(&loop->asleep, false);
+        uv_stop(&loop->uv); /* look for I/O, but do not block */
+    } else {
+        set_alarm(loop); /* one that is due already makes libuv not block */
+    }
+}
+
 static bool run_io(struct loop *loop, bool may_sleep)
 {
-    atomic_store(&loop->asleep, may_sleep);
-    if (may_sleep && !something_waits(loop)) {
-        set_alarm(loop);
-        uv_run(&loop->uv, UV_RUN_ONCE);
-        atomic_store(&loop->asleep, false);
-        return true;
-    }
+    bool any = may_sleep || io_is_ready(loop); /* who slept was woken by something */
+    loop->may_sleep = may_sleep;
+    uv_run(&loop->uv, may_sleep ? UV_RUN_ONCE : UV_RUN_NOWAIT);
     atomic_store(&loop->asleep, false);
-    bool any = may_sleep || io_is_ready(loop); /* may_sleep: what waits is something, ask no more */
-    uv_run(&loop->uv, UV_RUN_NOWAIT);
     return virtual_work_run(loop) || any;
 }
 
@@ -187,7 +192,7 @@ bool loop_turn(struct loop *loop, bool may_sleep)
     any |= release_all(loop);
     loop->in_turn = false;
     loop->clock_is_read = false;
-    return any || io_is_ready(loop);
+    return any;
 }
 
 void loop_run(struct loop *loop)

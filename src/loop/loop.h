@@ -38,7 +38,7 @@ void loop_advance(struct loop *loop, uint64_t us);
 /* Runs turns until loop_stop(), at least one. Not for virtual loops. */
 void loop_run(struct loop *loop);
 /* One turn; sleeps for events only if may_sleep, nothing is pending, and at most until the next
- * deadline. True if anything happened, or is left to do now. Not from inside a turn. */
+ * deadline. True if anything at all happened. Not from inside a turn. */
 bool loop_turn(struct loop *loop, bool may_sleep);
 /* Any thread, and signal handlers. loop_run() returns at the end of the turn. Sticky: when nothing
  * runs, the next loop_run() returns after its first turn. */

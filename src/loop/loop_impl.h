@@ -8,13 +8,14 @@
 
 struct loop {
     uv_loop_t uv;
-    uv_prepare_t before_poll; /* last thing before the kernel is asked: the clock becomes stale */
+    uv_prepare_t before_poll; /* decides about sleep; the clock becomes stale */
     uv_async_t wake;          /* also keeps uv_run() polling when nothing else is active */
     uv_timer_t alarm;         /* ends the sleep at alarm_tick */
     uint64_t alarm_tick;      /* WHEEL_NEVER: not armed */
 
     bool is_virtual;
     bool in_turn;
+    bool may_sleep;     /* this turn */
     bool clock_is_read; /* now_us is this turn's time; else it is read at the first question */
     uint64_t now_us;
 
