@@ -1,7 +1,7 @@
 /* params - reading one member of a request body, with an error that names it. */
 #include "gateway/params.h"
 
-#include <math.h>
+#include <float.h>
 
 enum { MAX_TOKENS_MAX = 1024 * 1024, TOKEN_ID_MAX = 1 << 24, QUERY_VALUE_MAX = 16 };
 
@@ -140,6 +140,8 @@ MUST_USE static enum err param_sampling(struct call *call, const json_t *body,
     TRY(param_number(body, "presence_penalty", -2, 2, &sampling->presence_penalty, out_error));
     /* -1 is llama.cpp's and Ollama's way to say "a random one". */
     TRY(param_integer(body, "seed", -1, INT64_MAX, &seed, out_error));
+    if (sampling->top_p == 0) /* the token that crosses p is kept: only the likeliest one */
+        sampling->top_p = FLT_MIN;
     sampling->top_k = top_k < 0 ? 0 : (int32_t)top_k;
     sampling->penalty_last_n = (int32_t)last_n;
     sampling->has_seed = seed >= 0;

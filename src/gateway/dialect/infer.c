@@ -26,6 +26,8 @@ MUST_USE static enum err body_from_query(struct slice query, json_t **out_body,
         if (found == ERR_NOT_FOUND)
             continue;
         json_t *member = NULL;
+        if (slice_find_byte(text_slice(&value), '\0') != SLICE_NPOS)
+            found = ERR_PROTOCOL; /* as in a JSON body */
         if (found == ERR_OK && names[i].is_number)
             found = json_read(text_slice(&value), 1, &member, NULL);
         else if (found == ERR_OK)
