@@ -36,7 +36,7 @@ struct http_request {
     uint8_t minor;       /* HTTP/1.minor: 0 or 1 */
     bool keep_alive;     /* what the client wants and the version allows */
     bool expect_continue;
-    bool chunked;            /* body framing */
+    bool chunked; /* body framing */
     bool has_length;
     uint64_t content_length; /* when has_length */
     const struct http_field *fields;
@@ -50,9 +50,10 @@ struct slice http_request_field(const struct http_request *request, const char *
  * behind ';' are ignored, except q=0, which means no. For Connection, Accept. */
 bool http_field_has_token(const struct http_request *request, const char *name, const char *token);
 
-/* Value of `key` in an application/x-www-form-urlencoded query, decoded into out (cap: out's);
- * first match. ERR_NOT_FOUND: no such key; ERR_PROTOCOL: a bad %-escape, or the decoded bytes are
- * not UTF-8; ERR_LIMIT: longer than out allows. */
+/* Value of `key` in an application/x-www-form-urlencoded query, decoded and appended to out_value
+ * (whose cap it keeps to); first match, keys are compared decoded. ERR_NOT_FOUND: no such key;
+ * ERR_PROTOCOL: a bad %-escape, or the decoded bytes are not UTF-8; ERR_LIMIT: longer than
+ * out_value allows. On failure its bytes are as before. A decoded NUL is let through. */
 MUST_USE enum err http_query_value(struct slice query, const char *key, struct text *out_value);
 
 const char *http_status_text(int status); /* "Not Found"; "Unknown" for others */

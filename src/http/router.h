@@ -1,7 +1,7 @@
 /* router - method and path to a route, with {name} segments. Pure.
- * Patterns are literals in a static table: "/v1/models/{id}". Paths are compared byte for byte after
- * percent-decoding each segment (a decoded '/', NUL or invalid UTF-8 never matches). A trailing slash
- * is another path. */
+ * Patterns are literals in a static table: "/v1/models/{id}". Paths are compared byte for byte
+ * after percent-decoding each segment (a decoded '/', NUL or invalid UTF-8 never matches). A
+ * trailing slash is another path. */
 #pragma once
 
 #include "http/http.h"
@@ -14,8 +14,8 @@ struct route {
 
 enum { ROUTE_PARAMS_MAX = 4, ROUTE_PARAM_MAX_BYTES = 256 };
 struct route_match {
-    const struct route *route;                 /* NULL: none */
-    struct slice params[ROUTE_PARAMS_MAX];     /* decoded, point into storage */
+    const struct route *route;             /* NULL: none */
+    struct slice params[ROUTE_PARAMS_MAX]; /* decoded, point into storage */
     size_t param_count;
     unsigned allowed; /* bit per http_method that this path knows: for 405 + Allow, and OPTIONS */
     char storage[ROUTE_PARAMS_MAX * ROUTE_PARAM_MAX_BYTES];
