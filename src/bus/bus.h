@@ -32,9 +32,9 @@ typedef void bus_message_fn(void *ctx, const struct bus_message *message);
 typedef void bus_bounce_fn(void *ctx, const struct bus_message *message, enum err why);
 
 /* Copies the frame. ERR_LIMIT: subject empty or too long, frame larger than what may wait for one
- * receiver, or no memory; ERR_FULL: peer_bytes_max of this endpoint's own frames came back and wait
- * in its loop, or its way out is full; ERR_CLOSED: this endpoint is closed. What the receiver's
- * side says comes as a bounce. */
+ * receiver, or no memory; ERR_FULL: it would bounce, but peer_bytes_max of frames that came back
+ * wait in the loop already, or the way out is full; ERR_CLOSED: this endpoint is closed. What the
+ * receiver's side says comes as a bounce. */
 MUST_USE enum err bus_publish(struct bus *bus, struct slice subject, struct slice reply,
                               struct slice frame);
 /* Messages published after this returned (by anyone who knows that it did) are delivered.

@@ -76,32 +76,51 @@ static enum err deliver_to_one(const struct route *route, struct choice *choice,
     return err;
 }
 
-static void deliver_to_all(struct route *route, struct packet *packet)
+/* ERR_FULL: nobody took it, and the sender has no room to be told so. A message that somebody took
+ * bounces for the others even then: there are no more of those than the takers have room for. */
+static enum err deliver(const struct endpoint *sender, struct route *route, struct packet *packet)
 {
+    bool has_room = !peer_bounces_are_full(sender->peer), taken = false;
+    size_t untold = 0;
+    enum err why = ERR_OK;
     for (size_t i = 0; i < route->choice_count; i++) {
         enum err err = deliver_to_one(route, &route->choices[i], packet);
-        if (err != ERR_OK)
+        if (err == ERR_OK) {
+            taken = true;
+        } else if (has_room) {
             packet_bounce(packet, err);
+        } else {
+            untold++;
+            why = err;
+        }
     }
+    if (untold > 0 && !taken)
+        return ERR_FULL;
+    while (untold-- > 0)
+        packet_bounce(packet, why);
+    return ERR_OK;
+}
+
+static enum err bounce_unheard(const struct endpoint *sender, struct packet *packet)
+{
+    if (peer_bounces_are_full(sender->peer))
+        return ERR_FULL;
+    packet_bounce(packet, ERR_NOT_FOUND);
+    return ERR_OK;
 }
 
 static enum err publish(struct bus *bus, struct slice subject, struct slice reply,
                         struct slice frame)
 {
     struct endpoint *endpoint = endpoint_of(bus);
-    if (peer_bounces_are_full(endpoint->peer))
-        return ERR_FULL;
     struct packet *packet = packet_new(endpoint->peer, subject, reply, frame);
     if (!packet)
         return ERR_LIMIT;
     struct route *route = routes_find(endpoint->bus_mem->routes, subject);
-    if (route)
-        deliver_to_all(route, packet);
-    else
-        packet_bounce(packet, ERR_NOT_FOUND);
+    enum err err = route ? deliver(endpoint, route, packet) : bounce_unheard(endpoint, packet);
     route_unref(route);
     packet_unref(packet);
-    return ERR_OK;
+    return err;
 }
 
 /* --- receiving --- */

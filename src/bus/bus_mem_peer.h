@@ -43,8 +43,9 @@ void packet_unref(struct packet *packet);
 
 /* ERR_FULL: it would cross the peer's cap; ERR_CLOSED. Nothing was taken. */
 MUST_USE enum err peer_deliver(struct peer *peer, struct packet *packet, uint64_t subscription_id);
-/* Sends it back to its sender, unless that is closed. Has room always: what can come back is
- * bounded by what the receivers may hold, and by peer_bounces_are_full(). */
+/* Sends it back to its sender, unless that is closed. It always has room: what can come back is
+ * bounded by what receivers hold, and publish() asks peer_bounces_are_full() before it makes more.
+ */
 void packet_bounce(struct packet *packet, enum err why);
 bool peer_bounces_are_full(const struct peer *peer);
 
