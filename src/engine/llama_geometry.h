@@ -1,0 +1,38 @@
+/* llama_geometry - how many sequences of what length fit into memory, decided from the model file's
+ * header before anything is loaded. libllama allocates and touches the whole cache when it starts,
+ * so what does not fit must be refused here, with the sums. Pure.
+ *
+ * weights + cache (slots x context x bytes of a token) + compute buffers must be at most what is
+ * available; the cache alone at most kv_memory. In profile exact the attention scores of a batch
+ * are held whole, batch x context x heads floats, the largest part of the compute buffers. */
+#pragma once
+
+#include "engine/gguf.h"
+
+struct llama_wish {
+    uint32_t slots;           /* 0: as many as fit, at most LLAMA_SLOTS_DEFAULT_MAX */
+    uint32_t context_tokens;  /* of one sequence; 0: what the model was trained for, also its cap */
+    uint32_t batch_tokens;    /* more than 0 */
+    uint64_t kv_memory_bytes; /* 0: a quarter of what is available */
+    uint64_t memory_available_bytes; /* UINT64_MAX: unknown, everything fits */
+    bool fast;
+};
+
+struct llama_geometry {
+    uint32_t slots;
+    uint32_t context_tokens; /* of one sequence, as promised outside */
+    uint32_t cells;          /* of all slots together, as libllama wants it: n_ctx */
+    uint32_t batch_tokens;   /* at least a row for each slot */
+    uint64_t token_bytes;    /* of the cache */
+    uint64_t weights_bytes, kv_bytes;
+    uint64_t compute_bytes; /* estimated */
+};
+
+enum { LLAMA_SLOTS_DEFAULT_MAX = 8, LLAMA_SLOTS_MAX = 256 };
+
+/* ERR_NO_MEMORY: does not fit; ERR_LIMIT: more slots than LLAMA_SLOTS_MAX; ERR_PROTOCOL: the header
+ * lacks what the sums need. */
+MUST_USE enum err llama_geometry_plan(const struct gguf_summary *summary,
+                                      const struct llama_wish *wish,
+                                      struct llama_geometry *out_geometry,
+                                      struct err_note *out_note);

@@ -1,0 +1,186 @@
+/* Tests of what fits into memory. */
+#include "engine/llama_geometry.h"
+
+#include "testing/test.h"
+
+/* 4 blocks of 2 key/value heads of 16: 4 * 2 * (16 + 16) * 2 = 512 bytes a token. */
+static struct gguf_summary small_model(void)
+{
+    return (struct gguf_summary){.architecture = "llama",
+                                 .context_length = 1024,
+                                 .block_count = 4,
+                                 .embedding_length = 64,
+                                 .head_count = 4,
+                                 .head_count_kv = 2,
+                                 .data_bytes = 1 << 20};
+}
+
+static struct llama_wish plenty(void)
+{
+    return (struct llama_wish){.batch_tokens = 512, .memory_available_bytes = UINT64_MAX};
+}
+
+enum { SLOT_BYTES = 1024 * 512 };
+
+TEST(model_decides_where_the_wish_is_silent)
+{
+    struct gguf_summary model = small_model();
+    struct llama_wish wish = plenty();
+    struct llama_geometry plan;
+    CHECK_OK(llama_geometry_plan(&model, &wish, &plan, NULL));
+    CHECK_EQ(plan.slots, 8);
+    CHECK_EQ(plan.context_tokens, 1024);
+    CHECK_EQ(plan.cells, 8 * 1024);
+    CHECK_EQ(plan.batch_tokens, 512);
+    CHECK_EQ(plan.token_bytes, 512);
+    CHECK_EQ(plan.kv_bytes, 8 * SLOT_BYTES);
+    CHECK_EQ(plan.weights_bytes, 1 << 20);
+    CHECK_EQ(plan.compute_bytes, 512 * 1024 * 5 * 4);
+}
+
+TEST(context_is_capped_at_what_the_model_was_trained_for)
+{
+    struct gguf_summary model = small_model();
+    struct llama_wish wish = plenty();
+    struct llama_geometry plan;
+    const uint32_t wished[] = {1023, 1024, 1025}, got[] = {1023, 1024, 1024};
+    for (size_t i = 0; i < ARRAY_COUNT(wished); i++) {
+        wish.context_tokens = wished[i];
+        CHECK_OK(llama_geometry_plan(&model, &wish, &plan, NULL));
+        CHECK_EQ(plan.context_tokens, got[i]);
+    }
+}
+
+TEST(cells_are_rounded_up_per_stream)
+{
+    struct gguf_summary model = small_model();
+    struct llama_wish wish = plenty();
+    struct llama_geometry plan;
+    wish.slots = 3;
+    wish.context_tokens = 257;
+    CHECK_OK(llama_geometry_plan(&model, &wish, &plan, NULL));
+    CHECK_EQ(plan.cells, 3 * 512);
+    wish.fast = true; /* one stream of 771 */
+    CHECK_OK(llama_geometry_plan(&model, &wish, &plan, NULL));
+    CHECK_EQ(plan.cells, 1024);
+    CHECK_EQ(plan.kv_bytes, 1024 * 512);
+}
+
+TEST(batch_has_a_row_for_each_slot)
+{
+    struct gguf_summary model = small_model();
+    struct llama_wish wish = plenty();
+    struct llama_geometry plan;
+    wish.slots = 256;
+    wish.batch_tokens = 32;
+    CHECK_OK(llama_geometry_plan(&model, &wish, &plan, NULL));
+    CHECK_EQ(plan.batch_tokens, 256);
+    wish.slots = 257;
+    CHECK_ERR(llama_geometry_plan(&model, &wish, &plan, NULL), ERR_LIMIT);
+}
+
+TEST(slots_are_what_fits_the_cache_memory)
+{
+    struct gguf_summary model = small_model();
+    struct llama_wish wish = plenty();
+    struct llama_geometry plan;
+    struct err_note note = {{0}};
+    wish.kv_memory_bytes = 3 * SLOT_BYTES;
+    CHECK_OK(llama_geometry_plan(&model, &wish, &plan, NULL));
+    CHECK_EQ(plan.slots, 3);
+    wish.kv_memory_bytes--;
+    CHECK_OK(llama_geometry_plan(&model, &wish, &plan, NULL));
+    CHECK_EQ(plan.slots, 2);
+    wish.kv_memory_bytes = SLOT_BYTES - 1;
+    CHECK_ERR(llama_geometry_plan(&model, &wish, &plan, &note), ERR_NO_MEMORY);
+    CHECK_STR(note.text,
+              "1 slots of 1024 tokens of 512 bytes need a cache of 0.5 MiB, but kv_memory "
+              "is 0.5 MiB: take fewer slots, a shorter context or more kv_memory");
+}
+
+TEST(slots_asked_for_are_given_or_refused)
+{
+    struct gguf_summary model = small_model();
+    struct llama_wish wish = plenty();
+    struct llama_geometry plan;
+    wish.slots = 3;
+    wish.kv_memory_bytes = 3 * SLOT_BYTES;
+    CHECK_OK(llama_geometry_plan(&model, &wish, &plan, NULL));
+    wish.kv_memory_bytes--;
+    CHECK_ERR(llama_geometry_plan(&model, &wish, &plan, NULL), ERR_NO_MEMORY);
+}
+
+TEST(cache_gets_a_quarter_of_the_memory_unless_told)
+{
+    struct gguf_summary model = small_model();
+    struct llama_wish wish = plenty();
+    struct llama_geometry plan;
+    struct err_note note = {{0}};
+    wish.slots = 8;
+    wish.batch_tokens = 8;
+    wish.memory_available_bytes = 4 * 8 * SLOT_BYTES;
+    CHECK_OK(llama_geometry_plan(&model, &wish, &plan, NULL));
+    wish.memory_available_bytes -= 4;
+    CHECK_ERR(llama_geometry_plan(&model, &wish, &plan, &note), ERR_NO_MEMORY);
+    CHECK(strstr(note.text, "a quarter of what is available"));
+    wish.slots = 0;
+    CHECK_OK(llama_geometry_plan(&model, &wish, &plan, NULL));
+    CHECK_EQ(plan.slots, 7);
+}
+
+TEST(everything_together_must_fit_the_memory)
+{
+    struct gguf_summary model = small_model();
+    struct llama_wish wish = plenty();
+    struct llama_geometry plan;
+    struct err_note note = {{0}};
+    wish.slots = 4;
+    wish.kv_memory_bytes = 1ull << 40; /* as if it did not matter */
+    uint64_t needed = model.data_bytes + 4 * SLOT_BYTES + 512 * 1024 * 5 * 4;
+    wish.memory_available_bytes = needed;
+    CHECK_OK(llama_geometry_plan(&model, &wish, &plan, NULL));
+    wish.memory_available_bytes = needed - 1;
+    CHECK_ERR(llama_geometry_plan(&model, &wish, &plan, &note), ERR_NO_MEMORY);
+    CHECK_STR(note.text, "1.0 MiB of weights + 2.0 MiB of cache (4 slots of 1024 tokens) + about "
+                         "10.0 MiB to compute are more than the 13.0 MiB of memory available: take "
+                         "fewer slots, a shorter context or a smaller model");
+    wish.slots = 0; /* what fits is less */
+    CHECK_OK(llama_geometry_plan(&model, &wish, &plan, NULL));
+    CHECK_EQ(plan.slots, 3);
+}
+
+TEST(heads_of_each_block_are_summed)
+{
+    struct gguf_summary model = small_model();
+    struct llama_wish wish = plenty();
+    struct llama_geometry plan;
+    model.head_count_kv_sum = 3; /* a hybrid: most blocks have none */
+    CHECK_OK(llama_geometry_plan(&model, &wish, &plan, NULL));
+    CHECK_EQ(plan.token_bytes, 3 * (16 + 16) * 2);
+    model.key_length = 32;
+    model.value_length = 8;
+    CHECK_OK(llama_geometry_plan(&model, &wish, &plan, NULL));
+    CHECK_EQ(plan.token_bytes, 3 * (32 + 8) * 2);
+}
+
+TEST(headers_that_lie_fit_nowhere)
+{
+    struct gguf_summary model = small_model();
+    struct llama_wish wish = plenty();
+    struct llama_geometry plan;
+    wish.memory_available_bytes = UINT64_MAX - 1;
+    model.block_count = UINT64_MAX;
+    CHECK_ERR(llama_geometry_plan(&model, &wish, &plan, NULL), ERR_NO_MEMORY);
+    model = small_model();
+    model.context_length = UINT64_MAX;
+    CHECK_ERR(llama_geometry_plan(&model, &wish, &plan, NULL), ERR_NO_MEMORY);
+    model = small_model();
+    model.key_length = model.value_length = UINT64_MAX / 2;
+    CHECK_ERR(llama_geometry_plan(&model, &wish, &plan, NULL), ERR_NO_MEMORY);
+    model = small_model();
+    model.head_count = UINT64_MAX;
+    CHECK_ERR(llama_geometry_plan(&model, &wish, &plan, NULL), ERR_NO_MEMORY);
+    model = small_model();
+    model.context_length = 0;
+    CHECK_ERR(llama_geometry_plan(&model, &wish, &plan, NULL), ERR_PROTOCOL);
+}
