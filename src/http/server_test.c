@@ -1,0 +1,645 @@
+/* The server as a whole: how many, how it stops, what it costs. */
+#include "http/server_rig.h"
+
+#include "base/mem.h"
+#include "loop/thread.h"
+#include "testing/test.h"
+
+#include <stdio.h>
+#include <sys/socket.h>
+
+#define GET "GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+
+enum { CLIENTS_MAX = 200 };
+
+static struct server_rig *rig;
+static struct client clients[CLIENTS_MAX];
+
+static void open_clients(int count)
+{
+    for (int i = 0; i < count; i++)
+        client_open(&clients[i], rig);
+    rig_settle(rig);
+}
+
+static void tear_down(int count)
+{
+    for (int i = 0; i < count; i++)
+        client_fini(&clients[i]);
+    rig_server_free(rig);
+}
+
+static void set_up(int count)
+{
+    struct http_limits limits = rig_limits();
+    rig = rig_server(&limits);
+    open_clients(count);
+}
+
+/* --- how many --- */
+
+TEST(the_connection_limit_is_exact)
+{
+    struct http_limits limits = rig_limits();
+    limits.connections_max = 3;
+    rig = rig_server(&limits);
+    open_clients(4);
+    for (int i = 0; i < 4; i++) {
+        (void)client_send(&clients[i], SLICE(GET)); /* the last one may be closed already */
+        client_settle(&clients[i]);
+        CHECK_EQ(client_count(&clients[i], "HTTP/1.1 200 OK\r\n"), i < 3);
+    }
+    CHECK_STR(client_text(&clients[3]),
+              "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\n"
+              "Content-Type: application/json\r\nContent-Length: 24\r\nRetry-After: 1\r\n"
+              "X-Common: \r\n\r\n503 too many connections");
+    CHECK(clients[3].eof);
+    CHECK_EQ(http_server_stats(rig->server).over_limit, 1);
+    CHECK_EQ(http_server_stats(rig->server).accepted, 4);
+    tear_down(4);
+}
+
+TEST(who_was_turned_away_takes_nobodys_place)
+{
+    struct http_limits limits = rig_limits();
+    limits.connections_max = 1;
+    rig = rig_server(&limits);
+    open_clients(2); /* the second lingers on */
+    client_fini(&clients[0]);
+    TURN_UNTIL(&rig->net, http_server_connections(rig->server) == 1);
+    client_open(&clients[0], rig);
+    client_send_str(&clients[0], GET);
+    client_settle(&clients[0]);
+    CHECK_EQ(client_count(&clients[0], " 200 OK"), 1);
+    tear_down(2);
+}
+
+TEST(those_turned_away_are_bounded_too)
+{
+    struct http_limits limits = rig_limits();
+    limits.connections_max = 1;
+    rig = rig_server(&limits);
+    open_clients(CLIENTS_MAX);
+    CHECK_EQ(http_server_stats(rig->server).over_limit, CLIENTS_MAX - 1);
+    CHECK_EQ(http_server_connections(rig->server), 1 + 128);
+    int answered = 0;
+    for (int i = 1; i < CLIENTS_MAX; i++) {
+        READ_UNTIL(&clients[i], clients[i].eof || clients[i].reset);
+        answered += client_count(&clients[i], " 503 ") == 1;
+    }
+    CHECK_EQ(answered, 128);
+    tear_down(CLIENTS_MAX);
+}
+
+TEST(an_address_in_use_is_refused_with_a_sentence)
+{
+    struct err_note note = {""};
+    struct http_limits limits = rig_limits();
+    struct http_handler handler = {0};
+    struct http_server *server = NULL;
+    struct net_address address;
+    struct loop *loop = loop_new_virtual(1);
+    CHECK_OK(net_address_parse(SLICE("127.0.0.1"), 0, &address, &note));
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    socklen_t len = address.len;
+    struct sockaddr *raw = (struct sockaddr *)(void *)address.storage.bytes;
+    CHECK(bind(fd, raw, len) == 0 && listen(fd, 1) == 0 && getsockname(fd, raw, &len) == 0);
+    CHECK_ERR(http_server_open(loop, &address, &limits, &handler, &server, &note), ERR_REFUSED);
+    CHECK(server == NULL);
+    CHECK(strlen(note.text) > 0);
+    peer_close(fd);
+    loop_free(loop);
+}
+
+/* --- drain --- */
+
+static int drained_calls;
+static void on_drained(void *ctx)
+{
+    struct server_rig *the_rig = ctx;
+    CHECK_EQ(http_server_connections(the_rig->server), 0);
+    drained_calls++;
+}
+
+static void drain(void)
+{
+    drained_calls = 0;
+    http_server_drain(rig->server, on_drained, rig);
+    CHECK_EQ(drained_calls, 0); /* from the loop, never from inside the call */
+}
+
+TEST(a_server_without_connections_is_drained_at_once)
+{
+    set_up(0);
+    drain();
+    rig_settle(rig);
+    CHECK_EQ(drained_calls, 1);
+    rig_settle(rig);
+    CHECK_EQ(drained_calls, 1);
+    tear_down(0);
+}
+
+TEST(draining_closes_the_idle_and_finishes_what_has_begun)
+{
+    enum { IDLE, NEW, HALF_A_BODY, WAITING, STREAMING, READING, COUNT };
+    static char big[1000000];
+    set_up(0);
+    rig->on_visit = visit_wait;
+    for (int i = 0; i < COUNT; i++)
+        client_open_narrow(&clients[i], rig, i == READING ? 4096 : 0);
+    client_send_str(&clients[IDLE], GET);
+    client_settle(&clients[IDLE]);
+    visit_reply(&rig->visits[0], "before");
+    client_send_str(&clients[HALF_A_BODY],
+                    "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nha");
+    for (int i = WAITING; i <= READING; i++) {
+        client_send_str(&clients[i], GET);
+        client_settle(&clients[i]);
+    }
+    visit_begin(&rig->visits[2]);
+    http_conn_reply(rig->visits[3].conn, 200, SLICE(""), SLICE(""), slice_of(big, sizeof big));
+    rig_settle(rig);
+    CHECK_EQ(http_server_connections(rig->server), COUNT);
+
+    drain();
+    READ_UNTIL(&clients[IDLE], clients[IDLE].eof);
+    TURN_UNTIL(&rig->net, http_server_connections(rig->server) == COUNT - 1);
+
+    client_send_str(&clients[NEW], GET GET);
+    client_send_str(&clients[HALF_A_BODY], "lf");
+    rig_settle(rig);
+    CHECK_EQ(rig->visit_count, 6);
+    visit_reply(&rig->visits[1], "waited");
+    CHECK_OK(http_conn_write(rig->visits[2].conn, SLICE("token")));
+    visit_end(&rig->visits[2]);
+    visit_reply(&rig->visits[4], "");
+    visit_reply(&rig->visits[5], "");
+    for (int i = NEW; i < COUNT; i++) {
+        READ_UNTIL(&clients[i], clients[i].eof);
+        CHECK_EQ(client_count(&clients[i], "HTTP/1.1 200 OK\r\n"), 1);
+        CHECK_EQ(client_count(&clients[i], "Connection: close\r\n"),
+                 i != STREAMING && i != READING);
+        CHECK_EQ(drained_calls, 0);
+        client_fini(&clients[i]);
+    }
+    TURN_UNTIL(&rig->net, drained_calls == 1);
+    CHECK_EQ(rig->visit_count, 6); /* one request each, not the pipelined one */
+    tear_down(1);
+}
+
+TEST(a_draining_server_takes_nobody_in)
+{
+    set_up(1);
+    client_send_str(&clients[0], "GET");
+    rig_settle(rig);
+    drain();
+    rig_settle(rig);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    CHECK(connect(fd, (struct sockaddr *)(void *)rig->address.storage.bytes, rig->address.len) !=
+          0);
+    peer_close(fd);
+    tear_down(1);
+}
+
+TEST(whoever_was_connected_when_the_drain_began_is_served)
+{
+    set_up(0);
+    for (int i = 0; i < 20; i++) { /* completed by the kernel, not yet accepted */
+        client_open(&clients[i], rig);
+        client_send_str(&clients[i], GET);
+    }
+    drain();
+    for (int i = 0; i < 20; i++) {
+        READ_UNTIL(&clients[i], clients[i].eof);
+        CHECK_STR(client_text(&clients[i]), ANSWER("close", 6, "GET / "));
+    }
+    tear_down(20);
+}
+
+static void close_server(struct visit *visit)
+{
+    http_server_close(&visit->rig->server);
+}
+
+TEST(a_server_may_be_closed_while_it_drains)
+{
+    set_up(1);
+    rig->on_visit = visit_wait;
+    client_send_str(&clients[0], GET);
+    rig_settle(rig);
+    drain();
+    rig_settle(rig);
+    close_server(&rig->visits[0]);
+    rig_settle(rig);
+    CHECK_EQ(drained_calls, 0);
+    tear_down(1);
+}
+
+/* --- close --- */
+
+TEST(closing_tells_every_handler_once)
+{
+    set_up(10);
+    rig->on_visit = visit_wait;
+    for (int i = 0; i < 10; i++)
+        client_send_str(&clients[i], GET);
+    rig_settle(rig);
+    visit_begin(&rig->visits[3]);
+    visit_reply(&rig->visits[4], "whole");
+    http_server_close(&rig->server);
+    CHECK(rig->server == NULL);
+    for (int i = 0; i < 10; i++) {
+        CHECK_EQ(rig->visits[i].gone_calls, i != 4);
+        CHECK(i == 4 || rig->visits[i].why == ERR_CANCELLED);
+    }
+    rig_settle(rig);
+    tear_down(10);
+}
+
+static void close_inside_request(struct visit *visit, const struct http_request *request)
+{
+    visit_listen(visit);
+    close_server(visit);
+    CHECK_EQ(visit->gone_calls, 1);
+    CHECK_SLICE(request->path, "/"); /* lent until the callback returns, whatever happens */
+}
+
+TEST(a_server_may_be_closed_inside_a_request)
+{
+    set_up(3);
+    rig->on_visit = close_inside_request;
+    client_send_str(&clients[0], GET GET);
+    rig_settle(rig);
+    CHECK_EQ(rig->visit_count, 1);
+    tear_down(3);
+}
+
+static enum http_head_verdict close_inside_head(struct server_rig *the_rig, struct http_conn *conn,
+                                                const struct http_request *request)
+{
+    (void)conn, (void)request;
+    http_server_close(&the_rig->server);
+    return HTTP_HEAD_CONTINUE;
+}
+
+TEST(a_server_may_be_closed_inside_a_head)
+{
+    set_up(1);
+    rig->on_head = close_inside_head;
+    client_send_str(&clients[0], "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nbody");
+    rig_settle(rig);
+    CHECK_EQ(rig->visit_count, 0);
+    tear_down(1);
+}
+
+static void close_inside_error(struct server_rig *the_rig)
+{
+    http_server_close(&the_rig->server);
+}
+
+TEST(a_server_may_be_closed_while_it_refuses)
+{
+    set_up(1);
+    rig->on_error_body = close_inside_error;
+    client_send_str(&clients[0], "bad\r\n\r\n");
+    rig_settle(rig);
+    CHECK(rig->server == NULL);
+    tear_down(1);
+}
+
+TEST(a_server_may_be_closed_inside_on_gone_on_sent_and_on_room)
+{
+    for (int place = 0; place < 3; place++) {
+        static char bytes[60000];
+        set_up(2);
+        rig->on_visit = visit_wait;
+        client_send_str(&clients[0], GET);
+        client_send_str(&clients[1], GET);
+        rig_settle(rig);
+        struct visit *visit = &rig->visits[0];
+        visit->on_gone = place == 0 ? close_server : NULL;
+        visit->on_sent = place == 1 ? close_server : NULL;
+        visit->on_room = place == 2 ? close_server : NULL;
+        if (place == 0) {
+            client_shut(&clients[0]);
+            client_shut(&clients[1]);
+        } else {
+            visit_begin(visit);
+            CHECK_OK(http_conn_write(visit->conn, slice_of(bytes, sizeof bytes)));
+        }
+        TURN_UNTIL(&rig->net, rig->server == NULL);
+        CHECK_EQ(visit->gone_calls, 1);
+        CHECK_EQ(rig->visits[1].gone_calls, 1);
+        tear_down(2);
+    }
+}
+
+/* --- what it costs --- */
+
+enum { IDLE_BUDGET_BYTES = 1536, STREAM_BUDGET_BYTES = 1536 };
+
+static size_t cost_of_each(size_t before, int count)
+{
+    for (int i = 0; i <= count; i++)
+        text_fini(&clients[i].in); /* the client's own memory is not the server's */
+    return (heap_bytes() - before) / (size_t)count;
+}
+
+TEST(an_idle_connection_fits_its_budget)
+{
+    enum { COUNT = 90 };
+    set_up(1);
+    size_t before = heap_bytes();
+    for (int i = 1; i <= COUNT; i++) {
+        client_open(&clients[i], rig);
+        client_send_str(&clients[i], "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nbody");
+        READ_UNTIL(&clients[i], client_count(&clients[i], "body") == 1);
+        rig_settle(rig);
+        text_fini(&rig->visits[i - 1].body);
+    }
+    size_t each = cost_of_each(before, COUNT);
+    printf("idle connection: %zu bytes\n", each);
+    CHECK(each <= IDLE_BUDGET_BYTES);
+    tear_down(COUNT + 1);
+}
+
+TEST(a_streaming_connection_holds_no_head_and_no_body)
+{
+    enum { COUNT = 90 };
+    static char body[100000];
+    set_up(1);
+    rig->on_visit = visit_wait;
+    size_t before = heap_bytes();
+    for (int i = 1; i <= COUNT; i++) {
+        client_open(&clients[i], rig);
+        client_send_str(&clients[i],
+                        "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n");
+        CHECK(client_send(&clients[i], slice_of(body, sizeof body)));
+        TURN_UNTIL(&rig->net, rig->visit_count == i);
+        struct visit *visit = &rig->visits[i - 1];
+        visit_begin(visit);
+        CHECK_OK(http_conn_write(visit->conn, SLICE("token")));
+        rig_settle(rig);
+        text_fini(&visit->body);
+    }
+    size_t each = cost_of_each(before, COUNT);
+    printf("streaming connection: %zu bytes\n", each);
+    CHECK(each <= STREAM_BUDGET_BYTES);
+    tear_down(COUNT + 1);
+}
+
+TEST(a_body_that_is_announced_costs_nothing_before_it_comes)
+{
+    set_up(1);
+    size_t before = heap_bytes();
+    client_send_str(&clients[0], "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n");
+    rig_settle(rig);
+    CHECK(heap_bytes() - before < 2048);
+    static char piece[10000];
+    CHECK(client_send(&clients[0], slice_of(piece, sizeof piece)));
+    rig_settle(rig);
+    CHECK(heap_bytes() - before < 40000); /* the body, doubled at most, and what was read at once */
+    tear_down(1);
+}
+
+/* --- without memory --- */
+
+/* A bit of everything. Whatever fails, a handler that waits is told or may go on. */
+static void live_a_little(void)
+{
+    static char body[30000];
+    rig->visit_count = 0;
+    rig->on_visit = visit_wait;
+    client_open(&clients[0], rig);
+    client_open(&clients[1], rig);
+    (void)client_send(&clients[0], SLICE("POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n"
+                                         "Transfer-Encoding: chunked\r\n\r\n"));
+    rig_settle(rig);
+    (void)client_send(&clients[0], SLICE("7530\r\n"));
+    (void)client_send(&clients[0], slice_of(body, sizeof body));
+    (void)client_send(&clients[0], SLICE("\r\n0\r\n\r\n" GET));
+    (void)client_send(&clients[1], SLICE("bad\r\n\r\n"));
+    rig_settle(rig);
+    struct visit *visit = &rig->visits[0];
+    if (rig->visit_count > 0 && visit->conn) {
+        visit_begin(visit);
+        for (int i = 0; i < 5; i++)
+            if (visit->conn && http_conn_write(visit->conn, slice_of(body, 7000)) == ERR_OK)
+                rig_settle(rig);
+        rig_settle(rig);
+        if (visit->conn)
+            visit_end(visit);
+    }
+    rig_settle(rig);
+    if (rig->visit_count > 1 && rig->visits[1].conn)
+        visit_reply(&rig->visits[1], "second");
+    rig_settle(rig);
+}
+
+static void check_nobody_is_left(void)
+{
+    client_fini(&clients[0]);
+    client_fini(&clients[1]);
+    TURN_UNTIL(&rig->net, http_server_connections(rig->server) == 0);
+    for (int i = 0; i < rig->visit_count; i++) {
+        CHECK(rig->visits[i].conn == NULL);
+        CHECK(rig->visits[i].gone_calls <= 1);
+        text_fini(&rig->visits[i].body);
+        rig->visits[i] = (struct visit){0};
+    }
+}
+
+TEST(any_allocation_that_fails_costs_at_most_its_connection)
+{
+    set_up(0);
+    uint64_t before = mem_peer_count();
+    live_a_little();
+    uint64_t count = mem_peer_count() - before;
+    check_nobody_is_left();
+    CHECK(count > 20);
+    for (uint64_t nth = 1; nth <= count; nth++) {
+        mem_test_fail_nth(nth);
+        live_a_little();
+        mem_test_fail_nth(0);
+        check_nobody_is_left();
+        rig->on_visit = NULL;
+        client_open(&clients[0], rig);
+        client_open(&clients[1], rig);
+        client_send_str(&clients[0], GET);
+        client_settle(&clients[0]);
+        CHECK_EQ(client_count(&clients[0], " 200 OK"), 1);
+        check_nobody_is_left();
+    }
+    tear_down(0);
+}
+
+TEST(without_memory_for_a_body_the_answer_is_503)
+{
+    static char body[5000];
+    set_up(1);
+    client_send_str(&clients[0], "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5000\r\n\r\n");
+    rig_settle(rig);
+    CHECK(client_send(&clients[0], slice_of(body, sizeof body)));
+    mem_test_fail_nth(2); /* the first is the input's, the second the body's */
+    rig_settle(rig);
+    mem_test_fail_nth(0);
+    READ_UNTIL(&clients[0], clients[0].eof);
+    CHECK_EQ(client_count(&clients[0], " 503 Service Unavailable\r\n"), 1);
+    tear_down(1);
+}
+
+/* --- anything goes --- */
+
+static uint64_t seed;
+static uint64_t pick(uint64_t count)
+{
+    return test_random(&seed) % count;
+}
+
+static void act(struct visit *visit)
+{
+    static char bytes[20000];
+    if (!visit->conn)
+        return;
+    switch (http_conn_is_begun(visit->conn) ? pick(4) : 4 + pick(3)) {
+    case 0:
+    case 1:
+        (void)http_conn_write(visit->conn, slice_of(bytes, pick(sizeof bytes))); /* may be full */
+        break;
+    case 2:
+        visit_end(visit);
+        break;
+    case 4:
+        visit_begin(visit);
+        break;
+    case 5:
+        visit_reply(visit, "answer");
+        break;
+    default:
+        if (pick(4) == 0) {
+            struct http_conn *conn = visit->conn;
+            visit->conn = NULL;
+            http_conn_break(conn);
+        }
+        break;
+    }
+}
+
+static void act_at_once(struct visit *visit, const struct http_request *request)
+{
+    (void)request; /* the seed decides */
+    visit_listen(visit);
+    act(visit);
+}
+
+static void move_client(struct client *client)
+{
+    static const char *const pieces[] = {
+        GET,
+        GET GET GET,
+        "GET / HT",
+        "TP/1.1\r\nHost: x\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n",
+        "0123456789",
+        "POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nTransfer-Encoding: chunked\r\n\r\n",
+        "5\r\nhello\r\n0\r\n\r\n",
+        "HEAD / HTTP/1.0\r\n\r\n",
+        "bad\r\n\r\n",
+    };
+    switch (pick(12)) {
+    case 0:
+        client_fini(client);
+        client_open_narrow(client, rig, 4096);
+        break;
+    case 1:
+        if (!client->eof && !client->reset)
+            (void)shutdown(client->fd, SHUT_WR); /* fails when reset, of which we did not read */
+        break;
+    case 2:
+    case 3:
+    case 4:
+        client_read_some(client, pick(10000));
+        break;
+    default:
+        (void)client_send(client,
+                          slice_str(pieces[pick(ARRAY_COUNT(pieces))])); /* it may be gone */
+        break;
+    }
+}
+
+static void walk(uint64_t the_seed)
+{
+    struct http_limits limits = rig_limits();
+    limits.connections_max = 4;
+    seed = the_seed;
+    rig = rig_server(&limits);
+    rig->on_visit = act_at_once;
+    open_clients(5);
+    for (int step = 0; step < 150; step++) {
+        move_client(&clients[pick(5)]);
+        for (int turns = (int)pick(3); turns > 0; turns--)
+            (void)loop_turn(rig->net.loop, false);
+        if (rig->visit_count > 0)
+            act(&rig->visits[pick((uint64_t)rig->visit_count)]);
+        if (pick(20) == 0)
+            rig_advance_ms(rig, pick(3000));
+    }
+    if (pick(2) == 0) {
+        http_server_drain(rig->server, on_drained, rig);
+        rig_settle(rig);
+    }
+    http_server_close(&rig->server);
+    rig_settle(rig);
+    for (int i = 0; i < rig->visit_count; i++) { /* ended, broken or told: exactly one of them */
+        bool is_right = rig->visits[i].conn == NULL && rig->visits[i].gone_calls <= 1;
+        CHECK_EQ(is_right ? 0 : the_seed, 0); /* shows the seed */
+    }
+    tear_down(5);
+}
+
+TEST(whatever_clients_and_handlers_do_every_handler_is_let_go_once)
+{
+    for (uint64_t the_seed = 1; the_seed <= 150; the_seed++)
+        walk(the_seed);
+}
+
+/* --- for real: a loop that sleeps, in a thread of its own --- */
+
+static void run_loop(void *ctx)
+{
+    loop_run(ctx);
+}
+
+static void ask_for_real(int fd)
+{
+    char answer[512];
+    size_t len = 0;
+    peer_send(fd, SLICE("GET /real HTTP/1.1\r\nHost: x\r\n\r\n"));
+    while (!slice_ends_with(slice_of(answer, len), SLICE("GET /real "))) {
+        CHECK(len < sizeof answer);
+        long got = peer_recv(fd, answer + len, sizeof answer - len);
+        CHECK(got > 0);
+        len += (size_t)got;
+    }
+}
+
+TEST(a_real_loop_serves_from_its_own_thread)
+{
+    struct http_limits limits = rig_limits();
+    struct thread *thread;
+    int fds[20];
+    rig = rig_server_on(loop_new(), &limits);
+    CHECK_OK(thread_start("http-test", run_loop, rig->net.loop, &thread));
+    for (int i = 0; i < 20; i++)
+        fds[i] = peer_connect(&rig->address, 0);
+    for (int round = 0; round < 5; round++)
+        for (int i = 0; i < 20; i++)
+            ask_for_real(fds[i]);
+    for (int i = 0; i < 20; i++)
+        peer_close(fds[i]);
+    loop_stop(rig->net.loop);
+    thread_join(&thread);
+    CHECK_EQ(rig->visit_count, 100);
+    CHECK_EQ(http_server_stats(rig->server).requests, 100);
+    rig_server_free(rig);
+}
