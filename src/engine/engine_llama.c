@@ -1,0 +1,587 @@
+/* engine_llama - a GGUF model on libllama.
+ *
+ * Profile exact: no flash attention and one stream of cells for each slot. Then a sequence's logits
+ * are bit by bit the same alone and in company, and however its prompt was cut into batches (models
+ * for which that is not so are found by the worker's self-test). Profile fast gives that up. */
+#include "engine/engine.h"
+
+#include "base/mem.h"
+#include "base/utf8.h"
+#include "engine/llama_api.h"
+#include "engine/llama_geometry.h"
+#include "engine/memory_available.h"
+
+enum {
+    BATCH_TOKENS_DEFAULT = 512,
+    PIECES_MAX_BYTES = 256 << 20, /* of all tokens' texts together */
+    PIECE_USUAL_BYTES = 64,
+};
+
+typedef __typeof__(&ggml_threadpool_new) threadpool_new_fn;
+typedef __typeof__(&ggml_threadpool_free) threadpool_free_fn;
+
+struct llama_engine {
+    struct engine engine;
+    const struct llama_api *api;
+    struct llama_model *model;
+    struct llama_context *context;
+    const struct llama_vocab *vocab;
+    llama_memory_t memory;
+    ggml_threadpool_t threads, threads_batch; /* NULL: one thread; may be the same */
+    threadpool_free_fn free_threads;
+    const char *chat_template; /* the model's; NULL: none that llama_chat_apply_template() knows */
+    bool cuts; /* false: its state holds more than cells, slots can only be emptied */
+    char description[128];
+    uint32_t *held;           /* tokens in each slot */
+    struct llama_batch batch; /* our arrays, batch_tokens long */
+    llama_seq_id *row_slots;  /* what batch.seq_id points into */
+    struct text pieces;       /* the texts of all tokens, one behind the other */
+    uint32_t *piece_ends;     /* end of each in them */
+};
+
+static struct llama_engine *self_of(struct engine *engine)
+{
+    return CONTAINER_OF(engine, struct llama_engine, engine);
+}
+
+static void close_engine(struct engine *engine)
+{
+    struct llama_engine *self = self_of(engine);
+    if (self->context)
+        self->api->llama_free(self->context);
+    if (self->threads_batch && self->threads_batch != self->threads)
+        self->free_threads(self->threads_batch);
+    if (self->threads)
+        self->free_threads(self->threads);
+    if (self->model)
+        self->api->llama_model_free(self->model);
+    mem_free(self->held);
+    mem_free(self->batch.token);
+    mem_free(self->batch.pos);
+    mem_free(self->batch.n_seq_id);
+    mem_free(self->batch.seq_id);
+    mem_free(self->batch.logits);
+    mem_free(self->row_slots);
+    text_fini(&self->pieces);
+    mem_free(self->piece_ends);
+    mem_free(self);
+}
+
+/* --- text and tokens; any thread: libllama's vocabulary does not change --- */
+
+static enum err tokenize_valid(struct llama_engine *self, struct slice text, bool add_special,
+                               bool parse_special, token_id *out_tokens, size_t max_tokens,
+                               size_t *out_count)
+{
+    int32_t max = max_tokens < INT32_MAX ? (int32_t)max_tokens : INT32_MAX;
+    int32_t count =
+        self->api->llama_tokenize(self->vocab, text.len ? text.data : "", (int32_t)text.len,
+                                  out_tokens, max, add_special, parse_special);
+    /* Less than 0: minus the number there are, or INT32_MIN for more than it can count. */
+    *out_count = count >= 0 ? (size_t)count : (size_t)(-(int64_t)count);
+    return count >= 0 ? ERR_OK : ERR_LIMIT;
+}
+
+/* Bytes that are not UTF-8 would end the process: libllama throws out of its C interface. */
+static enum err tokenize(struct engine *engine, struct slice text, bool add_special,
+                         bool parse_special, token_id *out_tokens, size_t max_tokens,
+                         size_t *out_count)
+{
+    struct llama_engine *self = self_of(engine);
+    *out_count = text.len;
+    if (text.len > INT32_MAX / 3) /* a byte repaired is three */
+        return ERR_LIMIT;
+    if (utf8_is_valid(text))
+        return tokenize_valid(self, text, add_special, parse_special, out_tokens, max_tokens,
+                              out_count);
+    struct text repaired;
+    text_init(&repaired, text.len * 3);
+    utf8_add_repaired(&repaired, text);
+    enum err err = text_status(&repaired);
+    if (err == ERR_OK)
+        err = tokenize_valid(self, text_slice(&repaired), add_special, parse_special, out_tokens,
+                             max_tokens, out_count);
+    text_fini(&repaired);
+    return err;
+}
+
+static struct slice piece(struct engine *engine, token_id token, char *scratch,
+                          size_t scratch_bytes)
+{
+    (void)scratch,
+        (void)scratch_bytes; /* a token's text may be of any length: it is in our table */
+    const struct llama_engine *self = self_of(engine);
+    uint32_t start = token ? self->piece_ends[token - 1] : 0;
+    return slice_of(self->pieces.data + start, self->piece_ends[token] - start);
+}
+
+static bool is_end(struct engine *engine, token_id token)
+{
+    struct llama_engine *self = self_of(engine);
+    return self->api->llama_vocab_is_eog(self->vocab, token);
+}
+
+/* NUL-terminated copies behind each other at `to`; returns what is behind them. */
+static char *copy_string(struct slice text, char *to, const char **out_string)
+{
+    if (text.len)
+        memcpy(to, text.data, text.len);
+    to[text.len] = '\0';
+    *out_string = to;
+    return to + text.len + 1;
+}
+
+/* A list for libllama, in one piece of memory; NULL when there is none. */
+static struct llama_chat_message *copy_messages(const struct engine_chat_message *messages,
+                                                size_t count, size_t text_bytes)
+{
+    struct llama_chat_message *list =
+        mem_peer_alloc((count + 1) * sizeof(*list) + text_bytes + 2 * count);
+    if (!list)
+        return NULL;
+    char *to = (char *)(list + count + 1);
+    for (size_t i = 0; i < count; i++) {
+        to = copy_string(messages[i].role, to, &list[i].role);
+        to = copy_string(messages[i].content, to, &list[i].content);
+    }
+    return list;
+}
+
+static bool has_nul(struct slice text)
+{
+    return slice_find_byte(text, '\0') != SLICE_NPOS;
+}
+
+static enum err measure_messages(const struct engine_chat_message *messages, size_t count,
+                                 size_t max_bytes, size_t *out_bytes, struct err_note *out_note)
+{
+    size_t bytes = 0;
+    if (max_bytes > INT32_MAX)
+        max_bytes = INT32_MAX;
+    for (size_t i = 0; i < count; i++) {
+        if (has_nul(messages[i].role) || has_nul(messages[i].content))
+            return err_note_fail(out_note, ERR_PROTOCOL,
+                                 "message %zu has a character U+0000, which a chat template cannot "
+                                 "hold",
+                                 i);
+        bytes += messages[i].role.len + messages[i].content.len;
+        if (bytes > max_bytes)
+            return err_note_fail(out_note, ERR_LIMIT, "the messages exceed %zu bytes", max_bytes);
+    }
+    *out_bytes = bytes;
+    return ERR_OK;
+}
+
+/* Twice: the first time only to learn the length. */
+static enum err apply_template(struct llama_engine *self, const struct llama_chat_message *list,
+                               size_t count, struct text *out_prompt, struct err_note *out_note)
+{
+    int32_t len =
+        self->api->llama_chat_apply_template(self->chat_template, list, count, true, NULL, 0);
+    if (len < 0)
+        return err_note_fail(out_note, ERR_REFUSED, "the chat template refuses these messages");
+    char *room = text_reserve(out_prompt, (size_t)len + 1);
+    if (!room)
+        return err_note_fail(out_note, ERR_LIMIT, "the rendered messages exceed %zu bytes",
+                             out_prompt->max_bytes);
+    (void)self->api->llama_chat_apply_template(self->chat_template, list, count, true, room, len);
+    out_prompt->len += (size_t)len;
+    return ERR_OK;
+}
+
+static enum err chat(struct engine *engine, const struct engine_chat_message *messages,
+                     size_t count, struct text *out_prompt, struct err_note *out_note)
+{
+    struct llama_engine *self = self_of(engine);
+    if (!self->chat_template)
+        return err_note_fail(out_note, ERR_REFUSED,
+                             "the model has no chat template, or one that is not known here");
+    size_t bytes = 0;
+    TRY(measure_messages(messages, count, out_prompt->max_bytes, &bytes, out_note));
+    struct llama_chat_message *list = copy_messages(messages, count, bytes);
+    if (!list)
+        return err_note_fail(out_note, ERR_LIMIT, "no memory for messages of %zu bytes", bytes);
+    enum err err = apply_template(self, list, count, out_prompt, out_note);
+    mem_free(list);
+    return err;
+}
+
+/* --- decoding; the engine thread --- */
+
+static bool wants_abort(void *ctx)
+{
+    const struct engine *engine = ctx;
+    return engine->should_abort && engine->should_abort(engine->abort_ctx);
+}
+
+static void empty_slot(struct llama_engine *self, uint32_t slot)
+{
+    (void)self->api->llama_memory_seq_rm(self->memory, (llama_seq_id)slot, -1,
+                                         -1); /* whole: never fails */
+    self->held[slot] = 0;
+}
+
+/* After a failure libllama has taken back the part of the batch that failed, and kept what came
+ * before it. A recurrent state cannot be taken back. */
+static void learn_what_is_held(struct llama_engine *self, const struct engine_row *rows,
+                               size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        uint32_t slot = rows[i].slot;
+        if (self->cuts)
+            self->held[slot] =
+                (uint32_t)(self->api->llama_memory_seq_pos_max(self->memory, (llama_seq_id)slot) +
+                           1);
+        else
+            empty_slot(self, slot);
+    }
+}
+
+static void fill_batch(struct llama_engine *self, const struct engine_row *rows, size_t count)
+{
+    struct llama_batch *batch = &self->batch;
+    for (size_t i = 0; i < count; i++) {
+        ASSERT_MSG(rows[i].position == self->held[rows[i].slot], "slot %u holds %u, row is at %u",
+                   rows[i].slot, self->held[rows[i].slot], rows[i].position);
+        self->held[rows[i].slot]++;
+        batch->token[i] = rows[i].token;
+        batch->pos[i] = (llama_pos)rows[i].position;
+        self->row_slots[i] = (llama_seq_id)rows[i].slot;
+        batch->logits[i] = rows[i].wants_logits;
+    }
+    batch->n_tokens = (int32_t)count;
+}
+
+static enum err decode(struct engine *engine, const struct engine_row *rows, size_t count)
+{
+    struct llama_engine *self = self_of(engine);
+    for (size_t i = 0; i < count; i++)
+        if (rows[i].position >= engine->info.context_tokens)
+            return ERR_FULL;
+    fill_batch(self, rows, count);
+    int32_t result = self->api->llama_decode(self->context, self->batch);
+    if (result == 0)
+        return ERR_OK;
+    learn_what_is_held(self, rows, count);
+    return result == 1 ? ERR_FULL : result == 2 ? ERR_CANCELLED : ERR_SYSTEM;
+}
+
+static const float *logits(struct engine *engine, size_t row)
+{
+    struct llama_engine *self = self_of(engine);
+    const float *found = self->api->llama_get_logits_ith(self->context, (int32_t)row);
+    ASSERT_MSG(found, "row %zu has no logits", row);
+    return found;
+}
+
+static uint32_t seq_tokens(struct engine *engine, uint32_t slot)
+{
+    return self_of(engine)->held[slot];
+}
+
+static enum err seq_cut(struct engine *engine, uint32_t slot, uint32_t keep_tokens)
+{
+    struct llama_engine *self = self_of(engine);
+    if (keep_tokens == self->held[slot])
+        return ERR_OK;
+    if (keep_tokens > 0 && self->api->llama_memory_seq_rm(self->memory, (llama_seq_id)slot,
+                                                          (llama_pos)keep_tokens, -1)) {
+        self->held[slot] = keep_tokens;
+        return ERR_OK;
+    }
+    empty_slot(self, slot);
+    return keep_tokens == 0 ? ERR_OK : ERR_REFUSED;
+}
+
+static enum err seq_save(struct engine *engine, uint32_t slot, void **out_blob, size_t *out_bytes)
+{
+    struct llama_engine *self = self_of(engine);
+    size_t bytes = self->api->llama_state_seq_get_size(self->context, (llama_seq_id)slot);
+    uint8_t *blob = bytes ? mem_peer_alloc(bytes) : NULL;
+    if (!blob)
+        return ERR_NO_MEMORY;
+    if (self->api->llama_state_seq_get_data(self->context, blob, bytes, (llama_seq_id)slot) !=
+        bytes) {
+        mem_free(blob);
+        return ERR_SYSTEM;
+    }
+    *out_blob = blob;
+    *out_bytes = bytes;
+    return ERR_OK;
+}
+
+static enum err seq_restore(struct engine *engine, uint32_t slot, const void *blob, size_t bytes)
+{
+    struct llama_engine *self = self_of(engine);
+    size_t used =
+        self->api->llama_state_seq_set_data(self->context, blob, bytes, (llama_seq_id)slot);
+    int64_t held = self->api->llama_memory_seq_pos_max(self->memory, (llama_seq_id)slot) + 1;
+    bool was_read = used == bytes && bytes > 0;
+    if (was_read && held <= engine->info.context_tokens) {
+        self->held[slot] = (uint32_t)held;
+        return ERR_OK;
+    }
+    empty_slot(self, slot);
+    return was_read ? ERR_FULL : ERR_PROTOCOL;
+}
+
+static const struct engine_ops llama_ops = {
+    .close = close_engine,
+    .tokenize = tokenize,
+    .piece = piece,
+    .is_end = is_end,
+    .chat = chat,
+    .decode = decode,
+    .logits = logits,
+    .seq_tokens = seq_tokens,
+    .seq_cut = seq_cut,
+    .seq_save = seq_save,
+    .seq_restore = seq_restore,
+};
+
+/* --- opening --- */
+
+struct load { /* what the steps of engine_llama_open() share */
+    const struct engine_llama_options *options;
+    engine_progress_fn *on_progress;
+    void *progress_ctx;
+    bool was_stopped;
+    struct gguf_summary summary;
+    struct llama_geometry geometry;
+    struct llama_log log;
+    struct err_note *note;
+};
+
+static bool on_load_progress(float fraction, void *ctx)
+{
+    struct load *load = ctx;
+    if (load->on_progress && !load->on_progress(load->progress_ctx, fraction))
+        load->was_stopped = true;
+    return !load->was_stopped;
+}
+
+static enum err look_at_file(struct load *load)
+{
+    const struct engine_llama_options *options = load->options;
+    /* Missing, unreadable or lying is the same to our caller: not a usable model. */
+    if (gguf_check_file(options->model_path, &load->summary, load->note) != ERR_OK)
+        return ERR_PROTOCOL;
+    struct llama_wish wish = {.slots = options->slots,
+                              .context_tokens = options->context_tokens,
+                              .batch_tokens = options->batch_tokens ? options->batch_tokens
+                                                                    : BATCH_TOKENS_DEFAULT,
+                              .kv_memory_bytes = options->kv_memory_bytes,
+                              .memory_available_bytes = memory_available_bytes(""),
+                              .fast = options->fast};
+    return llama_geometry_plan(&load->summary, &wish, &load->geometry, load->note);
+}
+
+/* Its reason is only in its log. Memory that it could not get is told from a file that it refuses.
+ */
+static enum err fail_as_logged(struct load *load)
+{
+    const char *error = load->log.first_error;
+    return err_note_fail(load->note, strstr(error, "alloc") ? ERR_NO_MEMORY : ERR_PROTOCOL,
+                         "libllama refuses %s: %s", load->options->model_path,
+                         error[0] ? error : "it does not say why");
+}
+
+static enum err load_model(struct llama_engine *self, struct load *load)
+{
+    struct llama_model_params params = self->api->llama_model_default_params();
+    params.progress_callback = on_load_progress;
+    params.progress_callback_user_data = load;
+    self->model = self->api->llama_model_load_from_file(load->options->model_path, params);
+    if (!self->model && load->was_stopped)
+        return err_note_fail(load->note, ERR_CANCELLED, "the load of %s was stopped",
+                             load->options->model_path);
+    if (!self->model)
+        return fail_as_logged(load);
+    self->vocab = self->api->llama_model_get_vocab(self->model);
+    self->cuts = !self->api->llama_model_is_recurrent(self->model) &&
+                 !self->api->llama_model_is_hybrid(self->model);
+    if (self->api->llama_model_has_encoder(self->model) ||
+        !self->api->llama_model_has_decoder(self->model) ||
+        self->api->llama_model_is_diffusion(self->model) ||
+        self->api->llama_vocab_type(self->vocab) == LLAMA_VOCAB_TYPE_NONE)
+        return err_note_fail(load->note, ERR_PROTOCOL,
+                             "%s is of a kind that does not write text token by token (%s)",
+                             load->options->model_path, load->summary.architecture);
+    return ERR_OK;
+}
+
+static enum err make_context(struct llama_engine *self, struct load *load)
+{
+    const struct llama_geometry *geometry = &load->geometry;
+    struct llama_context_params params = self->api->llama_context_default_params();
+    params.n_ctx = geometry->cells;
+    params.n_batch = params.n_ubatch = geometry->batch_tokens;
+    params.n_seq_max = geometry->slots;
+    params.n_threads = (int32_t)load->options->threads;
+    params.n_threads_batch = (int32_t)load->options->threads_batch;
+    params.kv_unified = load->options->fast;
+    params.flash_attn_type =
+        load->options->fast ? LLAMA_FLASH_ATTN_TYPE_AUTO : LLAMA_FLASH_ATTN_TYPE_DISABLED;
+    params.abort_callback = wants_abort;
+    params.abort_callback_data = &self->engine;
+    self->context = self->api->llama_init_from_model(self->model, params);
+    if (!self->context)
+        return fail_as_logged(load);
+    self->memory = self->api->llama_get_memory(self->context);
+    if (!self->memory || self->api->llama_n_ctx_seq(self->context) < geometry->context_tokens)
+        return err_note_fail(load->note, ERR_PROTOCOL, "libllama gives %s no cache of %u tokens",
+                             load->options->model_path, geometry->context_tokens);
+    return ERR_OK;
+}
+
+/* Left to itself libllama starts and ends its threads in every decode(): on the shipped model and 2
+ * threads 370 us a token, with a pool 310 (2026-11-21, 2 vCPU EPYC). The pool does not poll for
+ * work: that would gain another tenth, at the price of a busy core beside an idle engine. */
+static void make_threads(struct llama_engine *self, const struct engine_llama_options *options)
+{
+    const struct llama_api *api = self->api;
+    ggml_backend_dev_t cpu = api->ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_CPU);
+    ggml_backend_reg_t registry = cpu ? api->ggml_backend_dev_backend_reg(cpu) : NULL;
+    if (!registry || (options->threads == 1 && options->threads_batch == 1))
+        return;
+    threadpool_new_fn new_threads = NULL;
+    *(void **)&new_threads =
+        api->ggml_backend_reg_get_proc_address(registry, "ggml_threadpool_new");
+    *(void **)&self->free_threads =
+        api->ggml_backend_reg_get_proc_address(registry, "ggml_threadpool_free");
+    if (!new_threads || !self->free_threads)
+        return;
+    struct ggml_threadpool_params params =
+        api->ggml_threadpool_params_default((int)options->threads);
+    params.poll = 0;
+    self->threads = new_threads(&params);
+    self->threads_batch = self->threads;
+    if (options->threads_batch != options->threads) {
+        params.n_threads = (int)options->threads_batch;
+        self->threads_batch = new_threads(&params);
+    }
+    api->llama_attach_threadpool(self->context, self->threads, self->threads_batch);
+}
+
+static void make_batch(struct llama_engine *self, uint32_t batch_tokens)
+{
+    struct llama_batch *batch = &self->batch;
+    batch->token = mem_array(batch_tokens, sizeof(*batch->token));
+    batch->pos = mem_array(batch_tokens, sizeof(*batch->pos));
+    batch->n_seq_id = mem_array(batch_tokens, sizeof(*batch->n_seq_id));
+    batch->seq_id = mem_array(batch_tokens, sizeof(*batch->seq_id));
+    batch->logits = mem_array(batch_tokens, sizeof(*batch->logits));
+    self->row_slots = mem_array(batch_tokens, sizeof(*self->row_slots));
+    for (uint32_t i = 0; i < batch_tokens; i++) {
+        batch->n_seq_id[i] = 1;
+        batch->seq_id[i] = &self->row_slots[i];
+    }
+}
+
+static bool add_piece(struct llama_engine *self, token_id token)
+{
+    int32_t room_bytes = PIECE_USUAL_BYTES;
+    for (;;) {
+        char *room = text_reserve(&self->pieces, (size_t)room_bytes);
+        if (!room)
+            return false;
+        int32_t len =
+            self->api->llama_token_to_piece(self->vocab, token, room, room_bytes, 0, false);
+        if (len >= 0) {
+            self->pieces.len += (size_t)len;
+            self->piece_ends[token] = (uint32_t)self->pieces.len;
+            return true;
+        }
+        if (-(int64_t)len <= room_bytes) /* it asks for what it has: not a length */
+            return false;
+        room_bytes = -len;
+    }
+}
+
+/* All texts at once: then piece() is a look-up, whatever the length of a token's text. */
+static enum err make_pieces(struct llama_engine *self, struct load *load)
+{
+    uint32_t vocab_size = (uint32_t)self->api->llama_vocab_n_tokens(self->vocab);
+    text_init(&self->pieces, PIECES_MAX_BYTES);
+    self->piece_ends = mem_peer_alloc(vocab_size * sizeof(*self->piece_ends));
+    bool ok = self->piece_ends != NULL;
+    for (uint32_t token = 0; ok && token < vocab_size; token++)
+        ok = add_piece(self, (token_id)token);
+    if (!ok)
+        return err_note_fail(load->note, ERR_NO_MEMORY, "no memory for the %u tokens of %s",
+                             vocab_size, load->options->model_path);
+    self->engine.info.vocab_size = vocab_size;
+    return ERR_OK;
+}
+
+/* The model's own template, if libllama's list of known ones has it. */
+static void find_chat_template(struct llama_engine *self)
+{
+    const struct llama_chat_message probe = {"user", "x"};
+    const char *found = self->api->llama_model_chat_template(self->model, NULL);
+    if (found && self->api->llama_chat_apply_template(found, &probe, 1, true, NULL, 0) >= 0)
+        self->chat_template = found;
+}
+
+static void describe(struct llama_engine *self, const struct load *load)
+{
+    struct engine_info *info = &self->engine.info;
+    self->api->llama_model_desc(self->model, self->description, sizeof(self->description));
+    info->kind = "llama";
+    info->description = self->description;
+    info->slots = load->geometry.slots;
+    info->context_tokens = load->geometry.context_tokens;
+    info->batch_tokens = self->api->llama_n_batch(self->context); /* less in a tiny context */
+    info->weights_bytes = self->api->llama_model_size(self->model);
+    info->kv_bytes = load->geometry.kv_bytes;
+    info->compute_bytes = load->log.compute_bytes;
+    info->add_bos = self->api->llama_vocab_get_add_bos(self->vocab);
+    info->has_chat = self->chat_template != NULL;
+    info->can_save = true;
+}
+
+static enum err load_all(struct llama_engine *self, struct load *load)
+{
+    TRY(look_at_file(load));
+    TRY(load_model(self, load));
+    TRY(make_context(self, load));
+    TRY(make_pieces(self, load));
+    make_threads(self, load->options);
+    make_batch(self, load->geometry.batch_tokens);
+    self->held = mem_array(load->geometry.slots, sizeof(*self->held));
+    find_chat_template(self);
+    describe(self, load);
+    return ERR_OK;
+}
+
+enum err engine_llama_open(const struct engine_llama_options *options,
+                           engine_progress_fn *on_progress, void *progress_ctx,
+                           struct engine **out_engine, struct err_note *out_note)
+{
+    ASSERT(options->threads > 0 && options->threads <= GGML_MAX_N_THREADS);
+    ASSERT(options->threads_batch > 0 && options->threads_batch <= GGML_MAX_N_THREADS);
+    const struct llama_api *api = NULL;
+    TRY(llama_api_load(options->library_dir, options->search, &api, out_note));
+
+    struct llama_engine *self = mem_alloc(sizeof(*self));
+    struct load load = {.options = options,
+                        .on_progress = on_progress,
+                        .progress_ctx = progress_ctx,
+                        .note = out_note};
+    self->api = api;
+    self->engine.ops = &llama_ops;
+    llama_log_begin(&load.log);
+    enum err err = load_all(self, &load);
+    llama_log_end();
+    if (err != ERR_OK) {
+        close_engine(&self->engine);
+        return err;
+    }
+    *out_engine = &self->engine;
+    return ERR_OK;
+}
+
+bool engine_llama_is_built(void)
+{
+    return true;
+}

@@ -1,0 +1,641 @@
+/* Tests of the llama engine on the shipped model. Without the libraries (tools/setup-engine gets
+ * them) each says so and is skipped. */
+#include "engine/engine.h"
+
+#include "base/mem.h"
+#include "base/utf8.h"
+#include "engine/llama_api.h"
+#include "testing/test.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+
+static const char model_path[] = SOURCE_ROOT "/models/nano.gguf";
+static const char *const search[] = {SOURCE_ROOT "/build/deps/engine/lib", NULL};
+
+enum { PROMPT_MAX = 512, STEPS = 24, SLOTS = 4 };
+
+static struct engine_llama_options options_default(void)
+{
+    const struct llama_api *api = NULL;
+    struct err_note note = {{0}};
+    if (llama_api_load(getenv("MILLRACE_ENGINE_DIR"), search, &api, &note) != ERR_OK)
+        SKIP("%s", note.text);
+    return (struct engine_llama_options){.search = search,
+                                         .model_path = model_path,
+                                         .slots = SLOTS,
+                                         .threads = 1,
+                                         .threads_batch = 1};
+}
+
+static struct engine *open_with(const struct engine_llama_options *options)
+{
+    struct engine *engine = NULL;
+    struct err_note note = {{0}};
+    enum err err = engine_llama_open(options, NULL, NULL, &engine, &note);
+    CHECK_STR(note.text, "");
+    CHECK_OK(err);
+    return engine;
+}
+
+static struct engine *open_default(void)
+{
+    struct engine_llama_options options = options_default();
+    return open_with(&options);
+}
+
+static void check_refused(const struct engine_llama_options *options, enum err expected,
+                          const char *why)
+{
+    struct engine *engine = NULL;
+    struct err_note note = {{0}};
+    CHECK_ERR(engine_llama_open(options, NULL, NULL, &engine, &note), expected);
+    CHECK(engine == NULL);
+    if (!strstr(note.text, why))
+        CHECK_STR(note.text, why);
+}
+
+static size_t tokens_of(struct engine *engine, const char *text, token_id tokens[PROMPT_MAX])
+{
+    size_t count = 0;
+    CHECK_OK(engine_tokenize(engine, slice_str(text), true, true, tokens, PROMPT_MAX, &count));
+    return count;
+}
+
+static token_id likeliest(const float *logits, uint32_t vocab_size)
+{
+    token_id best = 0;
+    for (token_id i = 1; i < (token_id)vocab_size; i++)
+        if (logits[i] > logits[best])
+            best = i;
+    return best;
+}
+
+/* One sequence going through the engine, and a fingerprint of all the logits it has got. */
+struct sequence {
+    uint32_t slot;
+    token_id prompt[PROMPT_MAX];
+    size_t prompt_len, prefilled;
+    token_id last;
+    token_id out[STEPS];
+    uint64_t prints[STEPS]; /* of the logits that out[i] was the likeliest of */
+    uint32_t count;
+};
+
+static struct sequence sequence_of(struct engine *engine, uint32_t slot, const char *prompt)
+{
+    struct sequence sequence = {.slot = slot};
+    sequence.prompt_len = tokens_of(engine, prompt, sequence.prompt);
+    return sequence;
+}
+
+static uint64_t fingerprint(const void *bytes, size_t len)
+{
+    uint64_t hash = 14695981039346656037ull; /* FNV-1a */
+    for (size_t i = 0; i < len; i++)
+        hash = (hash ^ ((const unsigned char *)bytes)[i]) * 1099511628211ull;
+    return hash;
+}
+
+/* Adds the sequence's next rows: up to `chunk` of its prompt, or its last token. */
+static size_t add_rows(struct engine *engine, struct sequence *sequence, size_t chunk,
+                       struct engine_row *rows)
+{
+    uint32_t at = engine_seq_tokens(engine, sequence->slot);
+    if (sequence->prefilled == sequence->prompt_len) {
+        rows[0] = (struct engine_row){sequence->last, at, sequence->slot, true};
+        return 1;
+    }
+    size_t left = sequence->prompt_len - sequence->prefilled;
+    size_t count = left < chunk ? left : chunk;
+    for (size_t i = 0; i < count; i++)
+        rows[i] = (struct engine_row){sequence->prompt[sequence->prefilled + i], at + (uint32_t)i,
+                                      sequence->slot, i + 1 == left};
+    sequence->prefilled += count;
+    return count;
+}
+
+static void take_logits(struct engine *engine, struct sequence *sequence, size_t row)
+{
+    if (sequence->prefilled < sequence->prompt_len || sequence->count == STEPS)
+        return;
+    const float *logits = engine_logits(engine, row);
+    uint32_t vocab_size = engine->info.vocab_size;
+    sequence->prints[sequence->count] = fingerprint(logits, vocab_size * sizeof(*logits));
+    sequence->last = likeliest(logits, vocab_size);
+    sequence->out[sequence->count++] = sequence->last;
+}
+
+/* All together, a batch at a time, until the first has STEPS tokens. */
+static void run_together(struct engine *engine, struct sequence **sequences, size_t count,
+                         size_t chunk)
+{
+    static struct engine_row rows[SLOTS * PROMPT_MAX];
+    while (sequences[0]->count < STEPS) {
+        size_t ends[SLOTS], len = 0;
+        for (size_t i = 0; i < count; i++)
+            ends[i] = len += add_rows(engine, sequences[i], chunk, rows + len);
+        CHECK_OK(engine_decode(engine, rows, len));
+        for (size_t i = 0; i < count; i++)
+            take_logits(engine, sequences[i], ends[i] - 1);
+    }
+}
+
+static void run_alone(struct engine *engine, struct sequence *sequence, size_t chunk)
+{
+    run_together(engine, &sequence, 1, chunk);
+}
+
+static void check_same(const struct sequence *sequence, const struct sequence *expected)
+{
+    for (uint32_t i = 0; i < STEPS; i++) {
+        CHECK_EQ(sequence->out[i], expected->out[i]);
+        CHECK(sequence->prints[i] == expected->prints[i]);
+    }
+}
+
+static const char story[] = "<|im_start|>user\nTell me a story about a fox.<|im_end|>\n"
+                            "<|im_start|>assistant\n";
+static const char facts[] = "<|im_start|>system\nYou answer questions about millrace in one or two "
+                            "sentences.<|im_end|>\n<|im_start|>user\nWhat is continuous batching?"
+                            "<|im_end|>\n<|im_start|>assistant\n";
+
+TEST(chat_prompt_gets_its_greedy_answer)
+{
+    struct engine *engine = open_default();
+    struct engine_chat_message messages[] = {
+        {SLICE("user"), SLICE("What is continuous batching?")}};
+    struct text text;
+    text_init(&text, 4096);
+    CHECK(engine->info.has_chat);
+    CHECK_OK(engine_chat(engine, messages, 1, &text, NULL));
+    CHECK_SLICE(text_slice(&text), "<|im_start|>user\nWhat is continuous batching?<|im_end|>\n"
+                                   "<|im_start|>assistant\n");
+
+    struct engine_row rows[PROMPT_MAX];
+    token_id tokens[PROMPT_MAX];
+    text_add_byte(&text, '\0');
+    size_t count = tokens_of(engine, text.data, tokens);
+    for (size_t i = 0; i < count; i++)
+        rows[i] = (struct engine_row){tokens[i], (uint32_t)i, 0, i + 1 == count};
+    CHECK_OK(engine_decode(engine, rows, count));
+    token_id token = likeliest(engine_logits(engine, count - 1), engine->info.vocab_size);
+    text_clear(&text);
+    for (uint32_t i = 0; i < 100 && !engine_is_end(engine, token); i++) {
+        text_add(&text, engine_piece(engine, token, NULL, 0));
+        rows[0] = (struct engine_row){token, engine_seq_tokens(engine, 0), 0, true};
+        CHECK_OK(engine_decode(engine, rows, 1));
+        token = likeliest(engine_logits(engine, 0), engine->info.vocab_size);
+    }
+    CHECK(engine_is_end(engine, token));
+    CHECK_SLICE(text_slice(&text), "Continuous batching puts the tokens of many requests into one "
+                                   "decode step, so new requests join without waiting for old "
+                                   "ones.");
+    text_fini(&text);
+    engine_close(&engine);
+}
+
+/* Profile exact: bit by bit. */
+TEST(company_does_not_change_a_sequence)
+{
+    struct engine *engine = open_default();
+    struct sequence alone = sequence_of(engine, 0, story);
+    run_alone(engine, &alone, PROMPT_MAX);
+
+    struct sequence again = sequence_of(engine, 2, story);
+    struct sequence others[] = {sequence_of(engine, 1, facts), sequence_of(engine, 3, "7 + 8")};
+    struct sequence *all[] = {&again, &others[0], &others[1]};
+    run_together(engine, all, 3, 13);
+    check_same(&again, &alone);
+    engine_close(&engine);
+}
+
+TEST(chunks_do_not_change_a_sequence)
+{
+    struct engine *engine = open_default();
+    struct sequence whole = sequence_of(engine, 0, facts);
+    run_alone(engine, &whole, PROMPT_MAX);
+    const size_t chunks[] = {1, 7, 32};
+    for (size_t i = 0; i < ARRAY_COUNT(chunks); i++) {
+        struct sequence cut = sequence_of(engine, 1, facts);
+        run_alone(engine, &cut, chunks[i]);
+        check_same(&cut, &whole);
+        CHECK_OK(engine_seq_cut(engine, 1, 0));
+    }
+    engine_close(&engine);
+}
+
+TEST(threads_do_not_change_a_sequence)
+{
+    struct engine_llama_options options = options_default();
+    struct engine *engine = open_with(&options);
+    struct sequence one = sequence_of(engine, 0, story);
+    run_alone(engine, &one, PROMPT_MAX);
+    engine_close(&engine);
+
+    options.threads = 2;
+    options.threads_batch = 3; /* a pool of its own */
+    engine = open_with(&options);
+    struct sequence more = sequence_of(engine, 0, story);
+    run_alone(engine, &more, PROMPT_MAX);
+    check_same(&more, &one);
+    engine_close(&engine);
+}
+
+TEST(cut_slot_goes_on_from_there)
+{
+    struct engine *engine = open_default();
+    struct sequence first = sequence_of(engine, 0, story);
+    run_alone(engine, &first, PROMPT_MAX);
+    CHECK_EQ(engine_seq_tokens(engine, 0), first.prompt_len + STEPS - 1);
+
+    struct sequence second = sequence_of(engine, 0, story);
+    second.prefilled = 9;
+    CHECK_OK(engine_seq_cut(engine, 0, 9));
+    CHECK_EQ(engine_seq_tokens(engine, 0), 9);
+    run_alone(engine, &second, PROMPT_MAX);
+    check_same(&second, &first);
+    engine_close(&engine);
+}
+
+TEST(saved_slot_goes_on_exactly_elsewhere)
+{
+    struct engine *engine = open_default();
+    struct sequence whole = sequence_of(engine, 0, story);
+    run_alone(engine, &whole, PROMPT_MAX);
+
+    struct sequence half = sequence_of(engine, 1, story);
+    struct engine_row rows[PROMPT_MAX];
+    size_t count = add_rows(engine, &half, half.prompt_len - 1, rows);
+    CHECK_OK(engine_decode(engine, rows, count));
+    void *blob = NULL;
+    size_t bytes = 0;
+    CHECK_OK(engine_seq_save(engine, 1, &blob, &bytes));
+
+    struct engine *other = open_default();
+    CHECK_OK(engine_seq_restore(other, 3, blob, bytes));
+    CHECK_EQ(engine_seq_tokens(other, 3), count);
+    half.slot = 3;
+    run_alone(other, &half, PROMPT_MAX);
+    check_same(&half, &whole);
+
+    mem_test_fail_nth(1);
+    void *none = NULL;
+    CHECK_ERR(engine_seq_save(engine, 1, &none, &bytes), ERR_NO_MEMORY);
+    mem_test_fail_nth(0);
+    mem_free(blob);
+    engine_close(&other);
+    engine_close(&engine);
+}
+
+TEST(restore_refuses_what_was_not_saved_here)
+{
+    struct engine *engine = open_default();
+    struct sequence sequence = sequence_of(engine, 0, story);
+    run_alone(engine, &sequence, PROMPT_MAX);
+    unsigned char *blob = NULL;
+    size_t bytes = 0;
+    CHECK_OK(engine_seq_save(engine, 0, (void **)&blob, &bytes));
+    for (size_t len = 0; len < bytes; len += 1 + len / 7) {
+        CHECK_ERR(engine_seq_restore(engine, 1, blob, len), ERR_PROTOCOL);
+        CHECK_EQ(engine_seq_tokens(engine, 1), 0);
+    }
+    blob[0] ^= 1;
+    CHECK_ERR(engine_seq_restore(engine, 1, blob, bytes), ERR_PROTOCOL);
+    blob[0] ^= 1;
+    CHECK_OK(engine_seq_restore(engine, 1, blob, bytes)); /* none of it did harm */
+    CHECK_EQ(engine_seq_tokens(engine, 1), engine_seq_tokens(engine, 0));
+
+    struct engine_llama_options options = options_default();
+    options.context_tokens = 16;
+    struct engine *small = open_with(&options);
+    CHECK_ERR(engine_seq_restore(small, 0, blob, bytes), ERR_FULL);
+    CHECK_EQ(engine_seq_tokens(small, 0), 0);
+    mem_free(blob);
+    engine_close(&small);
+    engine_close(&engine);
+}
+
+struct abort_after {
+    uint32_t asked, limit;
+};
+
+static bool abort_after(void *ctx)
+{
+    struct abort_after *after = ctx;
+    return ++after->asked > after->limit;
+}
+
+/* It is asked before each node of the graph: the first yes is the last question. */
+TEST(abort_ends_a_prefill_at_the_next_node)
+{
+    struct engine *engine = open_default();
+    struct sequence expected = sequence_of(engine, 1, story);
+    run_alone(engine, &expected, PROMPT_MAX);
+
+    struct sequence prompt = sequence_of(engine, 0, story);
+    struct engine_row rows[PROMPT_MAX];
+    size_t count = add_rows(engine, &prompt, PROMPT_MAX, rows);
+    struct abort_after after = {.limit = UINT32_MAX};
+    engine->should_abort = abort_after;
+    engine->abort_ctx = &after;
+    CHECK_OK(engine_decode(engine, rows, count));
+    CHECK_OK(engine_seq_cut(engine, 0, 0));
+    uint32_t nodes = after.asked;
+    CHECK(nodes > 20); /* or it would be asked too seldom */
+    for (uint32_t limit = 0; limit < nodes; limit += 1 + nodes / 8) {
+        after = (struct abort_after){.limit = limit};
+        CHECK_ERR(engine_decode(engine, rows, count), ERR_CANCELLED);
+        CHECK_EQ(after.asked, limit + 1);
+        CHECK_EQ(engine_seq_tokens(engine, 0), 0);
+    }
+    after = (struct abort_after){.limit = UINT32_MAX};
+    struct sequence sequence = sequence_of(engine, 0, story);
+    run_alone(engine, &sequence, PROMPT_MAX);
+    check_same(&sequence, &expected);
+    engine_close(&engine);
+}
+
+/* Slots whose rows are not as many are computed one after the other: what is done stays. */
+TEST(abort_keeps_the_slots_that_were_done)
+{
+    struct engine *engine = open_default();
+    struct abort_after after = {.limit = UINT32_MAX};
+    engine->should_abort = abort_after;
+    engine->abort_ctx = &after;
+    struct sequence first = sequence_of(engine, 0, "7 + 8"), second = sequence_of(engine, 1, story);
+    struct engine_row rows[PROMPT_MAX * 2];
+    size_t count = add_rows(engine, &first, PROMPT_MAX, rows);
+    count += add_rows(engine, &second, PROMPT_MAX, rows + count);
+    CHECK_OK(engine_decode(engine, rows, count));
+    uint32_t nodes = after.asked;
+    CHECK_OK(engine_seq_cut(engine, 0, 0));
+    CHECK_OK(engine_seq_cut(engine, 1, 0));
+
+    after = (struct abort_after){.limit = nodes - 1};
+    CHECK_ERR(engine_decode(engine, rows, count), ERR_CANCELLED);
+    uint32_t held[] = {engine_seq_tokens(engine, 0), engine_seq_tokens(engine, 1)};
+    CHECK(held[0] + held[1] > 0);
+    CHECK(held[0] + held[1] < count);
+
+    /* And both go on from what they hold. */
+    after = (struct abort_after){.limit = UINT32_MAX};
+    size_t left = 0;
+    for (size_t i = 0; i < count; i++)
+        if (rows[i].position >= held[rows[i].slot])
+            rows[left++] = rows[i];
+    CHECK_OK(engine_decode(engine, rows, left));
+    CHECK_EQ(engine_seq_tokens(engine, 0), first.prompt_len);
+    CHECK_EQ(engine_seq_tokens(engine, 1), second.prompt_len);
+    engine_close(&engine);
+}
+
+TEST(slot_is_full_at_the_promised_length)
+{
+    struct engine_llama_options options = options_default();
+    options.context_tokens = 20; /* libllama rounds up to 256 cells */
+    struct engine *engine = open_with(&options);
+    CHECK_EQ(engine->info.context_tokens, 20);
+    struct engine_row rows[21];
+    for (uint32_t i = 0; i < 21; i++)
+        rows[i] = (struct engine_row){300, i, 0, i >= 19};
+    CHECK_ERR(engine_decode(engine, rows, 21), ERR_FULL);
+    CHECK_EQ(engine_seq_tokens(engine, 0), 0);
+    CHECK_OK(engine_decode(engine, rows, 20));
+    CHECK_ERR(engine_decode(engine, rows + 20, 1), ERR_FULL);
+    CHECK_EQ(engine_seq_tokens(engine, 0), 20);
+    engine_close(&engine);
+}
+
+TEST(every_slot_takes_its_row_at_the_largest_number_of_slots)
+{
+    struct engine_llama_options options = options_default();
+    options.slots = 256;
+    options.batch_tokens = 16;
+    options.context_tokens = 32;
+    struct engine *engine = open_with(&options);
+    CHECK_EQ(engine->info.slots, 256);
+    CHECK_EQ(engine->info.batch_tokens, 256);
+    struct engine_row rows[256];
+    for (uint32_t i = 0; i < 256; i++)
+        rows[i] = (struct engine_row){300, 0, i, true};
+    CHECK_OK(engine_decode(engine, rows, 256));
+    uint32_t vocab_bytes = engine->info.vocab_size * (uint32_t)sizeof(float);
+    uint64_t first = fingerprint(engine_logits(engine, 0), vocab_bytes);
+    for (uint32_t i = 1; i < 256; i++)
+        CHECK(fingerprint(engine_logits(engine, i), vocab_bytes) == first);
+    engine_close(&engine);
+}
+
+TEST(fast_profile_answers_too)
+{
+    struct engine_llama_options options = options_default();
+    options.fast = true;
+    struct engine *engine = open_with(&options);
+    struct sequence sequences[] = {sequence_of(engine, 0, facts), sequence_of(engine, 1, story)};
+    struct sequence *all[] = {&sequences[0], &sequences[1]};
+    run_together(engine, all, 2, 64);
+    char scratch[1];
+    CHECK_SLICE(engine_piece(engine, sequences[0].out[0], scratch, 1), "C");
+    engine_close(&engine);
+}
+
+TEST(pieces_of_the_tokens_make_the_text_again)
+{
+    struct engine *engine = open_default();
+    const char *texts[] = {"", "a", " hello  world\n\n", "h\xc3\xa9 \xf0\x9f\x8c\x8a \xe6\xb0\xb4",
+                           "12345 {\"a\": [1, 2]}"};
+    for (size_t i = 0; i < ARRAY_COUNT(texts); i++) {
+        token_id tokens[PROMPT_MAX];
+        struct text back;
+        text_init(&back, 1024);
+        size_t count = tokens_of(engine, texts[i], tokens);
+        for (size_t k = 0; k < count; k++)
+            text_add(&back, engine_piece(engine, tokens[k], NULL, 0));
+        CHECK_SLICES(text_slice(&back), slice_str(texts[i]));
+        text_fini(&back);
+    }
+    engine_close(&engine);
+}
+
+TEST(control_tokens_are_parsed_only_when_asked_and_have_no_text)
+{
+    struct engine *engine = open_default();
+    token_id tokens[16];
+    size_t count = 0;
+    CHECK_OK(engine_tokenize(engine, SLICE("<|im_end|>"), false, true, tokens, 16, &count));
+    CHECK_EQ(count, 1);
+    CHECK(engine_is_end(engine, tokens[0]));
+    CHECK_EQ(engine_piece(engine, tokens[0], NULL, 0).len, 0);
+    CHECK_OK(engine_tokenize(engine, SLICE("<|im_end|>"), false, false, tokens, 16, &count));
+    CHECK(count > 1);
+    engine_close(&engine);
+}
+
+TEST(short_array_learns_how_many_tokens_there_are)
+{
+    struct engine *engine = open_default();
+    token_id tokens[PROMPT_MAX], some[8];
+    size_t all = tokens_of(engine, story, tokens), count = 0;
+    CHECK_ERR(engine_tokenize(engine, slice_str(story), true, true, NULL, 0, &count), ERR_LIMIT);
+    CHECK_EQ(count, all);
+    CHECK_ERR(engine_tokenize(engine, slice_str(story), true, true, some, 8, &count), ERR_LIMIT);
+    CHECK_EQ(count, all);
+    CHECK_OK(engine_tokenize(engine, slice_str(story), true, true, tokens, all, &count));
+    engine_close(&engine);
+}
+
+/* libllama throws on bytes that are no UTF-8, which would end the process. */
+TEST(any_bytes_can_be_tokenized)
+{
+    struct engine *engine = open_default();
+    uint64_t seed = 2;
+    for (uint32_t round = 0; round < 2000; round++) {
+        struct text bytes;
+        token_id tokens[1024];
+        size_t count = 0, len = test_random(&seed) % 64;
+        text_init(&bytes, 1024);
+        for (size_t i = 0; i < len; i++)
+            if (round % 2)
+                text_add_byte(&bytes, (char)test_random(&seed));
+            else
+                utf8_add_codepoint(&bytes, test_random(&seed) % 0x110000);
+        CHECK_OK(
+            engine_tokenize(engine, text_slice(&bytes), true, round % 4 < 2, tokens, 1024, &count));
+        text_fini(&bytes);
+    }
+    engine_close(&engine);
+}
+
+TEST(wrong_bytes_become_replacement_characters)
+{
+    struct engine *engine = open_default();
+    token_id wrong[16], right[16];
+    size_t wrong_count = 0, right_count = 0;
+    CHECK_OK(engine_tokenize(engine, SLICE("a\xffz"), false, false, wrong, 16, &wrong_count));
+    CHECK_OK(
+        engine_tokenize(engine, SLICE("a\xef\xbf\xbdz"), false, false, right, 16, &right_count));
+    CHECK_EQ(wrong_count, right_count);
+    CHECK_EQ(memcmp(wrong, right, right_count * sizeof(*right)), 0);
+    engine_close(&engine);
+}
+
+struct tokenizing {
+    struct engine *engine;
+    size_t expected, wrong;
+};
+
+static void *tokenize_often(void *ctx)
+{
+    struct tokenizing *work = ctx;
+    struct engine_chat_message message = {SLICE("user"), SLICE("Tell me a story about a fox.")};
+    for (int i = 0; i < 200; i++) {
+        token_id tokens[PROMPT_MAX];
+        size_t count = 0;
+        struct text prompt;
+        text_init(&prompt, 4096);
+        if (engine_chat(work->engine, &message, 1, &prompt, NULL) != ERR_OK ||
+            engine_tokenize(work->engine, text_slice(&prompt), true, true, tokens, PROMPT_MAX,
+                            &count) != ERR_OK ||
+            count != work->expected)
+            work->wrong++;
+        text_fini(&prompt);
+    }
+    return NULL;
+}
+
+TEST(threads_may_tokenize_while_the_engine_decodes)
+{
+    struct engine *engine = open_default();
+    struct sequence sequence = sequence_of(engine, 0, story);
+    struct tokenizing work[3];
+    pthread_t threads[3];
+    for (size_t i = 0; i < 3; i++) {
+        work[i] = (struct tokenizing){.engine = engine, .expected = sequence.prompt_len};
+        CHECK_EQ(pthread_create(&threads[i], NULL, tokenize_often, &work[i]), 0);
+    }
+    run_alone(engine, &sequence, PROMPT_MAX);
+    for (size_t i = 0; i < 3; i++) {
+        CHECK_EQ(pthread_join(threads[i], NULL), 0);
+        CHECK_EQ(work[i].wrong, 0);
+    }
+    engine_close(&engine);
+}
+
+TEST(chat_refuses_what_it_cannot_render)
+{
+    struct engine *engine = open_default();
+    struct err_note note = {{0}};
+    struct text prompt;
+    struct engine_chat_message nul = {SLICE("user"), SLICE("a\0b")},
+                               plain = {SLICE("user"), SLICE("hi")};
+    text_init(&prompt, 4096);
+    CHECK_ERR(engine_chat(engine, &nul, 1, &prompt, &note), ERR_PROTOCOL);
+    CHECK(strstr(note.text, "U+0000"));
+    mem_test_fail_nth(1);
+    CHECK_ERR(engine_chat(engine, &plain, 1, &prompt, &note), ERR_LIMIT);
+    mem_test_fail_nth(0);
+    CHECK_OK(engine_chat(engine, &plain, 1, &prompt, &note));
+    size_t whole = prompt.len;
+    text_fini(&prompt);
+    for (size_t room = 0; room < whole; room++) {
+        text_init(&prompt, room);
+        CHECK_ERR(engine_chat(engine, &plain, 1, &prompt, &note), ERR_LIMIT);
+        text_fini(&prompt);
+    }
+    engine_close(&engine);
+}
+
+TEST(info_tells_the_sums)
+{
+    struct engine *engine = open_default();
+    const struct engine_info *info = &engine->info;
+    CHECK_STR(info->kind, "llama");
+    CHECK(strstr(info->description, "Q8_0"));
+    CHECK_EQ(info->slots, SLOTS);
+    CHECK_EQ(info->context_tokens, 1024); /* what it was trained for */
+    CHECK_EQ(info->batch_tokens, 512);
+    CHECK_EQ(info->kv_bytes, SLOTS * 1024 * 1536);
+    CHECK(info->weights_bytes > 2000000 && info->weights_bytes < 4000000);
+    CHECK(info->compute_bytes > 8000000 && info->compute_bytes < 32000000);
+    CHECK(info->can_save);
+    engine_close(&engine);
+}
+
+TEST(slots_that_do_not_fit_are_refused_with_the_sums)
+{
+    struct engine_llama_options options = options_default();
+    options.slots = 8;
+    options.kv_memory_bytes = 8 * 1024 * 1536 - 1;
+    check_refused(&options, ERR_NO_MEMORY, "8 slots of 1024 tokens of 1536 bytes need a cache of");
+    options.slots = 0;
+    struct engine *engine = open_with(&options);
+    CHECK_EQ(engine->info.slots, 7);
+    engine_close(&engine);
+}
+
+static bool stop_halfway(void *ctx, float fraction)
+{
+    uint32_t *calls = ctx;
+    ++*calls;
+    return fraction < 0.5f;
+}
+
+TEST(load_can_be_stopped)
+{
+    struct engine_llama_options options = options_default();
+    struct engine *engine = NULL;
+    struct err_note note = {{0}};
+    uint32_t calls = 0;
+    CHECK_ERR(engine_llama_open(&options, stop_halfway, &calls, &engine, &note), ERR_CANCELLED);
+    CHECK(engine == NULL);
+    CHECK(calls > 1);
+    CHECK(strstr(note.text, "was stopped"));
+}
+
+TEST(missing_model_is_named)
+{
+    struct engine_llama_options options = options_default();
+    options.model_path = "/nowhere/model.gguf";
+    check_refused(&options, ERR_PROTOCOL, "/nowhere/model.gguf");
+}
