@@ -1,0 +1,317 @@
+/* prep - from a request to a job for the core. */
+#include "worker/prep.h"
+
+#include "base/mem.h"
+
+#include <stdio.h>
+
+enum {
+    PROMPT_TEXT_MAX_BYTES = 32 * 1024 * 1024, /* after the template */
+    SPECIAL_TOKENS_MAX = 16,                  /* what a tokenizer adds to the tokens of a text */
+    JOB_ARENA_SLACK = 4096,
+    SEED_BITS = 53,
+};
+
+static enum err refuse(struct prep_refusal *refusal, enum fault fault, const char *param,
+                       const char *format, ...) PRINTF_LIKE(4, 5);
+
+static enum err refuse(struct prep_refusal *refusal, enum fault fault, const char *param,
+                       const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    refusal->fault = fault;
+    refusal->param = param;
+    vsnprintf(refusal->message, sizeof(refusal->message), format, args);
+    va_end(args);
+    return ERR_REFUSED;
+}
+
+static const char *prompt_param(const struct request *request)
+{
+    return request->prompt_kind == PROMPT_CHAT ? "messages" : "prompt";
+}
+
+static enum err refuse_memory(struct prep_refusal *refusal)
+{
+    return refuse(refusal, FAULT_INSUFFICIENT_MEMORY, NULL, "no memory to prepare the request");
+}
+
+/* --- tokens --- */
+
+struct tokens { /* of the prompt; mem_free(data) */
+    token_id *data;
+    size_t count;
+};
+
+static uint32_t answer_tokens(const struct request *request, const struct prep_limits *limits)
+{
+    return request->max_tokens == 0 && limits->context_margin > 1 ? limits->context_margin : 1;
+}
+
+static enum err check_fit(const struct engine *engine, const struct request *request,
+                          const struct prep_limits *limits, size_t count,
+                          struct prep_refusal *refusal)
+{
+    uint32_t context = engine->info.context_tokens, answer = answer_tokens(request, limits);
+    if (count + answer <= context)
+        return ERR_OK;
+    return refuse(refusal, FAULT_CONTEXT_LENGTH_EXCEEDED, prompt_param(request),
+                  "the model's context holds %u tokens; the prompt has %zu and the answer needs at "
+                  "least %u",
+                  context, count, answer);
+}
+
+/* Room for what the context holds, or less if the text cannot have as many: nearly always the text
+ * is far smaller. A longer prompt is only counted. */
+static enum err tokenize(struct engine *engine, const struct request *request, struct slice text,
+                         const struct prep_limits *limits, struct tokens *out_tokens,
+                         struct prep_refusal *refusal)
+{
+    size_t room = text.len + SPECIAL_TOKENS_MAX, count = 0;
+    if (room > engine->info.context_tokens)
+        room = engine->info.context_tokens;
+    token_id *tokens = mem_peer_alloc(room * sizeof(*tokens));
+    if (!tokens)
+        return refuse_memory(refusal);
+    enum err err = engine_tokenize(engine, text, true, true, tokens, room, &count);
+    if (err == ERR_OK || err == ERR_LIMIT)
+        err = check_fit(engine, request, limits, count, refusal);
+    else
+        err = refuse(refusal, FAULT_INVALID_REQUEST, prompt_param(request),
+                     "the prompt cannot be tokenised (%s)", err_name(err));
+    if (err == ERR_OK && count > room) /* fits, and yet had no room: not a count to trust */
+        err = refuse(refusal, FAULT_INTERNAL_ERROR, NULL, "the tokenizer contradicts itself");
+    if (err != ERR_OK) {
+        mem_free(tokens);
+        return err;
+    }
+    *out_tokens = (struct tokens){tokens, count};
+    return ERR_OK;
+}
+
+static enum err render(struct engine *engine, const struct request *request,
+                       struct engine_chat_message *messages, struct text *out_text,
+                       struct prep_refusal *refusal)
+{
+    struct err_note note = {0};
+    for (size_t i = 0; i < request->message_count; i++)
+        messages[i] =
+            (struct engine_chat_message){request->messages[i].role, request->messages[i].content};
+    switch (engine_chat(engine, messages, request->message_count, out_text, &note)) {
+    case ERR_OK:
+        return ERR_OK;
+    case ERR_LIMIT:
+        return refuse(refusal, FAULT_CONTEXT_LENGTH_EXCEEDED, "messages", "%s", note.text);
+    default:
+        return refuse(refusal, FAULT_INVALID_REQUEST, "messages", "%s", note.text);
+    }
+}
+
+static enum err tokenize_chat(struct engine *engine, const struct request *request,
+                              const struct prep_limits *limits, struct tokens *out_tokens,
+                              struct prep_refusal *refusal)
+{
+    if (!engine->info.has_chat)
+        return refuse(refusal, FAULT_UNSUPPORTED_PARAMETER, "messages",
+                      "the model has no chat template; give it a prompt");
+    struct text text;
+    struct engine_chat_message *messages =
+        mem_peer_alloc((request->message_count + 1) * sizeof(*messages));
+    if (!messages)
+        return refuse_memory(refusal);
+    text_init(&text, PROMPT_TEXT_MAX_BYTES);
+    enum err err = render(engine, request, messages, &text, refusal);
+    if (err == ERR_OK)
+        err = tokenize(engine, request, text_slice(&text), limits, out_tokens, refusal);
+    text_fini(&text);
+    mem_free(messages);
+    return err;
+}
+
+static enum err copy_tokens(const struct engine *engine, const struct request *request,
+                            const struct prep_limits *limits, struct tokens *out_tokens,
+                            struct prep_refusal *refusal)
+{
+    TRY(check_fit(engine, request, limits, request->token_count, refusal));
+    for (size_t i = 0; i < request->token_count; i++)
+        if (request->tokens[i] < 0 || (uint32_t)request->tokens[i] >= engine->info.vocab_size)
+            return refuse(refusal, FAULT_INVALID_REQUEST, "prompt",
+                          "token id %d at index %zu: the model's vocabulary is 0..%u",
+                          request->tokens[i], i, engine->info.vocab_size - 1);
+    size_t bytes = request->token_count * sizeof(token_id);
+    token_id *tokens = mem_peer_alloc(bytes + 1);
+    if (!tokens)
+        return refuse_memory(refusal);
+    if (bytes)
+        memcpy(tokens, request->tokens, bytes);
+    *out_tokens = (struct tokens){tokens, request->token_count};
+    return ERR_OK;
+}
+
+static enum err make_tokens(struct engine *engine, const struct request *request,
+                            const struct prep_limits *limits, struct tokens *out_tokens,
+                            struct prep_refusal *refusal)
+{
+    switch (request->prompt_kind) {
+    case PROMPT_TEXT:
+        return tokenize(engine, request, request->prompt, limits, out_tokens, refusal);
+    case PROMPT_TOKENS:
+        return copy_tokens(engine, request, limits, out_tokens, refusal);
+    case PROMPT_CHAT:
+        return tokenize_chat(engine, request, limits, out_tokens, refusal);
+    }
+    return refuse(refusal, FAULT_INTERNAL_ERROR, NULL, "a prompt of no kind");
+}
+
+/* --- the job --- */
+
+static enum err check_bias(const struct engine *engine, const struct request *request,
+                           struct prep_refusal *refusal)
+{
+    for (size_t i = 0; i < request->sampling.bias_count; i++) {
+        token_id token = request->sampling.bias[i].token;
+        if (token < 0 || (uint32_t)token >= engine->info.vocab_size)
+            return refuse(refusal, FAULT_INVALID_REQUEST, "logit_bias",
+                          "token id %d: the model's vocabulary is 0..%u", token,
+                          engine->info.vocab_size - 1);
+    }
+    return ERR_OK;
+}
+
+static size_t job_bytes(const struct request *request, const struct tokens *tokens)
+{
+    size_t bytes = tokens->count * sizeof(token_id) +
+                   request->sampling.bias_count * sizeof(struct logit_bias) +
+                   request->stop_count * sizeof(struct slice) + JOB_ARENA_SLACK;
+    for (size_t i = 0; i < request->stop_count; i++)
+        bytes += request->stops[i].len + 32; /* the NUL and what alignment takes */
+    return bytes;
+}
+
+static void *dup_array(struct arena *arena, const void *items, size_t bytes)
+{
+    void *copy = arena_alloc(arena, bytes);
+    if (copy && bytes)
+        memcpy(copy, items, bytes);
+    return copy;
+}
+
+/* ERR_LIMIT: no memory. */
+static enum err fill_job(struct core_job *job, const struct request *request,
+                         const struct tokens *tokens)
+{
+    size_t stop_bytes = request->stop_count * sizeof(struct slice);
+    struct slice *stops = dup_array(job->arena, request->stops, stop_bytes);
+    job->prompt = dup_array(job->arena, tokens->data, tokens->count * sizeof(token_id));
+    job->prompt_count = (uint32_t)tokens->count;
+    job->sampling.bias = dup_array(job->arena, request->sampling.bias,
+                                   request->sampling.bias_count * sizeof(struct logit_bias));
+    if (!stops || !job->prompt || !job->sampling.bias)
+        return ERR_LIMIT;
+    for (size_t i = 0; i < request->stop_count; i++)
+        TRY(arena_dup(job->arena, request->stops[i], &stops[i]));
+    job->stops = stops;
+    job->stop_count = request->stop_count;
+    return ERR_OK;
+}
+
+static uint32_t max_tokens(const struct engine *engine, const struct request *request,
+                           const struct prep_limits *limits, size_t prompt_count)
+{
+    uint32_t room = engine->info.context_tokens - (uint32_t)prompt_count;
+    uint32_t wanted = request->max_tokens ? request->max_tokens : limits->default_max_tokens;
+    return wanted && wanted < room ? wanted : room;
+}
+
+static enum err make_job(struct engine *engine, const struct request *request,
+                         const struct prep_limits *limits, const struct tokens *tokens,
+                         struct core_job **out_job, struct prep_refusal *refusal)
+{
+    struct core_job *job = mem_alloc(sizeof(*job));
+    job->arena = arena_new(job_bytes(request, tokens));
+    job->sampling = request->sampling;
+    if (!job->sampling.has_seed) {
+        job->sampling.has_seed = true;
+        job->sampling.seed = random_u64() >> (64 - SEED_BITS);
+    }
+    job->max_tokens = max_tokens(engine, request, limits, tokens->count);
+    job->ignore_eos = request->ignore_eos;
+    job->want_progress = request->want_progress;
+    if (fill_job(job, request, tokens) != ERR_OK) {
+        core_job_free(&job);
+        return refuse_memory(refusal);
+    }
+    *out_job = job;
+    return ERR_OK;
+}
+
+enum err prep_job(struct engine *engine, const struct request *request,
+                  const struct prep_limits *limits, struct core_job **out_job,
+                  struct prep_refusal *out_refusal)
+{
+    struct tokens tokens = {0};
+    TRY(check_bias(engine, request, out_refusal));
+    TRY(make_tokens(engine, request, limits, &tokens, out_refusal));
+    enum err err =
+        tokens.count > 0
+            ? make_job(engine, request, limits, &tokens, out_job, out_refusal)
+            : refuse(out_refusal, FAULT_INVALID_REQUEST, prompt_param(request),
+                     "the prompt is empty, and the model has no token that begins a text");
+    mem_free(tokens.data);
+    return err;
+}
+
+/* --- on the pool --- */
+
+struct prep {
+    struct engine *engine;
+    struct arena *arena; /* holds request */
+    struct request request;
+    struct prep_limits limits;
+    prep_done_fn *on_done;
+    void *ctx;
+    struct loop_work *work;
+
+    enum err err;
+    struct core_job *job;
+    struct prep_refusal refusal;
+};
+
+static void work(void *ctx)
+{
+    struct prep *prep = ctx;
+    prep->err = prep_job(prep->engine, &prep->request, &prep->limits, &prep->job, &prep->refusal);
+    arena_free(prep->arena); /* here: freeing megabytes takes time, too */
+    prep->arena = NULL;
+}
+
+static void on_done(void *ctx, enum err status)
+{
+    struct prep *prep = ctx;
+    enum err err = status == ERR_OK ? prep->err : status;
+    prep->on_done(prep->ctx, err, prep->job, &prep->refusal);
+    arena_free(prep->arena);
+    mem_free(prep);
+}
+
+struct prep *prep_start(struct loop *loop, struct engine *engine, struct arena **arena,
+                        const struct request *request, const struct prep_limits *limits,
+                        prep_done_fn *on_done_fn, void *ctx)
+{
+    struct prep *prep = mem_alloc(sizeof(*prep));
+    *prep = (struct prep){.engine = engine,
+                          .arena = *arena,
+                          .request = *request,
+                          .limits = *limits,
+                          .on_done = on_done_fn,
+                          .ctx = ctx};
+    *arena = NULL;
+    prep->work = loop_work_start(loop, work, on_done, prep);
+    return prep;
+}
+
+void prep_cancel(struct prep *prep)
+{
+    loop_work_cancel(prep->work);
+}

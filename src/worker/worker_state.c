@@ -1,0 +1,95 @@
+/* worker_state - what a worker tells everyone about itself, on "state.nodes". */
+#include "worker/worker_impl.h"
+
+#include "base/clock.h"
+#include "wire/frame.h"
+#include "wire/node_state.h"
+
+enum { US_PER_MS = 1000, STATE_FRAME_MAX_BYTES = 64 * 1024 };
+
+static uint32_t slots_busy(const struct worker *worker)
+{
+    return worker->admission.slots - worker->admission.slots_free;
+}
+
+static struct node_state state_now(const struct worker *worker)
+{
+    const struct engine_info *info = worker->engine ? &worker->engine->info : NULL;
+    return (struct node_state){
+        .node = slice_str(worker->node),
+        .model = slice_str(worker->model),
+        .engine = slice_str(worker->engine_kind),
+        .detail = slice_str(worker->detail),
+        .control = bus_inbox(worker->bus),
+        .phase = worker->is_draining ? NODE_DRAINING : worker->phase,
+        .load_fraction = worker->load_fraction,
+        .context_tokens = info ? info->context_tokens : 0,
+        .slots = worker->admission.slots,
+        .slots_busy = slots_busy(worker),
+        .queued = worker->admission.count,
+        .parked = worker->core_parked,
+        .created_s = worker->created_s,
+        .size_bytes = info ? info->weights_bytes : 0,
+        .tokens_total = worker->stats.tokens,
+        .last_token_ms = worker->last_token_ms,
+    };
+}
+
+void worker_state_publish(struct worker *worker)
+{
+    struct wire_writer writer;
+    struct node_state state = state_now(worker);
+    deferred_cancel(&worker->state_flush);
+    text_clear(&worker->state_frame);
+    wire_begin(&writer, &worker->state_frame, WIRE_STATE);
+    wire_open_record(&writer, &(struct wire_record){.type = WIRE_NODE_STATE});
+    node_state_encode(&state, &worker->state_frame);
+    wire_close_record(&writer);
+    if (wire_finish(&writer) == ERR_OK) /* else no memory now: the next one is soon */
+        (void)bus_publish(worker->bus, SLICE("state.nodes"), (struct slice){0},
+                          text_slice(&worker->state_frame)); /* lost: the next one says it all */
+    worker->said = state;
+    worker->state_at_us = loop_now_us(worker->loop);
+    deadline_after(&worker->state_due, NODE_STATE_INTERVAL_MS * US_PER_MS);
+}
+
+static void on_publish(void *ctx)
+{
+    worker_state_publish(ctx);
+}
+
+/* Tokens alone are no news: they come with the next one, after a second at most. */
+static bool is_news(const struct worker *worker)
+{
+    struct node_state now = state_now(worker);
+    const struct node_state *said = &worker->said;
+    return now.phase != said->phase || now.load_fraction != said->load_fraction ||
+           now.slots != said->slots || now.slots_busy != said->slots_busy ||
+           now.queued != said->queued || now.parked != said->parked;
+}
+
+/* At the end of the turn, or WORKER_STATE_MS after the last one. */
+void worker_state_changed(struct worker *worker)
+{
+    if (!is_news(worker))
+        return;
+    uint64_t earliest_us = worker->state_at_us + WORKER_STATE_MS * US_PER_MS;
+    if (loop_now_us(worker->loop) >= earliest_us)
+        loop_before_sleep(worker->loop, &worker->state_flush);
+    else if (!deadline_is_armed(&worker->state_due) || worker->state_due.at_us > earliest_us)
+        deadline_at(&worker->state_due, earliest_us);
+}
+
+void worker_state_init(struct worker *worker)
+{
+    text_init(&worker->state_frame, STATE_FRAME_MAX_BYTES);
+    deadline_init(&worker->state_due, worker->loop, on_publish, worker);
+    deferred_init(&worker->state_flush, on_publish, worker);
+}
+
+void worker_state_fini(struct worker *worker)
+{
+    deadline_clear(&worker->state_due);
+    deferred_cancel(&worker->state_flush);
+    text_fini(&worker->state_frame);
+}

@@ -1,0 +1,552 @@
+/* worker_stream - the life of a request on a worker, and what its asker says meanwhile. */
+#include "worker/worker_impl.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+
+#include <stdio.h>
+
+enum {
+    US_PER_MS = 1000,
+    REQUEST_ARENA_FACTOR = 4, /* decoded, per byte of JSON: tokens and small messages grow most */
+    REQUEST_ARENA_SLACK = 64 * 1024,
+    REFUSALS_MAX_BYTES = 64 * 1024,
+};
+
+/* Work of the pool for a stream that may end before it is done. */
+struct preparation {
+    struct worker *worker;
+    struct stream *stream; /* NULL: it has ended */
+    struct prep *prep;
+};
+
+static const char *const group = "workers";
+
+/* --- states --- */
+
+#define TO(state) (1u << STREAM_##state)
+static const uint8_t allowed[STREAM_STATE_COUNT] = {
+    [STREAM_HELD] = TO(PREPARING) | TO(ENDED),
+    [STREAM_PREPARING] = TO(WAITING) | TO(ENDED),
+    [STREAM_WAITING] = TO(RUNNING) | TO(ENDED),
+    [STREAM_RUNNING] = TO(ENDED),
+    [STREAM_ENDED] = 0,
+};
+
+/* Releases what belonged to the state that is left. */
+static void leave_state(struct stream *stream)
+{
+    struct worker *worker = stream->worker;
+    if (stream->state == STREAM_HELD) {
+        arena_free(stream->arena);
+        stream->arena = NULL;
+    }
+    if (stream->preparation) {
+        stream->preparation->stream = NULL;
+        prep_cancel(stream->preparation->prep);
+        stream->preparation = NULL;
+    }
+    core_job_free(&stream->job);
+    if (stream->state == STREAM_RUNNING) {
+        (void)map_remove(worker->keys, stream->key);
+        worker->in_core--;
+    }
+}
+static void set_state(struct stream *stream, enum stream_state next) /* the only writer of it */
+{
+    ASSERT_MSG(allowed[stream->state] & (1u << next), "from %d to %d", (int)stream->state,
+               (int)next);
+    leave_state(stream);
+    stream->state = next;
+}
+
+/* --- events --- */
+
+void stream_emit(struct stream *stream, const struct event *event, const int32_t *tokens)
+{
+    if (stream->out)
+        outbox_add(stream->out, event, tokens);
+}
+
+static bool is_natural_end(const struct event *end)
+{
+    return end->type == EVENT_DONE && end->done.reason != DONE_CANCELLED;
+}
+
+static void count_end(struct stream *stream, const struct event *end)
+{
+    struct worker_stats *stats = &stream->worker->stats;
+    if (is_natural_end(end))
+        stats->done++;
+    else if (end->type == EVENT_DONE)
+        stats->cancelled++;
+    else if (stream->state == STREAM_RUNNING)
+        stats->failed++;
+    else
+        stats->refused++;
+}
+
+void stream_end(struct stream *stream, const struct event *end)
+{
+    struct worker *worker = stream->worker;
+    if (stream->out && !is_natural_end(end))
+        outbox_drop_waiting(stream->out);
+    stream_emit(stream, end, NULL);
+    count_end(stream, end);
+    admission_leave(&worker->admission, &stream->place);
+    set_state(stream, STREAM_ENDED);
+    stream->ended_us = loop_now_us(worker->loop);
+    list_remove(&stream->link);
+    list_push_back(&worker->ended, &stream->link);
+    worker->living_count--;
+    worker->ended_count++;
+    streams_forget_old(worker);
+}
+
+void stream_fail(struct stream *stream, enum fault fault, struct slice message, const char *param)
+{
+    struct event end = {.type = EVENT_ERROR};
+    end.error.fault = fault;
+    end.error.message = message;
+    end.error.param = slice_str(param);
+    if (fault == FAULT_QUEUE_FULL || fault == FAULT_QUEUE_TIMEOUT)
+        end.error.retry_after_ms = admission_retry_after_ms(&stream->worker->admission);
+    stream_end(stream, &end);
+}
+
+static void end_cancelled(struct stream *stream)
+{
+    struct event end = {.type = EVENT_DONE};
+    end.done.reason = DONE_CANCELLED;
+    stream_end(stream, &end);
+}
+
+static void tell_loading(struct stream *stream)
+{
+    float fraction = stream->worker->load_fraction;
+    if (stream->told_fraction == fraction)
+        return;
+    stream->told_fraction = fraction;
+    struct event event = {.type = EVENT_LOADING};
+    event.loading.fraction = fraction;
+    stream_emit(stream, &event, NULL);
+}
+
+static void tell_queued(struct stream *stream, uint32_t position)
+{
+    if (stream->told_position == position)
+        return;
+    stream->told_position = position;
+    struct event event = {.type = EVENT_QUEUED};
+    event.queued.position = position;
+    event.queued.eta_ms = admission_eta_ms(&stream->worker->admission, position);
+    stream_emit(stream, &event, NULL);
+}
+
+void stream_tell_progress(struct stream *stream, uint32_t position)
+{
+    if (!stream->wants_progress || !stream->out || !outbox_has_room_for_progress(stream->out))
+        return;
+    if (stream->state == STREAM_HELD)
+        tell_loading(stream);
+    else
+        tell_queued(stream, position);
+}
+
+/* --- from the pool, to the core --- */
+
+static struct outbox_limits limits_of(const struct stream *stream)
+{
+    /* Nobody listens: it is cancelled, and needs no credit to end. */
+    return stream->out ? outbox_limits(stream->out) : (struct outbox_limits){0};
+}
+
+static void take_job(struct stream *stream, struct core_job *job)
+{
+    struct worker *worker = stream->worker;
+    stream->preparation = NULL;
+    set_state(stream, STREAM_WAITING);
+    stream->job = job;
+    stream->prompt_tokens = job->prompt_count;
+    stream->seed = job->sampling.seed;
+    admission_ready(&worker->admission, &stream->place, loop_now_us(worker->loop));
+}
+
+static uint32_t position_of(const struct stream *stream)
+{
+    uint32_t position = 0;
+    const struct admission *admission = &stream->worker->admission;
+    for (struct admission_place *place = NULL; (place = admission_after(admission, place));) {
+        if (place == &stream->place)
+            break;
+        position++;
+    }
+    return position;
+}
+
+static void on_prepared(void *ctx, enum err err, struct core_job *job,
+                        const struct prep_refusal *refusal)
+{
+    struct preparation *preparation = ctx;
+    struct worker *worker = preparation->worker;
+    struct stream *stream = preparation->stream;
+    mem_free(preparation);
+    worker->preparing--;
+    if (!stream) {
+        core_job_free(&job);
+    } else if (err == ERR_OK) {
+        take_job(stream, job);
+    } else {
+        stream->preparation = NULL;
+        stream_fail(stream, refusal->fault, slice_str(refusal->message), refusal->param);
+    }
+    worker_pump(worker);
+    if (stream && stream->state == STREAM_WAITING)
+        stream_tell_progress(stream, position_of(stream));
+}
+
+void stream_prepare(struct stream *stream)
+{
+    struct worker *worker = stream->worker;
+    struct prep_limits limits = {worker->options.default_max_tokens,
+                                 worker->options.context_margin};
+    struct preparation *preparation = mem_alloc(sizeof(*preparation));
+    *preparation = (struct preparation){.worker = worker, .stream = stream};
+    worker->preparing++;
+    preparation->prep = prep_start(worker->loop, worker->engine, &stream->arena, &stream->request,
+                                   &limits, on_prepared, preparation);
+    set_state(stream, STREAM_PREPARING);
+    stream->preparation = preparation;
+}
+
+void stream_start(struct stream *stream)
+{
+    struct worker *worker = stream->worker;
+    struct core_job *job = stream->job;
+    stream->job = NULL;
+    stream->told_limits = limits_of(stream);
+    stream->cancel = cancel_flag_new();
+    stream->key = job->key = ++worker->last_key;
+    stream->started_us = loop_now_us(worker->loop);
+    job->cancel = cancel_flag_ref(stream->cancel);
+    job->event_limit = stream->told_limits.delta_events;
+    job->byte_limit = stream->told_limits.delta_bytes;
+    set_state(stream, STREAM_RUNNING);
+    enum err err = map_put(worker->keys, stream->key, stream);
+    ASSERT(err == ERR_OK); /* room for WORKER_LIVING_MAX */
+    worker->in_core++;
+    core_thread_submit(worker->core, &job);
+}
+
+/* --- what the asker says --- */
+
+static void cancel_running(struct stream *stream)
+{
+    if (stream->is_cancelled)
+        return;
+    stream->is_cancelled = true;
+    atomic_store(&stream->cancel->cancelled, true);
+    core_thread_cancel(stream->worker->core, stream->key);
+}
+
+/* A cancel for a stream whose end was sent crossed it, or comes from an inbox that knows the stream
+ * no more: either way nobody waits for the end. (An asker that did will hear unknown_stream.) */
+static void cancel_ended(struct stream *stream)
+{
+    if (stream->out && outbox_end_is_sent(stream->out))
+        outbox_close(&stream->out);
+}
+
+void stream_cancel(struct stream *stream)
+{
+    if (stream->state == STREAM_ENDED)
+        cancel_ended(stream);
+    else if (stream->state == STREAM_RUNNING)
+        cancel_running(stream);
+    else
+        end_cancelled(stream);
+}
+
+void stream_on_asker_gone(void *ctx, void *owner)
+{
+    struct worker *worker = ctx;
+    struct stream *stream = owner;
+    outbox_close(&stream->out);
+    if (stream->state != STREAM_ENDED)
+        stream_cancel(stream);
+    worker_pump(worker);
+}
+
+static void take_credit(struct stream *stream, const struct wire_record *record)
+{
+    struct wire_credit credit;
+    if (!stream->out || wire_read_credit(record, &credit) != ERR_OK)
+        return;
+    outbox_credit(stream->out, &credit, record->flags & WIRE_FLAG_RESEND);
+    if (outbox_end_is_acked(stream->out)) {
+        outbox_close(&stream->out);
+        return;
+    }
+    struct outbox_limits limits = outbox_limits(stream->out);
+    if (stream->state != STREAM_RUNNING ||
+        (limits.delta_events <= stream->told_limits.delta_events &&
+         limits.delta_bytes <= stream->told_limits.delta_bytes))
+        return;
+    stream->told_limits = limits;
+    core_thread_credit(stream->worker->core, stream->key, limits.delta_events, limits.delta_bytes);
+}
+
+/* --- submit --- */
+
+static struct stream *stream_new(struct worker *worker, struct arena **arena,
+                                 const struct request *request)
+{
+    struct stream *stream = mem_alloc(sizeof(*stream));
+    *stream = (struct stream){
+        .worker = worker,
+        .state = STREAM_HELD,
+        .id = request->id,
+        .epoch = request->epoch,
+        .arrived_us = loop_now_us(worker->loop),
+        .arena = *arena,
+        .request = *request,
+        .wants_progress = request->want_progress,
+        .told_position = -1,
+        .told_fraction = -1,
+    };
+    *arena = NULL;
+    list_push_back(&worker->living, &stream->link);
+    worker->living_count++;
+    stream->out = outbox_open(
+        worker->outbox, &(struct outbox_stream_options){.stream = request_stream(request),
+                                                        .epoch = request->epoch,
+                                                        .inbox = request->inbox,
+                                                        .credit_events = request->credit_events,
+                                                        .credit_bytes = request->credit_bytes,
+                                                        .owner = stream});
+    enum err err = map_put(worker->streams, request_stream(request), stream);
+    ASSERT(err == ERR_OK); /* room for the living, the ended, and one between */
+    stream->is_known = true;
+    struct event accepted = {.type = EVENT_ACCEPTED};
+    accepted.accepted.worker = slice_str(worker->node);
+    accepted.accepted.control = bus_inbox(worker->bus);
+    stream_emit(stream, &accepted, NULL);
+    return stream;
+}
+
+/* The wall clocks of two machines differ: time on the way counts only as far as it makes sense. */
+static uint64_t deadline_of(const struct stream *stream)
+{
+    const struct request *request = &stream->request;
+    if (request->deadline_ms == 0)
+        return UINT64_MAX;
+    int64_t gone_ms = request->arrival_ms ? clock_wall_ms() - request->arrival_ms : 0;
+    if (gone_ms < 0)
+        gone_ms = 0;
+    uint64_t left_ms =
+        gone_ms < request->deadline_ms ? request->deadline_ms - (uint64_t)gone_ms : 0;
+    return stream->arrived_us + left_ms * US_PER_MS;
+}
+
+static void admit(struct stream *stream)
+{
+    struct worker *worker = stream->worker;
+    if (worker->is_draining) {
+        stream_fail(stream, FAULT_DRAINING, SLICE("the worker is stopping"), NULL);
+    } else if (worker->phase == NODE_FAILED) {
+        stream_fail(stream, FAULT_MODEL_FAILED, slice_str(worker->detail), NULL);
+    } else if (worker->living_count > WORKER_LIVING_MAX ||
+               admission_enter(&worker->admission, &stream->place, stream->request.priority,
+                               deadline_of(stream), stream->arrived_us) != ERR_OK) {
+        stream_fail(stream, FAULT_QUEUE_FULL, SLICE("too many requests wait for this model"), NULL);
+    } else {
+        worker->stats.accepted++;
+        if (worker->engine)
+            stream_prepare(stream);
+        else
+            stream_tell_progress(stream, 0);
+    }
+}
+
+static enum err decode(const struct wire_record *record, struct arena *arena,
+                       struct request *out_request, struct err_note *out_note)
+{
+    TRY(request_decode(record->payload, arena, out_request, out_note));
+    if (request_stream(out_request) == record->stream && out_request->epoch == record->epoch)
+        return ERR_OK;
+    return err_note_fail(out_note, ERR_PROTOCOL, "submit: the record names another request");
+}
+
+/* There may be no inbox in it to answer to: then to where the frame came from. */
+static void refuse_malformed(struct worker *worker, const struct bus_message *message,
+                             const struct wire_record *record, const struct err_note *note)
+{
+    struct arena *arena = NULL;
+    struct request request = {.id.low = record->stream,
+                              .epoch = record->epoch,
+                              .inbox = message->reply,
+                              .credit_events = 1,
+                              .credit_bytes = 1};
+    if (message->reply.len == 0)
+        return;
+    struct stream *stream = stream_new(worker, &arena, &request);
+    stream_fail(stream, FAULT_INVALID_REQUEST, slice_str(note->text), NULL);
+}
+
+static void make_unknown(struct stream *stream)
+{
+    (void)map_remove(stream->worker->streams, stream->id.low);
+    stream->is_known = false;
+}
+
+/* A later epoch: the asker has given the earlier one up. */
+static void supersede(struct stream *stream)
+{
+    make_unknown(stream);
+    outbox_close(&stream->out);
+    if (stream->state != STREAM_ENDED)
+        stream_cancel(stream);
+}
+
+static void on_new_submit(struct worker *worker, const struct bus_message *message,
+                          const struct wire_record *record, struct stream *earlier)
+{
+    struct arena *arena =
+        arena_new(REQUEST_ARENA_FACTOR * record->payload.len + REQUEST_ARENA_SLACK);
+    struct request request;
+    struct err_note note = {0};
+    enum err err = decode(record, arena, &request, &note);
+    if (err != ERR_OK && !earlier) {
+        refuse_malformed(worker, message, record, &note);
+    } else if (err == ERR_OK && (!earlier || id_eq(earlier->id, request.id))) {
+        if (earlier)
+            supersede(earlier);
+        admit(stream_new(worker, &arena, &request));
+    } /* else: two requests with one handle; the later one is not heard, and may come again */
+    arena_free(arena);
+}
+
+static void on_submit(struct worker *worker, const struct bus_message *message,
+                      const struct wire_record *record)
+{
+    struct stream *known = map_get(worker->streams, record->stream);
+    if (known && record->epoch < known->epoch)
+        return; /* given up since */
+    if (!known || record->epoch > known->epoch)
+        on_new_submit(worker, message, record, known);
+    else if (known->out)
+        outbox_resend(known->out); /* else its end is acknowledged: this one comes late */
+}
+
+/* --- messages --- */
+
+static struct stream *find(const struct worker *worker, const struct wire_record *record)
+{
+    struct stream *stream = map_get(worker->streams, record->stream);
+    return stream && stream->epoch == record->epoch ? stream : NULL;
+}
+
+/* `unknown`: where to say of a stream that it is not here. NULL: others may have it. */
+static void on_record(struct worker *worker, const struct bus_message *message,
+                      const struct wire_record *record, struct wire_writer *unknown)
+{
+    if (record->type == WIRE_SUBMIT) {
+        on_submit(worker, message, record);
+        return;
+    }
+    if (record->type != WIRE_CANCEL && record->type != WIRE_CREDIT)
+        return; /* of a later version */
+    struct stream *stream = find(worker, record);
+    if (stream && record->type == WIRE_CANCEL)
+        stream_cancel(stream);
+    else if (stream)
+        take_credit(stream, record);
+    else if (unknown)
+        wire_add(unknown, &(struct wire_record){.stream = record->stream,
+                                                .epoch = record->epoch,
+                                                .type = WIRE_UNKNOWN_STREAM});
+}
+
+static void read_frame(struct worker *worker, const struct bus_message *message,
+                       struct wire_writer *unknown)
+{
+    struct wire_reader reader;
+    struct wire_record record;
+    if (wire_open(message->frame, &reader) != ERR_OK || reader.kind != WIRE_CONTROL)
+        return; /* not for us: who sent it repeats what matters */
+    while (wire_next(&reader, &record) == ERR_OK)
+        on_record(worker, message, &record, unknown);
+    worker_pump(worker);
+}
+
+static void on_submit_message(void *ctx, const struct bus_message *message)
+{
+    read_frame(ctx, message, NULL);
+}
+
+static void on_control_message(void *ctx, const struct bus_message *message)
+{
+    struct worker *worker = ctx;
+    struct wire_writer unknown;
+    text_clear(&worker->refusals);
+    wire_begin(&unknown, &worker->refusals, WIRE_EVENTS);
+    read_frame(worker, message, &unknown);
+    if (unknown.record_count > 0 && message->reply.len > 0 && wire_finish(&unknown) == ERR_OK)
+        (void)bus_publish(worker->bus, message->reply, bus_inbox(worker->bus),
+                          text_slice(&worker->refusals)); /* lost: they ask again */
+}
+
+/* --- all of them --- */
+
+enum err streams_listen(struct worker *worker)
+{
+    char subject[sizeof("submit.") + WORKER_NAME_BYTES];
+    int bytes = snprintf(subject, sizeof(subject), "submit.%s", worker->model);
+    text_init(&worker->refusals, WIRE_FRAME_MAX_BYTES);
+    TRY(bus_subscribe(worker->bus, bus_inbox(worker->bus), (struct slice){0}, on_control_message,
+                      worker, &worker->control));
+    return bus_subscribe(worker->bus, slice_of(subject, (size_t)bytes), slice_str(group),
+                         on_submit_message, worker, &worker->submits);
+}
+
+void streams_ignore(struct worker *worker)
+{
+    bus_unsubscribe(&worker->submits);
+    bus_unsubscribe(&worker->control);
+}
+
+static void free_ended(struct stream *stream)
+{
+    if (stream->is_known)
+        make_unknown(stream);
+    outbox_close(&stream->out);
+    cancel_flag_unref(stream->cancel);
+    list_remove(&stream->link);
+    stream->worker->ended_count--;
+    mem_free(stream);
+}
+
+static bool is_old(const struct worker *worker, const struct stream *stream)
+{
+    return worker->ended_count > WORKER_ENDED_MAX ||
+           loop_now_us(worker->loop) - stream->ended_us >= WORKER_ENDED_MS * US_PER_MS;
+}
+
+void streams_forget_old(struct worker *worker)
+{
+    while (!list_is_empty(&worker->ended)) {
+        struct stream *oldest = CONTAINER_OF(worker->ended.next, struct stream, link);
+        if (!is_old(worker, oldest))
+            return;
+        free_ended(oldest);
+    }
+}
+
+void streams_free(struct worker *worker)
+{
+    ASSERT(list_is_empty(&worker->living));
+    while (!list_is_empty(&worker->ended))
+        free_ended(CONTAINER_OF(worker->ended.next, struct stream, link));
+    text_fini(&worker->refusals);
+}
