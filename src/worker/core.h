@@ -1,0 +1,131 @@
+/* core - the engine side of a worker: slots, batches, sampling, text. Knows tokens, not the bus.
+ *
+ * The core itself is single-threaded and reads no clock (core_step gets `now_us`), so tests and the
+ * simulator drive it step by step; core_thread.h runs it on the engine thread and carries commands
+ * and reports across. Life of a sequence:
+ *
+ *   WAITING --slot free--> PREFILL --prompt in--> DECODE --end--> (reported, gone)
+ *      ^                      ^  lost cells         |  ^
+ *      |                      +---- (rule 6) -------+  | credit
+ *      |                                 no credit  v  |
+ *      +-----------credit--------- SAVED <-park_ms- PARKED
+ *                                  (blob; slot free)
+ *
+ * 1. A step decodes one token of every running sequence first, then prefill chunks within the
+ *    budget (plan.h). One engine_decode() per step.
+ * 2. Everything a step has to say leaves as one report.
+ * 3. A sequence emits a delta only while its credit covers it: the deltas and the payload bytes
+ * sent so far are below the limits (so the last one may pass byte_limit by what it is long). It
+ * parks otherwise; the others go on. End and usage need no credit.
+ * 4. Every sequence that core_start() took ends with exactly one CORE_DONE or CORE_FAILED.
+ * 5. What a sequence gets does not depend on its company: own history, counter RNG (seed, index).
+ * 6. After a decode() that failed or was aborted, every slot is cut back to what its sequence knows
+ *    to be good; what is gone is put in again. The text goes on as if nothing had happened.
+ * 7. A decode() is aborted when all its sequences are cancelled, and when the host asks for it.
+ * 8. Saved sequences get the next free slots before new ones. */
+#pragma once
+
+#include "base/arena.h"
+#include "engine/engine.h"
+#include "wire/event.h"
+#include "wire/request.h"
+
+#include <stdatomic.h>
+
+/* Set by the bus side, seen by the abort callback inside a running batch. Shared by two threads. */
+struct cancel_flag {
+    atomic_bool cancelled;
+    atomic_int refs;
+};
+struct cancel_flag *cancel_flag_new(void); /* one ref */
+struct cancel_flag *cancel_flag_ref(struct cancel_flag *flag);
+void cancel_flag_unref(struct cancel_flag *flag); /* NULL is fine */
+
+/* What to generate. Made by the bus side (prep) with mem_alloc(), taken over whole by
+ * core_start(). */
+struct core_job {
+    uint64_t key;              /* the stream handle, unique among the living */
+    struct arena *arena;       /* holds prompt, stops, bias; released with the sequence */
+    const token_id *prompt;    /* ids below vocab_size */
+    uint32_t prompt_count;     /* >= 1, prompt + 1 <= context */
+    struct sampling sampling;  /* seed resolved: has_seed is true */
+    const struct slice *stops; /* valid UTF-8 */
+    size_t stop_count;
+    uint32_t max_tokens; /* >= 1; already bounded by the context */
+    bool ignore_eos;     /* end tokens are never picked */
+    bool want_progress;
+    struct cancel_flag *cancel; /* one ref, taken */
+    uint64_t event_limit;       /* deltas allowed so far (cumulative count) */
+    uint64_t byte_limit;        /* and bytes of their payloads (cumulative; event.h: delta) */
+};
+void core_job_free(struct core_job **job); /* NULL inside is fine */
+
+/* Per sequence, in this order: any PREFILL, STARTED, any DELTA, then DONE or FAILED. */
+enum core_kind {
+    CORE_STARTED, /* the prompt is in; the first delta (or the end) follows in the same report */
+    CORE_PREFILL, /* with want_progress: at most one a step */
+    CORE_DELTA,
+    CORE_DONE,
+    CORE_FAILED
+};
+
+struct core_result {
+    enum core_kind kind;
+    uint64_t key;
+    uint32_t done_tokens, total_tokens; /* PREFILL */
+    struct slice text;                  /* DELTA: whole characters; DONE/FAILED: empty */
+    /* DELTA: every id sampled, also while its text is held back. The end token is none of them: it
+     * shows as DONE_EOS, and text that it lets go of is a delta without ids. */
+    const token_id *tokens;
+    uint32_t token_count;
+    enum done_reason reason; /* DONE */
+    struct slice stop;       /* DONE: the stop string, when reason is DONE_STOP */
+    enum fault fault;        /* FAILED */
+    struct slice message;
+    uint32_t prompt_tokens, completion_tokens; /* STARTED, DONE, FAILED */
+    uint64_t prefill_us, decode_us; /* DONE, FAILED: time of the decode()s it had a part in */
+};
+
+struct core_report { /* of one step; slices point into its arena */
+    struct arena *arena;
+    struct core_result *results;
+    size_t result_count;
+    uint32_t slots_free;      /* that a new sequence could take now */
+    uint32_t running, parked; /* parked: also the saved ones */
+    uint64_t tokens_sampled;  /* in this step */
+    /* The engine failed for good: every sequence was failed, and those that still come will be. */
+    bool broken;
+};
+
+struct core_options {
+    uint32_t prefill_tokens;       /* budget of a step with decoding company; default 64 */
+    uint32_t prefill_alone_tokens; /* without; default 0: the batch size */
+    uint32_t park_ms;              /* 2000 */
+    size_t saved_bytes_max; /* cap on all blobs; above it a parked sequence keeps its slot; 1 GiB */
+    /* What the host of the core adds; both may be NULL. */
+    uint64_t (*clock_us)(void *host); /* to measure a decode() with; NULL: it takes no time */
+    /* Called now and then from inside decode(), maybe on a compute thread: true gives it up. */
+    bool (*poll)(void *host);
+    void *host;
+};
+struct core_options core_options_default(void);
+
+struct core;
+/* Borrows the engine; sets its should_abort. Never NULL. */
+struct core *core_new(struct engine *engine, const struct core_options *options);
+/* Sequences still there are dropped without a result; the engine's slots are left as they are. */
+void core_free(struct core *core);
+
+/* Takes *job. Always succeeds: refusals were decided before. */
+void core_start(struct core *core, struct core_job **job);
+void core_cancel(struct core *core, uint64_t key); /* -> CORE_DONE cancelled in the next step */
+/* Limits only grow: a lower one is an old one. Keys that are not known (any more) are passed over,
+ * as in core_cancel(). */
+void core_credit(struct core *core, uint64_t key, uint64_t event_limit, uint64_t byte_limit);
+/* Something to do now? If not, *out_wake_us is when there will be (UINT64_MAX: only on a command).
+ */
+bool core_has_work(const struct core *core, uint64_t now_us, uint64_t *out_wake_us);
+/* One step. *out_report is the caller's (core_report_free), NULL when there is nothing to say: no
+ * result, and slots and counts as they were said last. */
+void core_step(struct core *core, uint64_t now_us, struct core_report **out_report);
+void core_report_free(struct core_report *report); /* any thread; NULL is fine */

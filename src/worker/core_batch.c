@@ -1,0 +1,233 @@
+/* core_batch - one batch: what goes in, the decode, and what each sequence makes of its logits. */
+#include "worker/core_impl.h"
+
+enum { PIECE_MAX_BYTES = 1024 };
+
+static const char NO_CHOICE[] = "the model left no token to choose";
+static const char NO_ROOM[] = "the engine's cache is full";
+
+/* --- making it --- */
+
+static uint32_t list_for_plan(const struct list *list, struct plan_seq *out_plan,
+                              struct sequence **out_sequences)
+{
+    uint32_t count = 0;
+    LIST_FOREACH (link, list) {
+        struct sequence *sequence = CONTAINER_OF(link, struct sequence, link);
+        out_plan[count] = (struct plan_seq){sequence->position, sequence_left(sequence)};
+        out_sequences[count++] = sequence;
+    }
+    return count;
+}
+
+static struct plan_batch plan(struct core *core)
+{
+    struct plan_state state = {.batch_tokens = core->engine->info.batch_tokens,
+                               .prefill_tokens = core->options.prefill_tokens,
+                               .prefill_alone_tokens = core->options.prefill_alone_tokens,
+                               .decodes = core->plan_decodes,
+                               .prompts = core->plan_prompts};
+    state.decode_count = list_for_plan(&core->lists[SEQ_DECODE], core->plan_decodes, core->decodes);
+    state.prompt_count =
+        list_for_plan(&core->lists[SEQ_PREFILL], core->plan_prompts, core->prompts);
+    return plan_step(&state, core->parts);
+}
+
+static void fill_rows(struct core *core, const struct plan_batch *batch)
+{
+    uint32_t row = 0;
+    for (uint32_t i = 0; i < batch->part_count; i++) {
+        const struct plan_part *part = &batch->parts[i];
+        const struct sequence *sequence = core->batch[i];
+        for (uint32_t j = 0; j < part->count; j++)
+            core->rows[row++] =
+                (struct engine_row){.token = sequence->tokens[part->position + j],
+                                    .position = part->position + j,
+                                    .slot = (uint32_t)sequence->slot,
+                                    .wants_logits = part->wants_logits && j == part->count - 1};
+    }
+    ASSERT(row == batch->row_count);
+}
+
+static void make_batch(struct core *core, const struct plan_batch *batch)
+{
+    for (uint32_t i = 0; i < batch->part_count; i++) {
+        const struct plan_part *part = &batch->parts[i];
+        core->batch[i] = part->is_prompt ? core->prompts[part->index] : core->decodes[part->index];
+    }
+    core->batch_count = batch->part_count;
+    fill_rows(core, batch);
+}
+
+/* --- the decode --- */
+
+static bool is_cancelled(const struct sequence *sequence)
+{
+    return atomic_load_explicit(&sequence->job->cancel->cancelled, memory_order_relaxed);
+}
+
+/* Rule 7. On the engine thread or one of its compute threads, while nothing else moves. */
+bool core_should_abort(void *ctx)
+{
+    struct core *core = ctx;
+    bool is_wanted = core->options.poll && core->options.poll(core->options.host);
+    uint32_t cancelled = 0;
+    while (!is_wanted && cancelled < core->batch_count && is_cancelled(core->batch[cancelled]))
+        cancelled++;
+    is_wanted = is_wanted || (cancelled > 0 && cancelled == core->batch_count);
+    if (is_wanted)
+        atomic_store(&core->abort_wanted, true);
+    return is_wanted;
+}
+
+static uint64_t clock_us(const struct core *core)
+{
+    return core->options.clock_us ? core->options.clock_us(core->options.host) : 0;
+}
+
+static enum err decode(struct core *core, const struct plan_batch *batch)
+{
+    atomic_store(&core->abort_wanted, false);
+    uint64_t begin_us = clock_us(core);
+    enum err err = engine_decode(core->engine, core->rows, batch->row_count);
+    uint64_t spent_us = clock_us(core) - begin_us;
+    for (uint32_t i = 0; i < batch->part_count; i++) {
+        struct sequence *sequence = core->batch[i];
+        *(batch->parts[i].is_prompt ? &sequence->prefill_us : &sequence->decode_us) += spent_us;
+    }
+    /* An abort that nobody asked for would come again, step after step. */
+    if (err == ERR_CANCELLED && !atomic_load(&core->abort_wanted))
+        err = ERR_SYSTEM;
+    return err;
+}
+
+/* --- what comes of it --- */
+
+/* Writes the text that the token lets go of behind outbound_text. True when the answer ends with
+ * it, with the reason and the stop. `token` NULL: the end token. */
+static bool make_text(struct core *core, struct sequence *sequence, const token_id *token,
+                      enum done_reason *out_reason, struct slice *out_stop)
+{
+    struct text *text = &core->outbound_text;
+    char scratch[PIECE_MAX_BYTES];
+    int stop = TEXT_OUT_NO_STOP;
+    if (token) {
+        struct slice piece = engine_piece(core->engine, *token, scratch, sizeof(scratch));
+        stop = text_out_add(sequence->text_out, piece, text);
+    }
+    bool is_last = !token || sequence_answered(sequence) == sequence->answer_max;
+    if (is_last && stop == TEXT_OUT_NO_STOP)
+        stop = text_out_end(sequence->text_out, text);
+    bool is_stopped = stop != TEXT_OUT_NO_STOP;
+    *out_reason = is_stopped ? DONE_STOP : token ? DONE_LENGTH : DONE_EOS;
+    *out_stop = is_stopped ? sequence->job->stops[stop] : (struct slice){0};
+    return is_stopped || is_last;
+}
+
+/* The delta, and the end if it is one. True when the sequence goes on. */
+static bool deliver(struct core *core, struct sequence *sequence, const token_id *token)
+{
+    enum done_reason reason;
+    struct slice stop;
+    size_t text_at = core->outbound_text.len;
+    bool is_over = make_text(core, sequence, token, &reason, &stop);
+    if (token || core->outbound_text.len > text_at) {
+        sequence->bytes_sent += core_say_delta(core, sequence, token, text_at);
+        sequence->deltas_sent++;
+    }
+    if (is_over)
+        core_end_done(core, sequence, reason, stop);
+    return !is_over;
+}
+
+static enum err pick(struct core *core, const struct sequence *sequence, size_t row,
+                     token_id *out_token)
+{
+    struct sampler_input input = {.sampling = &sequence->job->sampling,
+                                  .logits = engine_logits(core->engine, row),
+                                  .history = sequence->tokens,
+                                  .history_count = sequence->token_count,
+                                  .index = sequence_answered(sequence)};
+    if (sequence->job->ignore_eos) {
+        input.forbidden = core->ends;
+        input.forbidden_count = core->end_count;
+    }
+    return sampler_pick(core->sampler, &input, out_token);
+}
+
+/* Picks a token from the row and says it. True when the sequence goes on. */
+static bool sample(struct core *core, struct sequence *sequence, size_t row)
+{
+    token_id token;
+    if (pick(core, sequence, row, &token) != ERR_OK) {
+        core_end_failed(core, sequence, FAULT_INTERNAL_ERROR, slice_str(NO_CHOICE));
+        return false;
+    }
+    if (sequence_answered(sequence) == 0)
+        core_say_started(core, sequence);
+    if (engine_is_end(core->engine, token))
+        return deliver(core, sequence, NULL);
+    sequence->tokens[sequence->token_count++] = token;
+    return deliver(core, sequence, &token);
+}
+
+static void finish_part(struct core *core, const struct plan_part *part, struct sequence *sequence,
+                        size_t last_row, uint64_t now_us)
+{
+    sequence->position += part->count;
+    if (is_cancelled(sequence)) {
+        core_end_done(core, sequence, DONE_CANCELLED, (struct slice){0});
+        return;
+    }
+    bool is_first_time = sequence_answered(sequence) == 0; /* not the repair of lost cells */
+    if (part->is_prompt && is_first_time && sequence->job->want_progress)
+        core_say_prefill(core, sequence);
+    if (!part->wants_logits || !sample(core, sequence, last_row))
+        return;
+    if (sequence_has_credit(sequence))
+        core_move_to_run(core, sequence); /* to the back: plan.h rule 2 */
+    else
+        core_park(core, sequence, now_us);
+}
+
+static void finish_batch(struct core *core, const struct plan_batch *batch, uint64_t now_us)
+{
+    uint32_t row = 0;
+    for (uint32_t i = 0; i < batch->part_count; i++) {
+        row += batch->parts[i].count;
+        finish_part(core, &batch->parts[i], core->batch[i], row - 1, now_us);
+    }
+}
+
+static void end_cancelled_of_batch(struct core *core)
+{
+    for (uint32_t i = 0; i < core->batch_count; i++) {
+        if (is_cancelled(core->batch[i]))
+            core_end_done(core, core->batch[i], DONE_CANCELLED, (struct slice){0});
+    }
+}
+
+void core_run_batch(struct core *core, uint64_t now_us)
+{
+    struct plan_batch batch = plan(core);
+    if (batch.row_count == 0)
+        return;
+    make_batch(core, &batch);
+    switch (decode(core, &batch)) {
+    case ERR_OK:
+        finish_batch(core, &batch, now_us);
+        break;
+    case ERR_CANCELLED:
+        core_recover(core);
+        end_cancelled_of_batch(core);
+        break;
+    case ERR_FULL: /* the youngest makes way, so that the others can go on */
+        core_recover(core);
+        core_end_failed(core, core->batch[batch.part_count - 1], FAULT_INSUFFICIENT_MEMORY,
+                        slice_str(NO_ROOM));
+        break;
+    default:
+        core_break(core);
+    }
+    core->batch_count = 0;
+}

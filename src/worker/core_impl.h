@@ -1,0 +1,128 @@
+/* core_impl - what the files of the core share: core.c (commands, slots), core_batch.c (one decode
+ * and what comes of it), core_report.c (what there is to say). Nobody else includes it. */
+#pragma once
+
+#include "base/list.h"
+#include "base/map.h"
+#include "worker/core.h"
+#include "worker/plan.h"
+#include "worker/sampler.h"
+#include "worker/text_out.h"
+
+/* A sequence is on the list of its state (see the picture in core.h). With a slot: PREFILL, DECODE,
+ * PARKED. With credit: all but PARKED and SAVED. RETURNING waits for a slot like WAITING, but came
+ * from SAVED (rule 8). */
+enum seq_state {
+    SEQ_WAITING,
+    SEQ_RETURNING,
+    SEQ_PREFILL,
+    SEQ_DECODE,
+    SEQ_PARKED,
+    SEQ_SAVED,
+    SEQ_STATE_COUNT
+};
+
+enum { NO_SLOT = -1 };
+
+struct sequence {
+    struct list link; /* in core->lists[state] */
+    enum seq_state state;
+    struct core_job *job;
+    struct text_out *text_out;
+    token_id *tokens;     /* prompt, then answer; room for answer_max of that */
+    uint32_t token_count; /* of both */
+    uint32_t answer_max;
+    uint32_t position; /* the slot, or the blob, holds the first so many tokens */
+    int64_t slot;      /* or NO_SLOT */
+    void *blob;        /* of a saved sequence; NULL when position is 0 */
+    size_t blob_bytes; /* also what it was when it did not fit: then not tried before it would */
+    uint64_t parked_at_us;
+    uint64_t deltas_sent, bytes_sent; /* compared with the job's limits */
+    uint64_t prefill_us, decode_us;
+};
+
+static inline uint32_t sequence_left(const struct sequence *sequence) /* tokens to put in */
+{
+    return sequence->token_count - sequence->position;
+}
+
+static inline uint32_t sequence_answered(const struct sequence *sequence)
+{
+    return sequence->token_count - sequence->job->prompt_count;
+}
+
+static inline bool sequence_has_credit(const struct sequence *sequence)
+{
+    return sequence->deltas_sent < sequence->job->event_limit &&
+           sequence->bytes_sent < sequence->job->byte_limit;
+}
+
+struct outbound; /* a result that waits for the report */
+
+struct core {
+    struct engine *engine;
+    struct core_options options;
+    struct sampler *sampler;
+    token_id *ends; /* every end token of the vocabulary */
+    size_t end_count;
+
+    struct map *sequences; /* by key */
+    struct list lists[SEQ_STATE_COUNT];
+    uint32_t counts[SEQ_STATE_COUNT];
+    uint32_t *free_slots; /* a stack */
+    uint32_t free_slot_count;
+    size_t saved_bytes;
+    bool broken;
+
+    /* One step: made once, used by each. */
+    struct plan_seq *plan_decodes, *plan_prompts;
+    struct sequence **decodes, **prompts; /* the same in the same order */
+    struct plan_part *parts;
+    struct engine_row *rows;
+    struct sequence **batch; /* the sequence of each part; what should_abort() looks at */
+    uint32_t batch_count;
+    atomic_bool abort_wanted; /* should_abort() said yes to this batch */
+
+    /* What the next report will hold (core_report.c). */
+    struct outbound *outbound;
+    size_t outbound_count, outbound_max;
+    struct text outbound_text;
+    uint64_t tokens_sampled;
+    struct core_report said; /* the counts that were reported last */
+};
+
+/* --- core.c --- */
+
+void core_move(struct core *core, struct sequence *sequence, enum seq_state state);
+/* To PREFILL or DECODE, by what it has left. */
+void core_move_to_run(struct core *core, struct sequence *sequence);
+/* To PARKED; its slot stays. */
+void core_park(struct core *core, struct sequence *sequence, uint64_t now_us);
+/* The result, then everything it held is released and the sequence freed. */
+void core_end_done(struct core *core, struct sequence *sequence, enum done_reason reason,
+                   struct slice stop);
+void core_end_failed(struct core *core, struct sequence *sequence, enum fault fault,
+                     struct slice message);
+/* Asks every slot what it holds and makes sequence and slot agree (rule 6). */
+void core_recover(struct core *core);
+void core_break(struct core *core); /* the engine is beyond help: all are failed in this step */
+
+/* --- core_batch.c --- */
+
+void core_run_batch(struct core *core, uint64_t now_us);
+bool core_should_abort(void *ctx);
+
+/* --- core_report.c --- */
+
+void core_say_started(struct core *core, const struct sequence *sequence);
+void core_say_prefill(struct core *core, const struct sequence *sequence);
+/* The text is what core->outbound_text has from text_at on; `token` NULL: none. Returns the bytes
+ * of the event's payload. */
+size_t core_say_delta(struct core *core, const struct sequence *sequence, const token_id *token,
+                      size_t text_at);
+void core_say_done(struct core *core, const struct sequence *sequence, enum done_reason reason,
+                   struct slice stop);
+void core_say_failed(struct core *core, const struct sequence *sequence, enum fault fault,
+                     struct slice message);
+struct core_report *core_take_report(struct core *core); /* NULL: nothing to say */
+void core_report_fini(struct core *core);                /* at the end of the core */

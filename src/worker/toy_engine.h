@@ -1,0 +1,40 @@
+/* toy_engine - a model for tests of the core: its logits are a hash of all that was put into the
+ * slot, so one wrong, missing or doubled token shows in everything that follows. It holds its users
+ * to engine.h (ASSERT) and fails in the ways that engine.h allows. Test code only. */
+#pragma once
+
+#include "engine/engine.h"
+
+enum {
+    TOY_VOCAB = 24,
+    TOY_SLOTS_MAX = 8,
+    TOY_CONTEXT_MAX = 256,
+    TOY_BATCH_MAX = 512,
+    TOY_END = 0, /* two end tokens, as models have */
+    TOY_END_OF_TEXT = 5,
+};
+
+struct toy_engine {
+    struct engine engine;
+    uint64_t hash[TOY_SLOTS_MAX][TOY_CONTEXT_MAX + 1]; /* of the first n tokens in the slot */
+    uint32_t held[TOY_SLOTS_MAX];
+    uint64_t row_hash[TOY_BATCH_MAX]; /* of the last batch; 0: no logits */
+    float logits[TOY_VOCAB];
+    uint32_t decodes, widest; /* how many, and the most rows of one */
+    uint32_t saves, restores; /* that went well */
+
+    /* What goes wrong. The first three: once. */
+    enum err next_decode; /* at once, and nothing is put in */
+    enum err next_save, next_restore;
+    enum err empty_fails; /* for good */
+    bool cut_refused;     /* slots can only be emptied, as with recurrent models */
+    uint32_t lost_tokens; /* an abort loses so many more at the end of every slot */
+    bool has_no_number;   /* logits are NaN */
+};
+
+void toy_engine_init(struct toy_engine *toy, uint32_t slots, uint32_t context_tokens,
+                     uint32_t batch_tokens);
+/* The logits after these tokens. */
+void toy_engine_logits(const token_id *tokens, size_t count, float out_logits[TOY_VOCAB]);
+/* Letters, spaces, newlines, "STOP" in parts, whole, cut and broken characters. */
+struct slice toy_engine_piece(token_id token);
