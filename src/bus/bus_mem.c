@@ -190,7 +190,7 @@ static void release(void *pointer)
 static void close_endpoint(struct bus *bus)
 {
     struct endpoint *endpoint = endpoint_of(bus);
-    peer_close(endpoint->peer);
+    peer_stop(endpoint->peer);
     atomic_fetch_sub(&endpoint->bus_mem->endpoints_open, 1);
     loop_free_later(bus->loop, &endpoint->free_later, release, endpoint);
 }

@@ -43,7 +43,7 @@ static void drop(void *ctx, struct mail *mail)
     delivery_finish(ctx, delivery);
 }
 
-void peer_close(struct peer *peer)
+void peer_stop(struct peer *peer)
 {
     mailbox_close(peer->mailbox, drop, peer);
 }

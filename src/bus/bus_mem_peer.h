@@ -34,7 +34,7 @@ struct peer *peer_new(struct loop *loop, size_t max_bytes, mailbox_fn *on_mail, 
 struct peer *peer_ref(struct peer *peer);
 void peer_unref(struct peer *peer); /* NULL is fine */
 /* Its loop's thread: from now on ERR_CLOSED. What waits bounces to its senders. */
-void peer_close(struct peer *peer);
+void peer_stop(struct peer *peer);
 
 /* NULL: no memory (the sizes are a sender's). */
 struct packet *packet_new(struct peer *sender, struct slice subject, struct slice reply,
