@@ -28,6 +28,8 @@ struct engine_info {         /* valid as long as the engine */
     uint32_t context_tokens; /* of one sequence */
     uint32_t batch_tokens;   /* most tokens one decode() takes */
     uint32_t vocab_size;
+    /* What it holds: the weights, the cache of all slots, and what computing needs (0: it does not
+     * tell). */
     uint64_t weights_bytes, kv_bytes, compute_bytes;
     bool add_bos;
     bool has_chat; /* chat() works */
@@ -77,7 +79,8 @@ void engine_close(struct engine **engine); /* NULL inside is fine */
 MUST_USE enum err engine_tokenize(struct engine *engine, struct slice text, bool add_special,
                                   bool parse_special, token_id *out_tokens, size_t max_tokens,
                                   size_t *out_count);
-/* The token's bytes (maybe part of a character; empty for control tokens). In scratch or static. */
+/* The token's bytes (maybe part of a character; empty for control tokens). In scratch, of which one
+ * byte is enough, or the engine's own as long as it is open. */
 struct slice engine_piece(struct engine *engine, token_id token, char *scratch,
                           size_t scratch_bytes);
 bool engine_is_end(struct engine *engine, token_id token); /* end of turn or of text */
@@ -90,15 +93,16 @@ MUST_USE enum err engine_chat(struct engine *engine, const struct engine_chat_me
 MUST_USE enum err engine_decode(struct engine *engine, const struct engine_row *rows, size_t count);
 /* vocab_size floats of a row that wanted them, until the next decode(). */
 const float *engine_logits(struct engine *engine, size_t row);
-uint32_t engine_seq_tokens(struct engine *engine,
-                           uint32_t slot); /* how many tokens the slot holds */
+/* How many tokens the slot holds. */
+uint32_t engine_seq_tokens(struct engine *engine, uint32_t slot);
 /* Keeps the first keep_tokens (0 empties the slot). ERR_REFUSED: this model cannot cut there
  * (recurrent): the slot is then empty. */
 MUST_USE enum err engine_seq_cut(struct engine *engine, uint32_t slot, uint32_t keep_tokens);
-/* The slot's cells as a blob (mem_free it), and back into an empty slot: decoding goes on exactly.
- */
+/* The slot's cells as a blob (mem_free it). ERR_NO_MEMORY: none for the blob. */
 MUST_USE enum err engine_seq_save(struct engine *engine, uint32_t slot, void **out_blob,
                                   size_t *out_bytes);
+/* And back into an empty slot: decoding goes on exactly. ERR_PROTOCOL: not a blob of this model;
+ * ERR_FULL: longer than this engine's context. The slot is then still empty. */
 MUST_USE enum err engine_seq_restore(struct engine *engine, uint32_t slot, const void *blob,
                                      size_t bytes);
 
@@ -117,8 +121,7 @@ struct engine_dummy_options {
     struct slice script;
     uint32_t delay_us; /* of a decode() with at least one sequence past its prompt; default 20000 */
     uint32_t prefill_us_per_token;
-    uint32_t
-        fail_at; /* decode() fails with ERR_SYSTEM when piece N (1..) would be sampled; 0 = never */
+    uint32_t fail_at;  /* ERR_SYSTEM when piece N (1..) would be sampled; 0 = never */
     uint32_t stall_at; /* decode() hangs there until aborted */
     uint32_t load_ms;  /* open takes so long, with progress */
 };
@@ -132,21 +135,23 @@ struct engine_llama_options {
     const char *library_dir;   /* MILLRACE_ENGINE_DIR: must work if set; NULL: search */
     const char *const *search; /* NULL-terminated folders tried after the system's libraries */
     const char *model_path;
-    uint32_t slots;           /* 0: what fits kv_memory, at most 8; 1..256 */
-    uint32_t context_tokens;  /* of one sequence; capped at what the model was trained for (said in
-                                 the log) */
-    uint64_t kv_memory_bytes; /* bound for the cache of all slots; 0: a quarter of the memory now
-                                 available */
-    uint32_t threads, threads_batch;
-    uint32_t batch_tokens; /* 512 */
-    bool fast; /* profile: false = exact (no flash attention, one KV stream per sequence), true =
-                  fast */
+    uint32_t slots; /* 0: what fits kv_memory, at most 8; 1..256 */
+    /* Of one sequence. Capped at what the model was trained for: info.context_tokens tells what it
+     * became. 0: what the model was trained for. */
+    uint32_t context_tokens;
+    /* Bound for the cache of all slots; 0: a quarter of the memory that is available. */
+    uint64_t kv_memory_bytes;
+    uint32_t threads, threads_batch; /* while decoding, for prompts: 1..512 */
+    uint32_t batch_tokens;           /* 0: 512; raised to a row for each slot */
+    /* Profile: false = exact (no flash attention, one KV stream per sequence), true = fast. */
+    bool fast;
 };
 /* ERR_NOT_FOUND: no library (the note says what was tried and how to get it); ERR_REFUSED: a
  * library of another release; ERR_PROTOCOL: the file is not a usable GGUF model (missing,
- * truncated, lying); ERR_NO_MEMORY: does not fit, with the sums; ERR_CANCELLED: on_progress said
- * stop. */
+ * truncated, lying); ERR_NO_MEMORY: does not fit, with the sums; ERR_LIMIT: more than 256 slots;
+ * ERR_CANCELLED: on_progress said stop. */
 MUST_USE enum err engine_llama_open(const struct engine_llama_options *options,
                                     engine_progress_fn *on_progress, void *progress_ctx,
                                     struct engine **out_engine, struct err_note *out_note);
-bool engine_llama_is_built(void); /* false: this binary was built without llama's headers */
+/* False: this binary was built without llama's headers. */
+bool engine_llama_is_built(void);

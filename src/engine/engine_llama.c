@@ -11,6 +11,8 @@
 #include "engine/llama_geometry.h"
 #include "engine/memory_available.h"
 
+#include <stdio.h>
+
 enum {
     BATCH_TOKENS_DEFAULT = 512,
     PIECES_MAX_BYTES = 256 << 20, /* of all tokens' texts together */
@@ -526,7 +528,11 @@ static void find_chat_template(struct llama_engine *self)
 static void describe(struct llama_engine *self, const struct load *load)
 {
     struct engine_info *info = &self->engine.info;
-    self->api->llama_model_desc(self->model, self->description, sizeof(self->description));
+    double params = (double)self->api->llama_model_n_params(self->model);
+    snprintf(self->description, sizeof(self->description), "%s %.1f%c %s",
+             load->summary.architecture, params < 1e9 ? params / 1e6 : params / 1e9,
+             params < 1e9 ? 'M' : 'B',
+             self->api->llama_ftype_name(self->api->llama_model_ftype(self->model)));
     info->kind = "llama";
     info->description = self->description;
     info->slots = load->geometry.slots;

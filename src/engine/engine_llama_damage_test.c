@@ -1,22 +1,18 @@
 /* Model files that are cut, spoiled or lie, opened in a child that may refuse or die but not hang:
  * the worker is a process of its own for that reason. */
-#include "engine/engine.h"
+#include "testing/test.h"
+#include "engine/engine_llama_test_open.h"
 
 #include "base/mem.h"
 #include "engine/gguf.h"
-#include "engine/llama_api.h"
-#include "testing/test.h"
 
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-static const char *const search[] = {SOURCE_ROOT "/build/deps/engine/lib", NULL};
 
 enum {
     CHILD_ANSWERED = 10, /* it opened the file and decoded a token */
@@ -26,20 +22,17 @@ enum {
     NUMBERS_BYTES = 900, /* of the header's beginning, where most of its numbers are */
 };
 
+/* Before ggml is loaded: when it dies it would otherwise start a debugger, and wait for it. */
 static void need_library(void)
 {
-    const struct llama_api *api = NULL;
-    struct err_note note = {{0}};
-    /* Before ggml is loaded: when it dies it would otherwise start a debugger, and wait for it. */
     CHECK_EQ(setenv("GGML_NO_BACKTRACE", "1", 1), 0);
-    if (llama_api_load(getenv("MILLRACE_ENGINE_DIR"), search, &api, &note) != ERR_OK)
-        SKIP("%s", note.text);
+    (void)options_default(); /* skips the test without a library */
 }
 
 static struct slice read_model(void)
 {
     struct stat status;
-    int fd = open(SOURCE_ROOT "/models/nano.gguf", O_RDONLY | O_CLOEXEC);
+    int fd = open(model_path, O_RDONLY | O_CLOEXEC);
     CHECK(fd >= 0);
     CHECK_EQ(fstat(fd, &status), 0);
     char *bytes = mem_alloc((size_t)status.st_size);
@@ -67,8 +60,9 @@ static int file_of(struct slice bytes, char path[64])
 
 static enum err open_path(const char *path, struct engine **engine, struct err_note *note)
 {
-    struct engine_llama_options options = {
-        .search = search, .model_path = path, .slots = 2, .threads = 1, .threads_batch = 1};
+    struct engine_llama_options options = options_default();
+    options.model_path = path;
+    options.slots = 2;
     return engine_llama_open(&options, NULL, NULL, engine, note);
 }
 

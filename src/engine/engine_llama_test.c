@@ -1,48 +1,9 @@
 /* Tests of the llama engine on the shipped model. Without the libraries (tools/setup-engine gets
  * them) each says so and is skipped. */
-#include "engine/engine.h"
+#include "testing/test.h"
+#include "engine/engine_llama_test_open.h"
 
 #include "base/mem.h"
-#include "base/utf8.h"
-#include "engine/llama_api.h"
-#include "testing/test.h"
-
-#include <pthread.h>
-#include <stdlib.h>
-
-static const char model_path[] = SOURCE_ROOT "/models/nano.gguf";
-static const char *const search[] = {SOURCE_ROOT "/build/deps/engine/lib", NULL};
-
-enum { PROMPT_MAX = 512, STEPS = 24, SLOTS = 4 };
-
-static struct engine_llama_options options_default(void)
-{
-    const struct llama_api *api = NULL;
-    struct err_note note = {{0}};
-    if (llama_api_load(getenv("MILLRACE_ENGINE_DIR"), search, &api, &note) != ERR_OK)
-        SKIP("%s", note.text);
-    return (struct engine_llama_options){.search = search,
-                                         .model_path = model_path,
-                                         .slots = SLOTS,
-                                         .threads = 1,
-                                         .threads_batch = 1};
-}
-
-static struct engine *open_with(const struct engine_llama_options *options)
-{
-    struct engine *engine = NULL;
-    struct err_note note = {{0}};
-    enum err err = engine_llama_open(options, NULL, NULL, &engine, &note);
-    CHECK_STR(note.text, "");
-    CHECK_OK(err);
-    return engine;
-}
-
-static struct engine *open_default(void)
-{
-    struct engine_llama_options options = options_default();
-    return open_with(&options);
-}
 
 static void check_refused(const struct engine_llama_options *options, enum err expected,
                           const char *why)
@@ -55,12 +16,7 @@ static void check_refused(const struct engine_llama_options *options, enum err e
         CHECK_STR(note.text, why);
 }
 
-static size_t tokens_of(struct engine *engine, const char *text, token_id tokens[PROMPT_MAX])
-{
-    size_t count = 0;
-    CHECK_OK(engine_tokenize(engine, slice_str(text), true, true, tokens, PROMPT_MAX, &count));
-    return count;
-}
+enum { STEPS = 24 };
 
 static token_id likeliest(const float *logits, uint32_t vocab_size)
 {
@@ -445,158 +401,12 @@ TEST(fast_profile_answers_too)
     engine_close(&engine);
 }
 
-TEST(pieces_of_the_tokens_make_the_text_again)
-{
-    struct engine *engine = open_default();
-    const char *texts[] = {"", "a", " hello  world\n\n", "h\xc3\xa9 \xf0\x9f\x8c\x8a \xe6\xb0\xb4",
-                           "12345 {\"a\": [1, 2]}"};
-    for (size_t i = 0; i < ARRAY_COUNT(texts); i++) {
-        token_id tokens[PROMPT_MAX];
-        struct text back;
-        text_init(&back, 1024);
-        size_t count = tokens_of(engine, texts[i], tokens);
-        for (size_t k = 0; k < count; k++)
-            text_add(&back, engine_piece(engine, tokens[k], NULL, 0));
-        CHECK_SLICES(text_slice(&back), slice_str(texts[i]));
-        text_fini(&back);
-    }
-    engine_close(&engine);
-}
-
-TEST(control_tokens_are_parsed_only_when_asked_and_have_no_text)
-{
-    struct engine *engine = open_default();
-    token_id tokens[16];
-    size_t count = 0;
-    CHECK_OK(engine_tokenize(engine, SLICE("<|im_end|>"), false, true, tokens, 16, &count));
-    CHECK_EQ(count, 1);
-    CHECK(engine_is_end(engine, tokens[0]));
-    CHECK_EQ(engine_piece(engine, tokens[0], NULL, 0).len, 0);
-    CHECK_OK(engine_tokenize(engine, SLICE("<|im_end|>"), false, false, tokens, 16, &count));
-    CHECK(count > 1);
-    engine_close(&engine);
-}
-
-TEST(short_array_learns_how_many_tokens_there_are)
-{
-    struct engine *engine = open_default();
-    token_id tokens[PROMPT_MAX], some[8];
-    size_t all = tokens_of(engine, story, tokens), count = 0;
-    CHECK_ERR(engine_tokenize(engine, slice_str(story), true, true, NULL, 0, &count), ERR_LIMIT);
-    CHECK_EQ(count, all);
-    CHECK_ERR(engine_tokenize(engine, slice_str(story), true, true, some, 8, &count), ERR_LIMIT);
-    CHECK_EQ(count, all);
-    CHECK_OK(engine_tokenize(engine, slice_str(story), true, true, tokens, all, &count));
-    engine_close(&engine);
-}
-
-/* libllama throws on bytes that are no UTF-8, which would end the process. */
-TEST(any_bytes_can_be_tokenized)
-{
-    struct engine *engine = open_default();
-    uint64_t seed = 2;
-    for (uint32_t round = 0; round < 2000; round++) {
-        struct text bytes;
-        token_id tokens[1024];
-        size_t count = 0, len = test_random(&seed) % 64;
-        text_init(&bytes, 1024);
-        for (size_t i = 0; i < len; i++)
-            if (round % 2)
-                text_add_byte(&bytes, (char)test_random(&seed));
-            else
-                utf8_add_codepoint(&bytes, test_random(&seed) % 0x110000);
-        CHECK_OK(
-            engine_tokenize(engine, text_slice(&bytes), true, round % 4 < 2, tokens, 1024, &count));
-        text_fini(&bytes);
-    }
-    engine_close(&engine);
-}
-
-TEST(wrong_bytes_become_replacement_characters)
-{
-    struct engine *engine = open_default();
-    token_id wrong[16], right[16];
-    size_t wrong_count = 0, right_count = 0;
-    CHECK_OK(engine_tokenize(engine, SLICE("a\xffz"), false, false, wrong, 16, &wrong_count));
-    CHECK_OK(
-        engine_tokenize(engine, SLICE("a\xef\xbf\xbdz"), false, false, right, 16, &right_count));
-    CHECK_EQ(wrong_count, right_count);
-    CHECK_EQ(memcmp(wrong, right, right_count * sizeof(*right)), 0);
-    engine_close(&engine);
-}
-
-struct tokenizing {
-    struct engine *engine;
-    size_t expected, wrong;
-};
-
-static void *tokenize_often(void *ctx)
-{
-    struct tokenizing *work = ctx;
-    struct engine_chat_message message = {SLICE("user"), SLICE("Tell me a story about a fox.")};
-    for (int i = 0; i < 200; i++) {
-        token_id tokens[PROMPT_MAX];
-        size_t count = 0;
-        struct text prompt;
-        text_init(&prompt, 4096);
-        if (engine_chat(work->engine, &message, 1, &prompt, NULL) != ERR_OK ||
-            engine_tokenize(work->engine, text_slice(&prompt), true, true, tokens, PROMPT_MAX,
-                            &count) != ERR_OK ||
-            count != work->expected)
-            work->wrong++;
-        text_fini(&prompt);
-    }
-    return NULL;
-}
-
-TEST(threads_may_tokenize_while_the_engine_decodes)
-{
-    struct engine *engine = open_default();
-    struct sequence sequence = sequence_of(engine, 0, story);
-    struct tokenizing work[3];
-    pthread_t threads[3];
-    for (size_t i = 0; i < 3; i++) {
-        work[i] = (struct tokenizing){.engine = engine, .expected = sequence.prompt_len};
-        CHECK_EQ(pthread_create(&threads[i], NULL, tokenize_often, &work[i]), 0);
-    }
-    run_alone(engine, &sequence, PROMPT_MAX);
-    for (size_t i = 0; i < 3; i++) {
-        CHECK_EQ(pthread_join(threads[i], NULL), 0);
-        CHECK_EQ(work[i].wrong, 0);
-    }
-    engine_close(&engine);
-}
-
-TEST(chat_refuses_what_it_cannot_render)
-{
-    struct engine *engine = open_default();
-    struct err_note note = {{0}};
-    struct text prompt;
-    struct engine_chat_message nul = {SLICE("user"), SLICE("a\0b")},
-                               plain = {SLICE("user"), SLICE("hi")};
-    text_init(&prompt, 4096);
-    CHECK_ERR(engine_chat(engine, &nul, 1, &prompt, &note), ERR_PROTOCOL);
-    CHECK(strstr(note.text, "U+0000"));
-    mem_test_fail_nth(1);
-    CHECK_ERR(engine_chat(engine, &plain, 1, &prompt, &note), ERR_LIMIT);
-    mem_test_fail_nth(0);
-    CHECK_OK(engine_chat(engine, &plain, 1, &prompt, &note));
-    size_t whole = prompt.len;
-    text_fini(&prompt);
-    for (size_t room = 0; room < whole; room++) {
-        text_init(&prompt, room);
-        CHECK_ERR(engine_chat(engine, &plain, 1, &prompt, &note), ERR_LIMIT);
-        text_fini(&prompt);
-    }
-    engine_close(&engine);
-}
-
 TEST(info_tells_the_sums)
 {
     struct engine *engine = open_default();
     const struct engine_info *info = &engine->info;
     CHECK_STR(info->kind, "llama");
-    CHECK(strstr(info->description, "Q8_0"));
+    CHECK_STR(info->description, "llama 2.6M Q8_0");
     CHECK_EQ(info->slots, SLOTS);
     CHECK_EQ(info->context_tokens, 1024); /* what it was trained for */
     CHECK_EQ(info->batch_tokens, 512);

@@ -16,6 +16,7 @@
     X(llama_context_default_params)                                                                \
     X(llama_decode)                                                                                \
     X(llama_free)                                                                                  \
+    X(llama_ftype_name)                                                                            \
     X(llama_get_logits_ith)                                                                        \
     X(llama_get_memory)                                                                            \
     X(llama_init_from_model)                                                                       \
@@ -25,8 +26,8 @@
     X(llama_memory_seq_rm)                                                                         \
     X(llama_model_chat_template)                                                                   \
     X(llama_model_default_params)                                                                  \
-    X(llama_model_desc)                                                                            \
     X(llama_model_free)                                                                            \
+    X(llama_model_ftype)                                                                           \
     X(llama_model_get_vocab)                                                                       \
     X(llama_model_has_decoder)                                                                     \
     X(llama_model_has_encoder)                                                                     \
@@ -34,6 +35,7 @@
     X(llama_model_is_hybrid)                                                                       \
     X(llama_model_is_recurrent)                                                                    \
     X(llama_model_load_from_file)                                                                  \
+    X(llama_model_n_params)                                                                        \
     X(llama_model_size)                                                                            \
     X(llama_n_batch)                                                                               \
     X(llama_n_ctx_seq)                                                                             \
