@@ -30,6 +30,13 @@ const char *done_reason_name(enum done_reason reason)
     return (unsigned)reason < DONE_REASON_COUNT ? reason_names[reason] : "?";
 }
 
+uint32_t event_delta_bytes(const struct event *delta)
+{
+    ASSERT(delta->type == EVENT_DELTA);
+    return (uint32_t)(DELTA_HEADER_BYTES + (size_t)delta->delta.token_count * TOKEN_BYTES +
+                      delta->delta.text.len);
+}
+
 int32_t event_delta_token(const struct event *delta, size_t index)
 {
     ASSERT(delta->type == EVENT_DELTA && index < delta->delta.token_count);

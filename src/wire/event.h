@@ -82,6 +82,8 @@ struct event {
     };
 };
 
+/* The size of a delta's payload: what it costs of the byte credit. */
+uint32_t event_delta_bytes(const struct event *delta);
 int32_t event_delta_token(const struct event *delta, size_t index);
 
 /* Adds the event as one record to an open EVENTS frame. Tokens of a delta come from `tokens` (may

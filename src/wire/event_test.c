@@ -151,6 +151,7 @@ TEST(a_delta_comes_back_and_can_be_forwarded)
     for (size_t i = 0; i < 4; i++)
         CHECK_EQ(event_delta_token(&forwarded.event, i), tokens[i]);
     CHECK_SLICE(forwarded.event.delta.text, "h\xc3\xa9\n");
+    CHECK_EQ(event_delta_bytes(&forwarded.event), forwarded.record.payload.len);
     CHECK_SLICES(text_slice(&forwarded.frame), text_slice(&sent.frame));
     sent_fini(&forwarded);
     sent_fini(&sent);

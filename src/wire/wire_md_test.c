@@ -1,0 +1,201 @@
+/* wire_md_test - docs/wire.md is true: every example in it is what the encoders write today. When
+ * one of these fails, the text that the page has to show is printed. */
+#include "testing/test.h"
+#include "wire/event.h"
+#include "wire/node_state.h"
+#include "wire/request.h"
+
+#include <stdio.h>
+
+static struct text page;
+
+static void read_page(void)
+{
+    if (page.data)
+        return;
+    char bytes[4096];
+    FILE *file = fopen(WIRE_MD, "r");
+    CHECK(file != NULL);
+    text_init(&page, 1 << 20);
+    for (size_t len; (len = fread(bytes, 1, sizeof(bytes), file)) > 0;)
+        text_add(&page, slice_of(bytes, len));
+    fclose(file);
+    CHECK_OK(text_status(&page));
+}
+
+__attribute__((destructor)) static void forget_page(void)
+{
+    text_fini(&page);
+}
+
+static void check_page_shows(struct slice example)
+{
+    read_page();
+    if (slice_find(text_slice(&page), example) == SLICE_NPOS)
+        printf("not in %s:\n" SLICE_FMT "\n", WIRE_MD, SLICE_ARG(example));
+    CHECK(slice_find(text_slice(&page), example) != SLICE_NPOS);
+}
+
+/* As `hexdump -C`, without the text on the right; indented, as the page does it. */
+static void add_hex(struct text *out, struct slice bytes)
+{
+    for (size_t at = 0; at < bytes.len; at += 16) {
+        text_add_f(out, "    %08zx ", at);
+        for (size_t i = at; i < at + 16 && i < bytes.len; i++)
+            text_add_f(out, "%s%02x", i == at + 8 ? "  " : " ", (uint8_t)bytes.data[i]);
+        text_add_byte(out, '\n');
+    }
+}
+
+static void check_page_shows_frame(struct wire_writer *writer)
+{
+    struct text hex;
+    CHECK_OK(wire_finish(writer));
+    text_init(&hex, 1 << 16);
+    add_hex(&hex, text_slice(writer->out));
+    check_page_shows(text_slice(&hex));
+    text_fini(&hex);
+    text_fini(writer->out);
+}
+
+enum { EPOCH = 1 };
+static const uint64_t STREAM = 0xfedcba9876543210;
+
+TEST(the_page_shows_a_step_of_two_streams)
+{
+    static const int32_t first = 1234, second[] = {7, -2};
+    struct text out;
+    struct wire_writer writer;
+    text_init(&out, 1 << 16);
+    wire_begin(&writer, &out, WIRE_EVENTS);
+    struct event event = {.type = EVENT_DELTA, .seq = 5};
+    event.delta.token_count = 1;
+    event.delta.text = SLICE(" h\xc3\xa9");
+    event_encode(&writer, STREAM, EPOCH, &event, &first);
+    event = (struct event){.type = EVENT_DELTA, .seq = 300};
+    event.delta.choice = 1;
+    event.delta.token_count = 2;
+    event_encode(&writer, 2, EPOCH, &event, second);
+    check_page_shows_frame(&writer);
+}
+
+TEST(the_page_shows_a_credit)
+{
+    struct text out;
+    struct wire_writer writer;
+    struct wire_credit credit = {.acked_seq = 64, .seq_limit = 96, .byte_limit = 65850};
+    text_init(&out, 1 << 16);
+    wire_begin(&writer, &out, WIRE_CONTROL);
+    wire_add_credit(&writer, STREAM, EPOCH, &credit, true);
+    check_page_shows_frame(&writer);
+}
+
+TEST(the_page_shows_a_heartbeat)
+{
+    struct text out;
+    struct wire_writer writer;
+    text_init(&out, 1 << 16);
+    wire_begin(&writer, &out, WIRE_EVENTS);
+    wire_add(&writer, &(struct wire_record){
+                          .stream = STREAM, .seq = 5, .epoch = EPOCH, .type = WIRE_HEARTBEAT});
+    check_page_shows_frame(&writer);
+}
+
+static void check_page_shows_payload(const struct event *event)
+{
+    struct text out;
+    struct wire_writer writer;
+    text_init(&out, 1 << 16);
+    wire_begin(&writer, &out, WIRE_EVENTS);
+    event_encode(&writer, STREAM, EPOCH, event, NULL);
+    CHECK_OK(wire_finish(&writer));
+    check_page_shows(
+        slice_after(text_slice(&out), WIRE_FRAME_HEADER_BYTES + WIRE_RECORD_HEADER_BYTES));
+    text_fini(&out);
+}
+
+TEST(the_page_shows_every_event)
+{
+    struct event event = {.type = EVENT_ACCEPTED};
+    event.accepted.worker = SLICE("llama.7f3a");
+    event.accepted.control = SLICE("inbox.5c1e.3");
+    check_page_shows_payload(&event);
+    event = (struct event){.type = EVENT_QUEUED, .queued = {3, 1200}};
+    check_page_shows_payload(&event);
+    event = (struct event){.type = EVENT_LOADING, .loading = {0.25f}};
+    check_page_shows_payload(&event);
+    event = (struct event){.type = EVENT_PREFILL, .prefill = {512, 2048}};
+    check_page_shows_payload(&event);
+    event = (struct event){.type = EVENT_STARTED};
+    event.started.model = SLICE("llama");
+    event.started.worker = SLICE("llama.7f3a");
+    event.started.prompt_tokens = 12;
+    event.started.seed = UINT64_MAX;
+    check_page_shows_payload(&event);
+    event = (struct event){.type = EVENT_USAGE, .usage = {12, 0, 20, 150, 8100, 402000}};
+    check_page_shows_payload(&event);
+    event = (struct event){.type = EVENT_DONE, .done = {DONE_STOP, SLICE("\n\n")}};
+    check_page_shows_payload(&event);
+    event = (struct event){.type = EVENT_ERROR};
+    event.error.fault = FAULT_CONTEXT_LENGTH_EXCEEDED;
+    event.error.message = SLICE("5000 tokens, at most 4096");
+    event.error.param = SLICE("prompt");
+    check_page_shows_payload(&event);
+}
+
+TEST(the_page_names_every_fault_and_every_end)
+{
+    for (int i = 0; i < FAULT_COUNT; i++)
+        check_page_shows(slice_str(fault_name((enum fault)i)));
+    for (int i = 0; i < DONE_REASON_COUNT; i++)
+        check_page_shows(slice_str(done_reason_name((enum done_reason)i)));
+    for (int i = 0; i < NODE_PHASE_COUNT; i++)
+        check_page_shows(slice_str(node_phase_name((enum node_phase)i)));
+}
+
+TEST(the_page_shows_a_request)
+{
+    static const struct slice stop = {"\n\n", 2};
+    static const struct chat_message message = {.role = {"user", 4}, .content = {"Hi", 2}};
+    struct request request = {.id = {0x0123456789abcdef, STREAM},
+                              .epoch = 1,
+                              .inbox = SLICE("inbox.5c1e.1"),
+                              .label = SLICE("from-the-client"),
+                              .model = SLICE("llama"),
+                              .prompt_kind = PROMPT_CHAT,
+                              .messages = &message,
+                              .message_count = 1,
+                              .sampling = sampling_default(),
+                              .max_tokens = 100,
+                              .stops = &stop,
+                              .stop_count = 1,
+                              .arrival_ms = 1700000000000,
+                              .credit_events = 64,
+                              .credit_bytes = 65536};
+    struct text out;
+    text_init(&out, 1 << 16);
+    request_encode(&request, &out);
+    check_page_shows(text_slice(&out));
+    text_fini(&out);
+}
+
+TEST(the_page_shows_a_node_state)
+{
+    struct node_state state = {.node = SLICE("llama.7f3a"),
+                               .model = SLICE("llama"),
+                               .engine = SLICE("dummy"),
+                               .detail = SLICE("20 tokens, 20 ms apart"),
+                               .control = SLICE("inbox.5c1e.3"),
+                               .phase = NODE_READY,
+                               .load_fraction = 1,
+                               .context_tokens = 4096,
+                               .slots = 8,
+                               .slots_busy = 2,
+                               .created_s = 1700000000,
+                               .tokens_total = 4711};
+    struct text out;
+    text_init(&out, 1 << 16);
+    node_state_encode(&state, &out);
+    check_page_shows(text_slice(&out));
+    text_fini(&out);
+}
