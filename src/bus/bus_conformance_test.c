@@ -2,59 +2,12 @@
  * `transports`: how to open endpoints on a few loops, and how to let everything under way arrive.
  */
 #include "base/mem.h"
-#include "bus/bus_mem.h"
+#include "bus/bus_world.h"
 #include "testing/test.h"
 
 #include <stdlib.h>
 
-enum { ENDPOINTS = 3, PEER_BYTES_MAX = 64 * 1024 };
-
-/* Three endpoints, each on a loop of its own: a sends, b and c mostly receive. */
-struct world {
-    struct loop *loops[ENDPOINTS];
-    struct bus *endpoints[ENDPOINTS];
-    struct bus *a, *b, *c; /* the same; a test may close them */
-    void *medium;          /* the transport's */
-};
-
-struct transport {
-    const char *name;
-    void (*open)(struct world *world);   /* what may wait for one endpoint: PEER_BYTES_MAX */
-    void (*close)(struct world *world);  /* after the endpoints are closed */
-    void (*settle)(struct world *world); /* until nothing is under way any more */
-};
-
-/* --- bus_mem --- */
-
-static void mem_open(struct world *world)
-{
-    world->medium = bus_mem_new(PEER_BYTES_MAX);
-    for (int i = 0; i < ENDPOINTS; i++) {
-        world->loops[i] = loop_new_virtual(1000);
-        world->endpoints[i] = bus_mem_open(world->medium, world->loops[i]);
-    }
-}
-
-static void mem_close(struct world *world)
-{
-    bus_mem_free(world->medium);
-    for (int i = 0; i < ENDPOINTS; i++)
-        loop_free(world->loops[i]);
-}
-
-static void mem_settle(struct world *world)
-{
-    bool any = true;
-    while (any) {
-        any = false;
-        for (int i = 0; i < ENDPOINTS; i++)
-            any |= loop_turn(world->loops[i], false);
-    }
-}
-
-static const struct transport transports[] = {{"mem", mem_open, mem_close, mem_settle}};
-
-/* --- the words of the tests --- */
+enum { PEER_BYTES_MAX = WORLD_PEER_BYTES_MAX };
 
 static const struct transport *transport; /* the one that is being tested */
 
@@ -62,19 +15,7 @@ static struct world world_open(void)
 {
     struct world world = {0};
     transport->open(&world);
-    world.a = world.endpoints[0];
-    world.b = world.endpoints[1];
-    world.c = world.endpoints[2];
     return world;
-}
-
-static void world_close(struct world *world)
-{
-    bus_close(&world->a);
-    bus_close(&world->b);
-    bus_close(&world->c);
-    transport->settle(world);
-    transport->close(world);
 }
 
 static void settle(struct world *world)
@@ -82,12 +23,21 @@ static void settle(struct world *world)
     transport->settle(world);
 }
 
+static void world_close(struct world *world)
+{
+    bus_close(&world->a);
+    bus_close(&world->b);
+    bus_close(&world->c);
+    settle(world);
+    transport->close(world);
+}
+
 /* A TEST that runs against every transport. */
 #define CONFORMS(name)                                                                             \
     static void name##_on_one(void);                                                               \
     TEST(name)                                                                                     \
     {                                                                                              \
-        for (size_t i = 0; i < ARRAY_COUNT(transports); i++) {                                     \
+        for (size_t i = 0; i < transport_count; i++) {                                             \
             transport = &transports[i];                                                            \
             name##_on_one();                                                                       \
         }                                                                                          \
@@ -279,7 +229,7 @@ CONFORMS(an_inbox_is_where_answers_reach_one_endpoint)
     struct bus_subscription *subscription;
     CHECK(!slice_eq(bus_inbox(world.a), bus_inbox(world.b)));
     CHECK(bus_inbox(world.a).len <= BUS_SUBJECT_MAX_BYTES);
-    CHECK(bus_loop(world.a) == world.loops[0]);
+    CHECK(bus_loop(world.a) == world.loop_of_a);
     CHECK_OK(bus_subscribe(world.a, bus_inbox(world.a), (struct slice){0}, log_message, &log,
                            &log.subscription));
     CHECK_OK(
