@@ -111,8 +111,6 @@ static struct wire_credit credit_now(const struct ask *ask)
     return (struct wire_credit){
         .acked_seq = ask->next_seq - 1,
         .seq_limit = ask->consumed_events + options->credit_events,
-        /* The producer counts whole payloads, the owner only text: what surrounds the text counts
-         * as consumed when it is delivered. */
         .byte_limit = ask->payload_bytes - ask->held_bytes + options->credit_bytes,
     };
 }
@@ -165,20 +163,26 @@ static void send_cancel(struct ask *ask)
 
 /* --- deadlines --- */
 
+static void repeat_submit(struct ask *ask)
+{
+    ask->hub->stats.repeated_submits++;
+    /* A bus that takes nothing now is as good as a lost frame: the next repeat, or submit_ms. */
+    (void)hub_publish(ask->hub, address_slice(&ask->submit),
+                      slice_of(ask->submit_frame, ask->submit_bytes));
+}
+
 static void on_repeat(void *ctx)
 {
     struct ask *ask = ctx;
+    if (ask->state == ASK_RUNNING && !events_miss(ask))
+        return; /* the resend has come: ask_for_resend() arms it for the next gap */
     arm(&ask->repeat, ask->hub->options.repeat_ms);
     if (events_miss(ask))
         hub_ask_is_due(ask, DUE_RESEND);
     if (ask->state == ASK_CANCELLING)
         send_cancel(ask);
-    if (ask->state != ASK_SUBMITTED)
-        return;
-    ask->hub->stats.repeated_submits++;
-    /* A bus that takes nothing now is as good as a lost frame: the next repeat, or submit_ms. */
-    (void)hub_publish(ask->hub, address_slice(&ask->submit),
-                      slice_of(ask->submit_frame, ask->submit_bytes));
+    else if (ask->state == ASK_SUBMITTED)
+        repeat_submit(ask);
 }
 
 static void on_submit_limit(struct ask *ask)
@@ -233,7 +237,7 @@ static void count_delivered(struct ask *ask, const struct wire_record *record,
     ask->payload_bytes += record->payload.len;
     if (event->type == EVENT_DELTA && ask->on_event) {
         ask->held_events++;
-        ask->held_bytes += event->delta.text.len;
+        ask->held_bytes += record->payload.len;
     } else {
         ask->consumed_events++; /* also of an abandoned ask: its end must not wait for credit */
     }
@@ -266,8 +270,6 @@ static void on_next_event(struct ask *ask, const struct wire_record *record, str
         on_accepted(ask);
     if (events_miss(ask))
         ask_for_resend(ask); /* what came early was dropped */
-    else if (ask->state == ASK_RUNNING)
-        deadline_clear(&ask->repeat);
     deliver(ask, &event);
 }
 

@@ -62,8 +62,9 @@ typedef void ask_event_fn(void *ctx, const struct event *event);
  * nothing now; ERR_LIMIT: too large, or no memory; ERR_CLOSED: draining. */
 MUST_USE enum err ask_open(struct ask_hub *hub, const struct request *request,
                            ask_event_fn *on_event, void *ctx, struct ask **out_ask);
-/* The owner is done with so many delivered delta events and text bytes (they left the process):
- * cumulative credit moves on. Never more than was delivered (ASSERT). */
+/* The owner is done with so many delivered delta events and their bytes, the sum of
+ * event_delta_bytes() (they left the process): cumulative credit moves on. Never more than was
+ * delivered (ASSERT). Other events are consumed by their delivery. */
 void ask_consumed(struct ask *ask, uint32_t events, uint32_t bytes);
 /* Wants the end: to the submit subject and straight to the worker, repeated. The end event (done
  * CANCELLED, or whatever end was under way) follows within cancel_ms; deltas may still come before

@@ -38,9 +38,9 @@ struct ask {
     uint64_t resend_seq; /* next_seq when a resend was last asked for */
     uint64_t beaten_seq; /* next_seq at the last heartbeat */
 
-    uint64_t payload_bytes;           /* of all events delivered, as the producer counts them */
+    uint64_t payload_bytes;           /* of all events delivered */
     uint64_t consumed_events;         /* delivered, and done with */
-    uint64_t held_events, held_bytes; /* deltas and their text that the owner still has */
+    uint64_t held_events, held_bytes; /* deltas and their payload that the owner has */
     struct wire_credit granted;       /* what the worker was last told */
 };
 

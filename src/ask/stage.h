@@ -1,0 +1,83 @@
+/* stage - what the tests of this folder play on: a hub, an owner that writes down what it is told,
+ * and a worker that hears everything and says only what the test has it say. Virtual time, one
+ * loop. Included by *_test.c only. */
+#pragma once
+
+#include "ask/ask.h"
+#include "bus/bus_mem.h"
+
+enum { STAGE_HEARD_MAX = 4096, STAGE_EVENTS_MAX = 512, STAGE_TEXT_MAX = 8192 };
+
+/* One record that the worker got. */
+struct heard {
+    bool on_control; /* else on the submit subject */
+    uint16_t type, flags;
+    uint64_t stream;
+    uint32_t epoch;
+    struct wire_credit credit;
+    uint64_t at_us;
+    size_t frame; /* which frame it came in, from 1 */
+};
+
+struct stage {
+    struct ask_options options;
+    size_t peer_bytes_max;
+
+    struct loop *loop;
+    struct bus_mem *bus_mem;
+    struct bus *asker, *worker;
+    struct ask_hub *hub;
+    struct loop *worker_loop; /* NULL: the same; set it for a worker that does not look */
+    struct bus_subscription *on_submit, *on_control;
+
+    struct heard heard[STAGE_HEARD_MAX];
+    size_t heard_count, frames_heard;
+    struct text last_submit; /* its payload */
+    struct slice reply;      /* what the worker's frames carry as reply subject; empty */
+};
+
+/* The owner of one ask. */
+struct owner {
+    struct stage *stage;
+    struct ask *ask; /* NULL after its end */
+    struct id id;
+    bool consumes;                                                    /* each delta at once */
+    void (*on_event)(struct owner *owner, const struct event *event); /* may be NULL */
+
+    size_t count; /* of events */
+    enum event_type types[STAGE_EVENTS_MAX];
+    uint64_t seqs[STAGE_EVENTS_MAX];
+    char text[STAGE_TEXT_MAX]; /* of the deltas, joined */
+    size_t text_bytes;
+    size_t ends;
+    enum done_reason reason;
+    enum fault fault;
+};
+
+/* Options may be changed between stage_init() and stage_open(). */
+void stage_init(struct stage *stage);
+void stage_open(struct stage *stage); /* a hub, and a worker for model "m" at "control.w" */
+void stage_close(struct stage *stage);
+void stage_run(struct stage *stage, uint64_t ms); /* lets that much time pass */
+void stage_worker_leaves(struct stage *stage);
+void stage_worker_comes(struct stage *stage);
+
+struct request stage_request(struct id id);
+/* Opens an ask with a fresh id; it has to work. */
+void owner_ask(struct owner *owner, struct stage *stage);
+ask_event_fn owner_on_event;
+
+/* How many records of the type the worker heard so far, and the last one (NULL: none). */
+size_t heard_count(const struct stage *stage, uint16_t type);
+const struct heard *heard_last(const struct stage *stage, uint16_t type);
+
+/* What the worker says: each call is one frame to the asker's inbox, then one settled turn. */
+void say(struct stage *stage, const struct owner *owner, const struct event *event);
+void say_accepted(struct stage *stage, const struct owner *owner, uint64_t seq);
+void say_delta(struct stage *stage, const struct owner *owner, uint64_t seq, const char *text);
+void say_done(struct stage *stage, const struct owner *owner, uint64_t seq,
+              enum done_reason reason);
+void say_record(struct stage *stage, const struct wire_record *record);
+void say_heartbeat(struct stage *stage, const struct owner *owner, uint64_t seq);
+void say_unknown(struct stage *stage, const struct owner *owner);
+void say_bytes(struct stage *stage, struct slice frame);
