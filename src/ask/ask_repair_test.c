@@ -177,7 +177,7 @@ static bool chance(struct storm *storm, unsigned percent)
 
 static void say_seq(struct storm *storm, uint64_t seq)
 {
-    char text[8];
+    char text[24];
     snprintf(text, sizeof(text), "%llu,", (unsigned long long)seq);
     if (seq == 1)
         say_accepted(&stage, &storm->owner, 1);
