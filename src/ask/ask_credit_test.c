@@ -2,7 +2,6 @@
 #include "ask/stage.h"
 #include "testing/test.h"
 
-
 static struct stage stage;
 
 static void open_and_start(struct owner *owner)
