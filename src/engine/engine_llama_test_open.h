@@ -1,5 +1,5 @@
 /* engine_llama_test_open - opens the shipped model for the tests of the llama engine; skips the
- * test when there is no library. */
+ * test when there is no library. Comes behind testing/test.h, which only *_test.c may include. */
 #pragma once
 
 #include "engine/engine.h"
