@@ -21,7 +21,6 @@
     X(llama_get_memory)                                                                            \
     X(llama_init_from_model)                                                                       \
     X(llama_log_set)                                                                               \
-    X(llama_max_parallel_sequences)                                                                \
     X(llama_memory_seq_pos_max)                                                                    \
     X(llama_memory_seq_rm)                                                                         \
     X(llama_model_chat_template)                                                                   \
