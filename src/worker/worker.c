@@ -57,6 +57,7 @@ static void stop_if_idle(struct worker *worker)
         worker->preparing > 0)
         return;
     worker->is_stopping = true;
+    worker->engine = NULL; /* closed from now on */
     core_thread_stop(worker->core);
 }
 
@@ -147,7 +148,11 @@ static void on_loading(void *ctx, float fraction)
 static void on_ready(void *ctx, struct engine *engine)
 {
     struct worker *worker = ctx;
+    if (worker->is_stopping)
+        return; /* it was under way */
     worker->engine = engine;
+    worker->context_tokens = engine->info.context_tokens;
+    worker->weights_bytes = engine->info.weights_bytes;
     worker->phase = NODE_READY;
     worker->load_fraction = 1;
     worker->created_s = clock_wall_ms() / 1000;
@@ -300,7 +305,6 @@ static void on_report(void *ctx, const struct core_report *report)
 static void on_core_stopped(void *ctx)
 {
     struct worker *worker = ctx;
-    worker->engine = NULL;
     outbox_flush(worker->outbox); /* the last end events; nobody will be here to repeat them */
     worker_state_publish(worker);
     streams_ignore(worker);

@@ -84,7 +84,9 @@ struct worker {
 
     enum node_phase phase;
     float load_fraction;
-    struct engine *engine; /* NULL until it is open */
+    struct engine *engine; /* from on_ready() to core_thread_stop() */
+    uint32_t context_tokens;
+    uint64_t weights_bytes;
     struct core_thread *core;
 
     struct bus_subscription *submits, *control;

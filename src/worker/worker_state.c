@@ -14,7 +14,6 @@ static uint32_t slots_busy(const struct worker *worker)
 
 static struct node_state state_now(const struct worker *worker)
 {
-    const struct engine_info *info = worker->engine ? &worker->engine->info : NULL;
     return (struct node_state){
         .node = slice_str(worker->node),
         .model = slice_str(worker->model),
@@ -23,13 +22,13 @@ static struct node_state state_now(const struct worker *worker)
         .control = bus_inbox(worker->bus),
         .phase = worker->is_draining ? NODE_DRAINING : worker->phase,
         .load_fraction = worker->load_fraction,
-        .context_tokens = info ? info->context_tokens : 0,
+        .context_tokens = worker->context_tokens,
         .slots = worker->admission.slots,
         .slots_busy = slots_busy(worker),
         .queued = worker->admission.count,
         .parked = worker->core_parked,
         .created_s = worker->created_s,
-        .size_bytes = info ? info->weights_bytes : 0,
+        .size_bytes = worker->weights_bytes,
         .tokens_total = worker->stats.tokens,
         .last_token_ms = worker->last_token_ms,
     };
