@@ -88,11 +88,6 @@ void http1_conn_set_state(struct http_conn *conn, enum http1_state next)
     http1_conn_arm_deadline(conn);
 }
 
-enum http1_state http1_conn_state(const struct http_conn *conn)
-{
-    return conn->state;
-}
-
 /* --- what a request holds --- */
 
 void http1_conn_forget_exchange(struct http_conn *conn)

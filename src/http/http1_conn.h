@@ -90,5 +90,4 @@ void http1_conn_drain(struct http_conn *conn);
  */
 void http1_conn_close(struct http_conn *conn, enum err why);
 
-enum http1_state http1_conn_state(const struct http_conn *conn);
 struct http_conn *http1_conn_of(struct list *link); /* an entry of shared->conns */

@@ -97,7 +97,7 @@ static bool enter_reply(struct http_conn *conn)
         return false;
     bool body_is_unread =
         conn->state == HTTP1_BODY || (conn->state == HTTP1_HEAD && conn->x.has_body);
-    if (body_is_unread || conn->shared->is_draining)
+    if (body_is_unread)
         conn->x.is_last = true;
     http1_conn_set_state(conn, HTTP1_REPLY);
     if (body_is_unread)
@@ -108,7 +108,7 @@ static bool enter_reply(struct http_conn *conn)
 /* The whole reply is queued. */
 static void finish(struct http_conn *conn)
 {
-    bool is_last = conn->x.is_last || conn->shared->is_draining;
+    bool is_last = conn->x.is_last;
     http1_conn_forget_exchange(conn);
     if (conn->is_broken) {
         http1_conn_abort(conn, ERR_CLOSED);

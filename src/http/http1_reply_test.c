@@ -321,6 +321,21 @@ TEST(a_whole_reply_may_be_larger_than_the_cap)
     tear_down();
 }
 
+TEST(a_little_that_waits_does_not_hold_up_the_next_request)
+{
+    set_up_slow_reader(GET GET);
+    visit_begin(visit);
+    size_t written = 0; /* until the kernel takes no more, and a little of it is ours */
+    for (; written == visit->sent_bytes; written += sizeof z_bytes) {
+        CHECK_OK(http_conn_write(visit->conn, slice_of(z_bytes, sizeof z_bytes)));
+        rig_settle(rig);
+    }
+    visit_end(visit);
+    rig_settle(rig);
+    CHECK_EQ(rig->visit_count, 2);
+    tear_down();
+}
+
 /* --- a client that does not read --- */
 
 TEST(a_stalled_client_is_reset_after_stall_ms)

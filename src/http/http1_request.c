@@ -51,8 +51,9 @@ static void begin_body(struct http_conn *conn, const struct http_request *reques
         http1_conn_refuse_malformed(conn, refusal);
         return;
     }
-    /* RFC 9110 10.1.1: not to a client of 1.0, and needless once the body is coming. */
-    if (request->expect_continue && request->minor > 0 && conn->input.len == conn->head_bytes)
+    /* RFC 9110 10.1.1: needless once the body is coming. (Of a client of 1.0, the parser ignores
+     * the wish.) */
+    if (request->expect_continue && conn->input.len == conn->head_bytes)
         http1_conn_queue(conn, SLICE("HTTP/1.1 100 Continue\r\n\r\n"));
     text_init(&conn->body, limits->body_max_bytes);
     http1_conn_set_state(conn, HTTP1_BODY);
