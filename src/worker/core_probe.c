@@ -10,7 +10,9 @@ static const uint32_t STEPS_MAX = 1000000; /* more without coming to rest is an 
 
 void probes_init(struct probes *probes, struct engine *engine, const struct core_options *options)
 {
-    *probes = (struct probes){.core = core_new(engine, options), .now_us = 1000000};
+    *probes = (struct probes){.now_us = 1000000};
+    if (engine)
+        probes->core = core_new(engine, options);
 }
 
 void probes_fini(struct probes *probes)
@@ -57,9 +59,8 @@ static const struct slice *copy_stops(struct arena *arena, const struct slice *s
     return copy;
 }
 
-void probe_start(struct probes *probes, size_t index)
+struct core_job *probe_job(struct probe *probe)
 {
-    struct probe *probe = &probes->probe[index];
     struct core_job *job = mem_alloc(sizeof(*job));
     *job = probe->job;
     job->arena = arena_new(1 << 20);
@@ -69,6 +70,12 @@ void probe_start(struct probes *probes, size_t index)
     probe->cancel = cancel_flag_ref(job->cancel);
     probe->event_limit = job->event_limit;
     probe->byte_limit = job->byte_limit;
+    return job;
+}
+
+void probe_start(struct probes *probes, size_t index)
+{
+    struct core_job *job = probe_job(&probes->probe[index]);
     core_start(probes->core, &job);
     ASSERT(!job);
 }

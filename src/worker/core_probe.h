@@ -6,9 +6,9 @@
 
 enum { PROBE_TOKENS_MAX = 1024, PROBES_MAX = 64 };
 
-struct probe {           /* of the sequence with key = its index + 1 */
-    struct core_job job; /* what will be started; its arena and flag are made by probe_start() */
-    struct cancel_flag *cancel;       /* a ref of our own, from probe_start() on */
+struct probe {                  /* of the sequence with key = its index + 1 */
+    struct core_job job;        /* what will be started; probe_job() makes its arena and flag */
+    struct cancel_flag *cancel; /* a ref of our own, from probe_job() on */
     uint64_t event_limit, byte_limit; /* granted so far */
 
     bool is_started; /* CORE_STARTED came */
@@ -34,6 +34,7 @@ struct probes {
     struct probe probe[PROBES_MAX];
 };
 
+/* engine NULL: the core is somewhere else, and its reports come by probes_take(). */
 void probes_init(struct probes *probes, struct engine *engine, const struct core_options *options);
 void probes_fini(struct probes *probes); /* also the core */
 
@@ -41,6 +42,7 @@ void probes_fini(struct probes *probes); /* also the core */
  * at most; change what the test is about in the probe's job. */
 struct probe *probe_make(struct probes *probes, size_t index, const token_id *prompt,
                          uint32_t prompt_count);
+struct core_job *probe_job(struct probe *probe); /* the job, to be started by whoever */
 void probe_start(struct probes *probes, size_t index);
 void probe_credit(struct probes *probes, size_t index, uint64_t event_limit, uint64_t byte_limit);
 

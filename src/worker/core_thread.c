@@ -1,0 +1,456 @@
+/* core_thread - one thread that waits in one place (wait_for_command), and its two doors. */
+#include "worker/core_thread.h"
+
+#include "base/clock.h"
+#include "base/list.h"
+#include "base/map.h"
+#include "base/mem.h"
+
+enum {
+    COMMANDS_MAX = 1024,
+    COMMANDS_PER_STEP = 256, /* so that a flood of them cannot stop the decoding */
+    LETTERS_MAX = 256,
+    GATHERED_KEYS_MAX = 1 << 20,
+    RETRY_US = 5000 /* a full chan, a full mailbox: when to look again */
+};
+static const uint64_t RESTING = UINT64_MAX; /* as the time of the last progress */
+static const float LOADING_STEP = 0.01f;
+
+struct command { /* to the engine thread; for one key, done in the order of the fields */
+    struct mail mail;
+    struct list link; /* in thread->gathered */
+    uint64_t key;
+    struct core_job *job;
+    bool has_credit, is_cancel;
+    uint64_t event_limit, byte_limit;
+};
+
+enum letter_kind { LETTER_LOADING, LETTER_READY, LETTER_FAILED, LETTER_REPORT, LETTER_STOPPED };
+
+struct letter { /* to the loop */
+    struct mail mail;
+    enum letter_kind kind;
+    float fraction;
+    enum err why;
+    struct err_note *note;
+    struct engine *engine;
+    struct core_report *report;
+};
+
+struct core_thread {
+    /* The loop's. */
+    struct loop *loop;
+    struct core_thread_events events;
+    void *ctx;
+    struct thread *thread;
+    struct list gathered; /* commands that the chan did not take */
+    struct map *gathered_by_key;
+    struct deadline retry;
+    bool is_stopped;
+
+    /* Both threads'. */
+    struct chan *commands;
+    struct mailbox *letters;
+    atomic_bool stopping;
+    atomic_uint_least64_t progress_us; /* of the last progress, or RESTING */
+
+    /* The engine thread's. */
+    engine_open_fn *open_engine;
+    void *open_ctx;
+    struct core_options options;
+    struct engine *engine;
+    struct core *core;
+    float loading_told;
+};
+
+static bool is_stopping(const struct core_thread *thread)
+{
+    return atomic_load_explicit(&thread->stopping, memory_order_acquire);
+}
+
+static void show_progress(struct core_thread *thread)
+{
+    atomic_store_explicit(&thread->progress_us, clock_monotonic_us(), memory_order_relaxed);
+}
+
+static void show_rest(struct core_thread *thread)
+{
+    atomic_store_explicit(&thread->progress_us, RESTING, memory_order_relaxed);
+}
+
+uint64_t core_thread_progress_age_ms(const struct core_thread *thread)
+{
+    uint64_t last_us = atomic_load_explicit(&thread->progress_us, memory_order_relaxed);
+    uint64_t now_us = clock_monotonic_us();
+    return last_us < now_us ? (now_us - last_us) / 1000 : 0; /* resting, or just now */
+}
+
+static void command_free(struct command *command)
+{
+    core_job_free(&command->job);
+    mem_free(command);
+}
+
+static struct command *command_of(struct mail *mail)
+{
+    return mail ? CONTAINER_OF(mail, struct command, mail) : NULL;
+}
+
+/* --- the engine thread --- */
+
+static void do_command(struct core_thread *thread, struct command *command)
+{
+    if (thread->core && command->job)
+        core_start(thread->core, &command->job);
+    if (thread->core && command->has_credit)
+        core_credit(thread->core, command->key, command->event_limit, command->byte_limit);
+    if (thread->core && command->is_cancel)
+        core_cancel(thread->core, command->key);
+    command_free(command);
+}
+
+/* The one place where the thread waits. */
+static bool wait_for_command(struct core_thread *thread, uint64_t timeout_us)
+{
+    if (timeout_us > 0)
+        show_rest(thread);
+    struct command *command = command_of(chan_take(thread->commands, timeout_us));
+    if (timeout_us > 0)
+        show_progress(thread);
+    if (command)
+        do_command(thread, command);
+    return command != NULL;
+}
+
+static struct letter *letter_new(enum letter_kind kind)
+{
+    struct letter *letter = mem_alloc(sizeof(*letter));
+    letter->kind = kind;
+    return letter;
+}
+
+static void letter_free(struct letter *letter)
+{
+    core_report_free(letter->report);
+    mem_free(letter->note);
+    mem_free(letter);
+}
+
+static bool try_to_post(struct core_thread *thread, struct letter *letter)
+{
+    struct mail *mail = &letter->mail;
+    return mailbox_post(thread->letters, &mail) == ERR_OK;
+}
+
+/* Waits for the loop to make room (rule 4); commands go on being taken. */
+static void post(struct core_thread *thread, struct letter *letter)
+{
+    while (!try_to_post(thread, letter))
+        wait_for_command(thread, RETRY_US);
+}
+
+static bool on_load_progress(void *ctx, float fraction)
+{
+    struct core_thread *thread = ctx;
+    show_progress(thread);
+    if (fraction >= thread->loading_told + LOADING_STEP) {
+        struct letter *letter = letter_new(LETTER_LOADING);
+        letter->fraction = fraction;
+        if (try_to_post(thread, letter))
+            thread->loading_told = fraction;
+        else
+            letter_free(letter); /* the loop is busy: a later one will do */
+    }
+    return !is_stopping(thread);
+}
+
+static uint64_t read_clock(void *host)
+{
+    (void)host;
+    return clock_monotonic_us();
+}
+
+static bool poll_host(void *host)
+{
+    struct core_thread *thread = host;
+    show_progress(thread);
+    return is_stopping(thread);
+}
+
+static bool open_core(struct core_thread *thread)
+{
+    struct err_note *note = mem_alloc(sizeof(*note));
+    enum err why =
+        thread->open_engine(thread->open_ctx, on_load_progress, thread, &thread->engine, note);
+    if (why != ERR_OK) {
+        struct letter *failed = letter_new(LETTER_FAILED);
+        failed->why = why;
+        failed->note = note;
+        post(thread, failed);
+        return false;
+    }
+    mem_free(note);
+    thread->core = core_new(thread->engine, &thread->options);
+    struct letter *letter = letter_new(LETTER_READY);
+    letter->engine = thread->engine;
+    post(thread, letter);
+    return true;
+}
+
+static void take_commands(struct core_thread *thread)
+{
+    uint64_t wake_us = 0, now_us = clock_monotonic_us();
+    uint64_t timeout_us = 0;
+    if (!core_has_work(thread->core, now_us, &wake_us))
+        timeout_us = wake_us == UINT64_MAX ? UINT64_MAX : wake_us - now_us;
+    uint32_t count = 0;
+    while (count++ < COMMANDS_PER_STEP && wait_for_command(thread, timeout_us))
+        timeout_us = 0;
+}
+
+static void step(struct core_thread *thread)
+{
+    uint64_t wake_us, now_us = clock_monotonic_us();
+    if (is_stopping(thread) || !core_has_work(thread->core, now_us, &wake_us))
+        return;
+    struct core_report *report;
+    core_step(thread->core, now_us, &report);
+    show_progress(thread);
+    if (!report)
+        return;
+    struct letter *letter = letter_new(LETTER_REPORT);
+    letter->report = report;
+    post(thread, letter);
+}
+
+static void run(void *ctx)
+{
+    struct core_thread *thread = ctx;
+    if (open_core(thread)) {
+        while (!is_stopping(thread)) {
+            take_commands(thread);
+            step(thread);
+        }
+    }
+    while (!is_stopping(thread))
+        wait_for_command(thread, UINT64_MAX); /* to drop it */
+    core_free(thread->core);
+    thread->core = NULL;
+    engine_close(&thread->engine);
+    post(thread, letter_new(LETTER_STOPPED));
+}
+
+/* --- the loop: letters --- */
+
+static void drop_commands(struct core_thread *thread)
+{
+    struct command *command;
+    while ((command = command_of(chan_take(thread->commands, 0))))
+        command_free(command);
+    LIST_FOREACH_SAFE (link, &thread->gathered) {
+        list_remove(link);
+        command_free(CONTAINER_OF(link, struct command, link));
+    }
+}
+
+static void drop_letter(void *ctx, struct mail *mail)
+{
+    (void)ctx;
+    letter_free(CONTAINER_OF(mail, struct letter, mail));
+}
+
+static void finish(struct core_thread *thread)
+{
+    thread_join(&thread->thread);
+    mailbox_close(thread->letters, drop_letter, NULL); /* LETTER_STOPPED was the last */
+    deadline_clear(&thread->retry);
+    drop_commands(thread);
+    thread->is_stopped = true;
+    thread->events.on_stopped(thread->ctx); /* may free the thread */
+}
+
+static void deliver(struct core_thread *thread, const struct letter *letter)
+{
+    switch (letter->kind) {
+    case LETTER_LOADING:
+        thread->events.on_loading(thread->ctx, letter->fraction);
+        break;
+    case LETTER_READY:
+        thread->events.on_ready(thread->ctx, letter->engine);
+        break;
+    case LETTER_FAILED:
+        thread->events.on_failed(thread->ctx, letter->why, letter->note->text);
+        break;
+    case LETTER_REPORT:
+        thread->events.on_report(thread->ctx, letter->report);
+        break;
+    case LETTER_STOPPED:
+        finish(thread);
+        break;
+    }
+}
+
+static void on_letter(void *ctx, struct mail *mail)
+{
+    struct core_thread *thread = ctx;
+    struct letter *letter = CONTAINER_OF(mail, struct letter, mail);
+    /* Once it is stopping, an engine that was ready may be closed already. */
+    if (!is_stopping(thread) || letter->kind == LETTER_STOPPED)
+        deliver(thread, letter);
+    letter_free(letter);
+}
+
+/* --- the loop: commands --- */
+
+static bool try_to_send(struct core_thread *thread, struct command *command)
+{
+    struct mail *mail = &command->mail;
+    return chan_post(thread->commands, &mail) == ERR_OK;
+}
+
+static void on_retry(void *ctx)
+{
+    struct core_thread *thread = ctx;
+    while (!list_is_empty(&thread->gathered)) {
+        struct command *command = CONTAINER_OF(thread->gathered.next, struct command, link);
+        uint64_t key = command->key;
+        list_remove(&command->link); /* before it is another thread's */
+        if (!try_to_send(thread, command)) {
+            list_push_front(&thread->gathered, &command->link);
+            deadline_after(&thread->retry, RETRY_US);
+            return;
+        }
+        map_remove(thread->gathered_by_key, key);
+    }
+}
+
+static void merge(struct command *into, struct command *command)
+{
+    if (command->has_credit) {
+        into->has_credit = true;
+        into->event_limit = command->event_limit;
+        into->byte_limit = command->byte_limit;
+    }
+    into->is_cancel |= command->is_cancel;
+    command_free(command);
+}
+
+static void gather(struct core_thread *thread, struct command *command)
+{
+    ASSERT(map_put(thread->gathered_by_key, command->key, command) == ERR_OK);
+    list_push_back(&thread->gathered, &command->link);
+    if (!deadline_is_armed(&thread->retry))
+        deadline_after(&thread->retry, RETRY_US);
+}
+
+static void send(struct core_thread *thread, struct command *command)
+{
+    list_init(&command->link);
+    struct command *waiting = map_get(thread->gathered_by_key, command->key);
+    if (is_stopping(thread))
+        command_free(command); /* rule 3 */
+    else if (waiting)
+        merge(waiting, command);
+    else if (!try_to_send(thread, command))
+        gather(thread, command);
+}
+
+static struct command *command_new(uint64_t key)
+{
+    struct command *command = mem_alloc(sizeof(*command));
+    command->key = key;
+    return command;
+}
+
+void core_thread_submit(struct core_thread *thread, struct core_job **job)
+{
+    struct command *command = command_new((*job)->key);
+    command->job = *job;
+    *job = NULL;
+    /* A job is the first of its key: what is gathered under it is about one that has ended. */
+    struct command *stale = map_remove(thread->gathered_by_key, command->key);
+    if (stale) {
+        ASSERT(!stale->job);
+        list_remove(&stale->link);
+        command_free(stale);
+    }
+    send(thread, command);
+}
+
+void core_thread_cancel(struct core_thread *thread, uint64_t key)
+{
+    struct command *command = command_new(key);
+    command->is_cancel = true;
+    send(thread, command);
+}
+
+void core_thread_credit(struct core_thread *thread, uint64_t key, uint64_t event_limit,
+                        uint64_t byte_limit)
+{
+    struct command *command = command_new(key);
+    command->has_credit = true;
+    command->event_limit = event_limit;
+    command->byte_limit = byte_limit;
+    send(thread, command);
+}
+
+/* --- life --- */
+
+static void release(struct core_thread *thread)
+{
+    map_free(thread->gathered_by_key);
+    chan_free(thread->commands);
+    mailbox_unref(thread->letters);
+    mem_free(thread);
+}
+
+enum err core_thread_start(struct loop *loop, const char *name, engine_open_fn *open_engine,
+                           void *open_ctx, const struct core_options *options,
+                           const struct core_thread_events *events, void *ctx,
+                           struct core_thread **out_thread)
+{
+    struct core_thread *thread = mem_alloc(sizeof(*thread));
+    thread->loop = loop;
+    thread->events = *events;
+    thread->ctx = ctx;
+    thread->open_engine = open_engine;
+    thread->open_ctx = open_ctx;
+    thread->options = *options;
+    thread->options.clock_us = read_clock;
+    thread->options.poll = poll_host;
+    thread->options.host = thread;
+    thread->commands = chan_new(COMMANDS_MAX);
+    thread->letters = mailbox_new(loop, LETTERS_MAX, on_letter, thread);
+    thread->gathered_by_key = map_new(GATHERED_KEYS_MAX);
+    list_init(&thread->gathered);
+    deadline_init(&thread->retry, loop, on_retry, thread);
+    atomic_init(&thread->stopping, false);
+    atomic_init(&thread->progress_us, clock_monotonic_us());
+    enum err err = thread_start(name, run, thread, &thread->thread);
+    if (err != ERR_OK) {
+        mailbox_close(thread->letters, drop_letter, NULL);
+        release(thread);
+        return err;
+    }
+    *out_thread = thread;
+    return ERR_OK;
+}
+
+void core_thread_stop(struct core_thread *thread)
+{
+    if (is_stopping(thread))
+        return;
+    atomic_store_explicit(&thread->stopping, true, memory_order_release);
+    struct command *wake_up = command_new(0);
+    if (!try_to_send(thread, wake_up))
+        command_free(wake_up); /* the chan is full: the thread does not wait on it */
+}
+
+void core_thread_free(struct core_thread **thread)
+{
+    if (!*thread)
+        return;
+    ASSERT((*thread)->is_stopped);
+    release(*thread);
+    *thread = NULL;
+}

@@ -1,0 +1,55 @@
+/* core_thread - runs a core on its own thread: opens the engine there, takes commands, steps, posts
+ * reports to the bus side's loop. Commands in by chan, reports out by mailbox (loop/mailbox.h).
+ *
+ *   LOADING --opened--> RUNNING --core_thread_stop()--> STOPPED (joined, on_stopped)
+ *       \--not opened--> FAILED --core_thread_stop()------^
+ *
+ * 1. Events come from the loop, in this order: any on_loading, then on_ready and any on_report, or
+ *    on_failed. After core_thread_stop() only on_stopped comes.
+ * 2. Commands never fail and never wait. Those of one key are done in their order. While the thread
+ *    is too busy to take them (COMMANDS_MAX wait, core_thread.c) they are gathered, one for each
+ *    key: so what waits is bounded by the sequences that the bus side admits.
+ * 3. Jobs submitted before on_ready wait for it. After on_failed or core_thread_stop() they are
+ *    dropped: those events speak for all of them. What still runs at a stop ends without a result.
+ * 4. When the loop is too slow to take reports, the engine thread waits for it: nothing is lost. */
+#pragma once
+
+#include "loop/mailbox.h"
+#include "loop/thread.h"
+#include "worker/core.h"
+
+/* Opens the engine, on the engine thread. */
+typedef enum err engine_open_fn(void *ctx, engine_progress_fn *on_progress, void *progress_ctx,
+                                struct engine **out_engine, struct err_note *out_note);
+
+struct core_thread_events {                        /* all on the loop */
+    void (*on_loading)(void *ctx, float fraction); /* in steps of a hundredth or more */
+    /* Opened: info is valid and tokenize/chat/piece may be used until core_thread_stop(). */
+    void (*on_ready)(void *ctx, struct engine *engine);
+    void (*on_failed)(void *ctx, enum err why, const char *note);
+    void (*on_report)(void *ctx, const struct core_report *report); /* borrowed */
+    void (*on_stopped)(void *ctx); /* after core_thread_stop(): last call; the thread is joined */
+};
+
+struct core_thread;
+/* name: at most 15 bytes. Events are copied; the clock_us, poll and host of the options are not
+ * used. ERR_SYSTEM: no thread. */
+MUST_USE enum err core_thread_start(struct loop *loop, const char *name,
+                                    engine_open_fn *open_engine, void *open_ctx,
+                                    const struct core_options *options,
+                                    const struct core_thread_events *events, void *ctx,
+                                    struct core_thread **out_thread);
+/* Loop thread. Commands are bounded by what the bus side admits; they never fail. */
+void core_thread_submit(struct core_thread *thread, struct core_job **job); /* takes *job */
+/* Also set the job's cancel flag before: it is seen inside a batch. */
+void core_thread_cancel(struct core_thread *thread, uint64_t key);
+void core_thread_credit(struct core_thread *thread, uint64_t key, uint64_t event_limit,
+                        uint64_t byte_limit);
+/* Aborts what runs (also a load), closes the engine, joins; on_stopped() follows from the loop.
+ * Harmless twice. */
+void core_thread_stop(struct core_thread *thread);
+void core_thread_free(struct core_thread **thread); /* after on_stopped; NULL inside is fine */
+/* Milliseconds since the engine thread last showed progress: a step, a part of one (the engine
+ * asked whether to go on), a part of a load. 0 while it waits for commands or for the loop. Any
+ * thread. */
+uint64_t core_thread_progress_age_ms(const struct core_thread *thread);
