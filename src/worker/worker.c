@@ -24,7 +24,7 @@ static void set_detail(struct worker *worker, const char *detail)
     snprintf(worker->detail, sizeof(worker->detail), "%s", detail ? detail : "");
 }
 
-static struct stream *stream_of_link(struct list *link)
+static struct stream *worker_stream_of_link(struct list *link)
 {
     return CONTAINER_OF(link, struct stream, link);
 }
@@ -35,11 +35,13 @@ static void refuse_late(struct stream *stream)
 {
     const struct admission_place *place = &stream->place;
     if (place->expires_us == place->deadline_us)
-        stream_fail(stream, FAULT_QUEUE_TIMEOUT, SLICE("the request's deadline has passed"), NULL);
+        worker_stream_fail(stream, FAULT_QUEUE_TIMEOUT, SLICE("the request's deadline has passed"),
+                           NULL);
     else if (place->phase == ADMISSION_LOADING)
-        stream_fail(stream, FAULT_LOADING, SLICE("the model is still loading"), NULL);
+        worker_stream_fail(stream, FAULT_LOADING, SLICE("the model is still loading"), NULL);
     else
-        stream_fail(stream, FAULT_QUEUE_TIMEOUT, SLICE("no place became free in time"), NULL);
+        worker_stream_fail(stream, FAULT_QUEUE_TIMEOUT, SLICE("no place became free in time"),
+                           NULL);
 }
 
 static void arm_expiry(struct worker *worker)
@@ -64,10 +66,10 @@ static void stop_if_idle(struct worker *worker)
 void worker_pump(struct worker *worker)
 {
     for (struct admission_place *place; (place = admission_next(&worker->admission));)
-        stream_start(stream_of_place(place));
+        worker_stream_start(worker_stream_of_place(place));
     uint64_t now_us = loop_now_us(worker->loop);
     for (struct admission_place *place; (place = admission_expired(&worker->admission, now_us));)
-        refuse_late(stream_of_place(place));
+        refuse_late(worker_stream_of_place(place));
     arm_expiry(worker);
     if (worker->admission.count > 0 && !deadline_is_armed(&worker->progress))
         deadline_after(&worker->progress, WORKER_PROGRESS_MS * US_PER_MS);
@@ -86,7 +88,7 @@ static void on_progress_due(void *ctx)
     uint32_t position = 0;
     for (struct admission_place *place = NULL;
          (place = admission_after(&worker->admission, place));)
-        stream_tell_progress(stream_of_place(place), position++);
+        worker_stream_tell_progress(worker_stream_of_place(place), position++);
     if (position > 0)
         deadline_after(&worker->progress, WORKER_PROGRESS_MS * US_PER_MS);
 }
@@ -108,11 +110,11 @@ static bool asker_is_silent(const struct worker *worker, const struct stream *st
 static void beat_all(struct worker *worker, struct list *streams, bool is_stuck)
 {
     LIST_FOREACH_SAFE (link, streams) {
-        struct stream *stream = stream_of_link(link);
+        struct stream *stream = worker_stream_of_link(link);
         if (!stream->out || (is_stuck && stream->state == STREAM_RUNNING))
             continue;
         if (asker_is_silent(worker, stream))
-            stream_on_asker_gone(worker, stream);
+            worker_stream_on_asker_gone(worker, stream);
         else
             outbox_beat(stream->out);
     }
@@ -132,9 +134,9 @@ static void on_beat(void *ctx)
 static void fail_all(struct worker *worker, enum fault fault, struct slice message)
 {
     LIST_FOREACH_SAFE (link, &worker->living) {
-        struct stream *stream = stream_of_link(link);
+        struct stream *stream = worker_stream_of_link(link);
         if (stream->state != STREAM_RUNNING) /* the core ends those */
-            stream_fail(stream, fault, message, NULL);
+            worker_stream_fail(stream, fault, message, NULL);
     }
 }
 
@@ -160,7 +162,7 @@ static void on_ready(void *ctx, struct engine *engine)
     snprintf(worker->engine_kind, sizeof(worker->engine_kind), "%s", engine->info.kind);
     admission_loaded(&worker->admission, engine->info.slots);
     LIST_FOREACH (link, &worker->living)
-        stream_prepare(stream_of_link(link));
+        worker_stream_prepare(worker_stream_of_link(link));
     log_event(LOG_INFO, "model_ready", "model=%s engine=%s slots=%u context=%u node=%s",
               log_quote(slice_str(worker->model), 64), worker->engine_kind, engine->info.slots,
               engine->info.context_tokens, log_quote(slice_str(worker->node), 96));
@@ -193,7 +195,7 @@ static void on_started(struct stream *stream)
     event.started.worker = slice_str(worker->node);
     event.started.prompt_tokens = stream->prompt_tokens;
     event.started.seed = stream->seed;
-    stream_emit(stream, &event, NULL);
+    worker_stream_emit(stream, &event, NULL);
 }
 
 static void on_prefill(struct stream *stream, const struct core_result *result)
@@ -203,7 +205,7 @@ static void on_prefill(struct stream *stream, const struct core_result *result)
     struct event event = {.type = EVENT_PREFILL};
     event.prefill.done_tokens = result->done_tokens;
     event.prefill.total_tokens = result->total_tokens;
-    stream_emit(stream, &event, NULL);
+    worker_stream_emit(stream, &event, NULL);
 }
 
 static void on_delta(struct stream *stream, const struct core_result *result)
@@ -212,7 +214,7 @@ static void on_delta(struct stream *stream, const struct core_result *result)
     struct event event = {.type = EVENT_DELTA};
     event.delta.token_count = (uint16_t)result->token_count;
     event.delta.text = result->text;
-    stream_emit(stream, &event, result->tokens);
+    worker_stream_emit(stream, &event, result->tokens);
 }
 
 static void on_done(struct stream *stream, const struct core_result *result)
@@ -227,15 +229,15 @@ static void on_done(struct stream *stream, const struct core_result *result)
     usage.usage.decode_us = result->decode_us;
     if (result->reason == DONE_CANCELLED && stream->out)
         outbox_drop_waiting(stream->out);
-    stream_emit(stream, &usage, NULL);
+    worker_stream_emit(stream, &usage, NULL);
     if (result->reason == DONE_CANCELLED && stream->is_drained) {
-        stream_fail(stream, FAULT_DRAINING, SLICE("the worker is stopping"), NULL);
+        worker_stream_fail(stream, FAULT_DRAINING, SLICE("the worker is stopping"), NULL);
         return;
     }
     struct event end = {.type = EVENT_DONE};
     end.done.reason = result->reason;
     end.done.stop = result->stop;
-    stream_end(stream, &end);
+    worker_stream_end(stream, &end);
 }
 
 static void on_result(struct worker *worker, const struct core_report *report,
@@ -258,9 +260,9 @@ static void on_result(struct worker *worker, const struct core_report *report,
         return;
     case CORE_FAILED:
         if (report->broken) /* the same request may succeed elsewhere */
-            stream_fail(stream, FAULT_WORKER_LOST, SLICE("the engine failed"), NULL);
+            worker_stream_fail(stream, FAULT_WORKER_LOST, SLICE("the engine failed"), NULL);
         else
-            stream_fail(stream, result->fault, result->message, NULL);
+            worker_stream_fail(stream, result->fault, result->message, NULL);
         return;
     }
 }
@@ -320,11 +322,11 @@ static void on_drain_over(void *ctx)
 {
     struct worker *worker = ctx;
     LIST_FOREACH (link, &worker->living) {
-        struct stream *stream = stream_of_link(link);
+        struct stream *stream = worker_stream_of_link(link);
         if (stream->state != STREAM_RUNNING || stream->is_cancelled)
             continue;
         stream->is_drained = true;
-        stream_cancel(stream);
+        worker_stream_cancel(stream);
     }
     fail_all(worker, FAULT_DRAINING, SLICE("the worker is stopping"));
     worker_pump(worker);
@@ -358,7 +360,7 @@ static void init(struct worker *worker, struct bus *bus, const struct worker_opt
     worker->keys = map_new(WORKER_LIVING_MAX + 1);
     list_init(&worker->living);
     list_init(&worker->ended);
-    worker->outbox = outbox_new(bus, stream_on_asker_gone, worker);
+    worker->outbox = outbox_new(bus, worker_stream_on_asker_gone, worker);
     admission_init(&worker->admission,
                    &(struct admission_options){.queue_max = options->queue_max,
                                                .queue_wait_ms = options->queue_wait_ms,

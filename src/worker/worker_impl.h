@@ -127,20 +127,21 @@ void streams_free(struct worker *worker);   /* all that are left */
 void streams_forget_old(struct worker *worker);
 
 /* The outbox's on_gone: owner is the stream. */
-void stream_on_asker_gone(void *ctx, void *owner);
-void stream_emit(struct stream *stream, const struct event *event, const int32_t *tokens);
+void worker_stream_on_asker_gone(void *ctx, void *owner);
+void worker_stream_emit(struct stream *stream, const struct event *event, const int32_t *tokens);
 /* Makes the end event; from any state but ENDED. */
-void stream_end(struct stream *stream, const struct event *end);
-void stream_fail(struct stream *stream, enum fault fault, struct slice message, const char *param);
-void stream_cancel(struct stream *stream); /* harmless twice */
+void worker_stream_end(struct stream *stream, const struct event *end);
+void worker_stream_fail(struct stream *stream, enum fault fault, struct slice message,
+                        const char *param);
+void worker_stream_cancel(struct stream *stream); /* harmless twice */
 /* HELD -> PREPARING: the model is loaded. */
-void stream_prepare(struct stream *stream);
+void worker_stream_prepare(struct stream *stream);
 /* WAITING -> RUNNING: it has left the queue. */
-void stream_start(struct stream *stream);
+void worker_stream_start(struct stream *stream);
 /* A queued or loading event, if it asked for them and there is news. */
-void stream_tell_progress(struct stream *stream, uint32_t position);
+void worker_stream_tell_progress(struct stream *stream, uint32_t position);
 
-static inline struct stream *stream_of_place(struct admission_place *place)
+static inline struct stream *worker_stream_of_place(struct admission_place *place)
 {
     return CONTAINER_OF(place, struct stream, place);
 }

@@ -255,7 +255,7 @@ static void take_delta(struct answer *answer, const struct event *event)
     text_add(&answer->text, event->delta.text);
     answer->token_count += event->delta.token_count;
     answer->held_events++;
-    answer->held_bytes += (uint32_t)event->delta.text.len;
+    answer->held_bytes += (uint32_t)event_delta_bytes(event);
     if (answer->reads)
         rig_read_on(answer);
 }

@@ -8,7 +8,7 @@
 #include "wire/node_state.h"
 #include "worker/worker.h"
 
-enum { RIG_PATIENCE_S = 60, RIG_ANSWERS_MAX = 256, RIG_EVENTS_MAX = 512 };
+enum { RIG_PATIENCE_S = 10, RIG_ANSWERS_MAX = 256, RIG_EVENTS_MAX = 512 };
 
 struct answer {
     struct rig *rig;

@@ -63,7 +63,7 @@ static void set_state(struct stream *stream, enum stream_state next) /* the only
 
 /* --- events --- */
 
-void stream_emit(struct stream *stream, const struct event *event, const int32_t *tokens)
+void worker_stream_emit(struct stream *stream, const struct event *event, const int32_t *tokens)
 {
     if (stream->out)
         outbox_add(stream->out, event, tokens);
@@ -87,12 +87,12 @@ static void count_end(struct stream *stream, const struct event *end)
         stats->refused++;
 }
 
-void stream_end(struct stream *stream, const struct event *end)
+void worker_stream_end(struct stream *stream, const struct event *end)
 {
     struct worker *worker = stream->worker;
     if (stream->out && !is_natural_end(end))
         outbox_drop_waiting(stream->out);
-    stream_emit(stream, end, NULL);
+    worker_stream_emit(stream, end, NULL);
     count_end(stream, end);
     admission_leave(&worker->admission, &stream->place);
     set_state(stream, STREAM_ENDED);
@@ -104,7 +104,8 @@ void stream_end(struct stream *stream, const struct event *end)
     streams_forget_old(worker);
 }
 
-void stream_fail(struct stream *stream, enum fault fault, struct slice message, const char *param)
+void worker_stream_fail(struct stream *stream, enum fault fault, struct slice message,
+                        const char *param)
 {
     struct event end = {.type = EVENT_ERROR};
     end.error.fault = fault;
@@ -112,14 +113,14 @@ void stream_fail(struct stream *stream, enum fault fault, struct slice message, 
     end.error.param = slice_str(param);
     if (fault == FAULT_QUEUE_FULL || fault == FAULT_QUEUE_TIMEOUT)
         end.error.retry_after_ms = admission_retry_after_ms(&stream->worker->admission);
-    stream_end(stream, &end);
+    worker_stream_end(stream, &end);
 }
 
 static void end_cancelled(struct stream *stream)
 {
     struct event end = {.type = EVENT_DONE};
     end.done.reason = DONE_CANCELLED;
-    stream_end(stream, &end);
+    worker_stream_end(stream, &end);
 }
 
 static void tell_loading(struct stream *stream)
@@ -130,7 +131,7 @@ static void tell_loading(struct stream *stream)
     stream->told_fraction = fraction;
     struct event event = {.type = EVENT_LOADING};
     event.loading.fraction = fraction;
-    stream_emit(stream, &event, NULL);
+    worker_stream_emit(stream, &event, NULL);
 }
 
 static void tell_queued(struct stream *stream, uint32_t position)
@@ -141,10 +142,10 @@ static void tell_queued(struct stream *stream, uint32_t position)
     struct event event = {.type = EVENT_QUEUED};
     event.queued.position = position;
     event.queued.eta_ms = admission_eta_ms(&stream->worker->admission, position);
-    stream_emit(stream, &event, NULL);
+    worker_stream_emit(stream, &event, NULL);
 }
 
-void stream_tell_progress(struct stream *stream, uint32_t position)
+void worker_stream_tell_progress(struct stream *stream, uint32_t position)
 {
     if (!stream->wants_progress || !stream->out || !outbox_has_room_for_progress(stream->out))
         return;
@@ -199,14 +200,14 @@ static void on_prepared(void *ctx, enum err err, struct core_job *job,
         take_job(stream, job);
     } else {
         stream->preparation = NULL;
-        stream_fail(stream, refusal->fault, slice_str(refusal->message), refusal->param);
+        worker_stream_fail(stream, refusal->fault, slice_str(refusal->message), refusal->param);
     }
     worker_pump(worker);
     if (stream && stream->state == STREAM_WAITING)
-        stream_tell_progress(stream, position_of(stream));
+        worker_stream_tell_progress(stream, position_of(stream));
 }
 
-void stream_prepare(struct stream *stream)
+void worker_stream_prepare(struct stream *stream)
 {
     struct worker *worker = stream->worker;
     struct prep_limits limits = {worker->options.default_max_tokens,
@@ -220,7 +221,7 @@ void stream_prepare(struct stream *stream)
     stream->preparation = preparation;
 }
 
-void stream_start(struct stream *stream)
+void worker_stream_start(struct stream *stream)
 {
     struct worker *worker = stream->worker;
     struct core_job *job = stream->job;
@@ -258,7 +259,7 @@ static void cancel_ended(struct stream *stream)
         outbox_close(&stream->out);
 }
 
-void stream_cancel(struct stream *stream)
+void worker_stream_cancel(struct stream *stream)
 {
     if (stream->state == STREAM_ENDED)
         cancel_ended(stream);
@@ -268,13 +269,13 @@ void stream_cancel(struct stream *stream)
         end_cancelled(stream);
 }
 
-void stream_on_asker_gone(void *ctx, void *owner)
+void worker_stream_on_asker_gone(void *ctx, void *owner)
 {
     struct worker *worker = ctx;
     struct stream *stream = owner;
     outbox_close(&stream->out);
     if (stream->state != STREAM_ENDED)
-        stream_cancel(stream);
+        worker_stream_cancel(stream);
     worker_pump(worker);
 }
 
@@ -299,8 +300,8 @@ static void take_credit(struct stream *stream, const struct wire_record *record)
 
 /* --- submit --- */
 
-static struct stream *stream_new(struct worker *worker, struct arena **arena,
-                                 const struct request *request)
+static struct stream *worker_stream_new(struct worker *worker, struct arena **arena,
+                                        const struct request *request)
 {
     struct stream *stream = mem_alloc(sizeof(*stream));
     *stream = (struct stream){
@@ -331,7 +332,7 @@ static struct stream *stream_new(struct worker *worker, struct arena **arena,
     struct event accepted = {.type = EVENT_ACCEPTED};
     accepted.accepted.worker = slice_str(worker->node);
     accepted.accepted.control = bus_inbox(worker->bus);
-    stream_emit(stream, &accepted, NULL);
+    worker_stream_emit(stream, &accepted, NULL);
     return stream;
 }
 
@@ -353,19 +354,20 @@ static void admit(struct stream *stream)
 {
     struct worker *worker = stream->worker;
     if (worker->is_draining) {
-        stream_fail(stream, FAULT_DRAINING, SLICE("the worker is stopping"), NULL);
+        worker_stream_fail(stream, FAULT_DRAINING, SLICE("the worker is stopping"), NULL);
     } else if (worker->phase == NODE_FAILED) {
-        stream_fail(stream, FAULT_MODEL_FAILED, slice_str(worker->detail), NULL);
+        worker_stream_fail(stream, FAULT_MODEL_FAILED, slice_str(worker->detail), NULL);
     } else if (worker->living_count > WORKER_LIVING_MAX ||
                admission_enter(&worker->admission, &stream->place, stream->request.priority,
                                deadline_of(stream), stream->arrived_us) != ERR_OK) {
-        stream_fail(stream, FAULT_QUEUE_FULL, SLICE("too many requests wait for this model"), NULL);
+        worker_stream_fail(stream, FAULT_QUEUE_FULL, SLICE("too many requests wait for this model"),
+                           NULL);
     } else {
         worker->stats.accepted++;
         if (worker->engine)
-            stream_prepare(stream);
+            worker_stream_prepare(stream);
         else
-            stream_tell_progress(stream, 0);
+            worker_stream_tell_progress(stream, 0);
     }
 }
 
@@ -390,8 +392,8 @@ static void refuse_malformed(struct worker *worker, const struct bus_message *me
                               .credit_bytes = 1};
     if (message->reply.len == 0)
         return;
-    struct stream *stream = stream_new(worker, &arena, &request);
-    stream_fail(stream, FAULT_INVALID_REQUEST, slice_str(note->text), NULL);
+    struct stream *stream = worker_stream_new(worker, &arena, &request);
+    worker_stream_fail(stream, FAULT_INVALID_REQUEST, slice_str(note->text), NULL);
 }
 
 static void make_unknown(struct stream *stream)
@@ -406,7 +408,7 @@ static void supersede(struct stream *stream)
     make_unknown(stream);
     outbox_close(&stream->out);
     if (stream->state != STREAM_ENDED)
-        stream_cancel(stream);
+        worker_stream_cancel(stream);
 }
 
 static void on_new_submit(struct worker *worker, const struct bus_message *message,
@@ -422,7 +424,7 @@ static void on_new_submit(struct worker *worker, const struct bus_message *messa
     } else if (err == ERR_OK && (!earlier || id_eq(earlier->id, request.id))) {
         if (earlier)
             supersede(earlier);
-        admit(stream_new(worker, &arena, &request));
+        admit(worker_stream_new(worker, &arena, &request));
     } /* else: two requests with one handle; the later one is not heard, and may come again */
     arena_free(arena);
 }
@@ -459,7 +461,7 @@ static void on_record(struct worker *worker, const struct bus_message *message,
         return; /* of a later version */
     struct stream *stream = find(worker, record);
     if (stream && record->type == WIRE_CANCEL)
-        stream_cancel(stream);
+        worker_stream_cancel(stream);
     else if (stream)
         take_credit(stream, record);
     else if (unknown)

@@ -1,0 +1,95 @@
+/* models - what the config's model keys mean for workers and engines. */
+#include "solo/models.h"
+
+#include <stdio.h>
+
+MUST_USE static enum err open_llama(void *ctx, engine_progress_fn *on_progress, void *progress_ctx,
+                                    struct engine **out_engine, struct err_note *out_note)
+{
+    struct models *models = ctx;
+    return engine_llama_open(&models->llama_engine, on_progress, progress_ctx, out_engine,
+                             out_note);
+}
+
+MUST_USE static enum err open_dummy(void *ctx, engine_progress_fn *on_progress, void *progress_ctx,
+                                    struct engine **out_engine, struct err_note *out_note)
+{
+    struct models *models = ctx;
+    return engine_dummy_open(&models->dummy_engine, on_progress, progress_ctx, out_engine,
+                             out_note);
+}
+
+static struct worker_options worker_from_config(const struct config *config)
+{
+    struct worker_options options = worker_options_default();
+    options.queue_max = config->max_model_queue;
+    options.queue_wait_ms = config->max_queue_wait_ms;
+    options.load_timeout_ms = config->model_load_timeout_ms;
+    options.default_max_tokens = config->default_max_tokens;
+    options.core.park_ms = config->park_ms;
+    return options;
+}
+
+/* One core stays free for the loops: an engine that spins on all of them starves everything. */
+static uint32_t default_threads(unsigned cores)
+{
+    uint32_t threads = cores > 1 ? cores - 1 : 1;
+    return threads < 4 ? threads : 4;
+}
+
+static void llama_from_config(const struct config *config, unsigned cores, struct models *models)
+{
+    if (config->llama_model_path[0])
+        snprintf(models->model_path, sizeof(models->model_path), "%s", config->llama_model_path);
+    else
+        snprintf(models->model_path, sizeof(models->model_path), "%s/models/nano.gguf",
+                 config->data_dir);
+    snprintf(models->engine_search[0], sizeof(models->engine_search[0]), "%s/engine",
+             config->data_dir);
+    snprintf(models->engine_search[1], sizeof(models->engine_search[1]), "%s/build/deps/engine/lib",
+             config->data_dir);
+    models->search[0] = models->engine_search[0];
+    models->search[1] = models->engine_search[1];
+    uint32_t threads = config->llama_n_threads ? config->llama_n_threads : default_threads(cores);
+    models->llama_engine = (struct engine_llama_options){
+        .library_dir = config->engine_dir[0] ? config->engine_dir : NULL,
+        .search = models->search,
+        .model_path = models->model_path,
+        .slots = config->llama_slots,
+        .context_tokens = config->llama_n_ctx,
+        .kv_memory_bytes = config->kv_memory,
+        .threads = threads,
+        .threads_batch = config->llama_n_threads_batch ? config->llama_n_threads_batch : threads,
+        .batch_tokens = 512,
+        .fast = strcmp(config->engine_profile, "fast") == 0,
+    };
+}
+
+static void dummy_from_config(const struct config *config, struct models *models)
+{
+    models->dummy_engine = engine_dummy_options_default();
+    models->dummy_engine.slots = config->dummy_slots;
+    models->dummy_engine.tokens = config->dummy_tokens;
+    models->dummy_engine.delay_us = config->dummy_delay_ms * 1000;
+    models->dummy_engine.script = slice_str(config->dummy_text);
+    models->dummy_engine.fail_at = config->dummy_fail_at;
+    models->dummy_engine.stall_at = config->dummy_stall_at;
+    models->dummy_engine.load_ms = config->dummy_load_ms;
+}
+
+void models_from_config(const struct config *config, unsigned cores, struct models *out_models)
+{
+    *out_models = (struct models){0};
+    llama_from_config(config, cores, out_models);
+    dummy_from_config(config, out_models);
+    out_models->llama = worker_from_config(config);
+    out_models->llama.model = config->default_model;
+    out_models->llama.engine_kind = "llama";
+    out_models->llama.open_engine = open_llama;
+    out_models->llama.open_ctx = out_models;
+    out_models->dummy = worker_from_config(config);
+    out_models->dummy.model = "dummy";
+    out_models->dummy.engine_kind = "dummy";
+    out_models->dummy.open_engine = open_dummy;
+    out_models->dummy.open_ctx = out_models;
+}

@@ -1,0 +1,19 @@
+/* role_thread - a loop on a thread of its own, and the way to run a function there.
+ *
+ * Open a role's objects on role_thread_loop() first, from the main thread; then start. After
+ * role_thread_join() the loop belongs to the caller again, to close what is left. */
+#pragma once
+
+#include "loop/loop.h"
+
+struct role_thread;
+
+struct role_thread *role_thread_new(const char *name); /* never NULL; at most 15 bytes */
+struct loop *role_thread_loop(struct role_thread *role);
+MUST_USE enum err role_thread_start(struct role_thread *role);
+/* Runs call(ctx) on the role's loop, soon. Main thread only; at most 16 may be waiting (ASSERT: the
+ * main thread sends a handful in its life). */
+void role_thread_call(struct role_thread *role, void (*call)(void *ctx), void *ctx);
+/* Stops the loop and waits for the thread. Harmless if it never started. */
+void role_thread_join(struct role_thread *role);
+void role_thread_free(struct role_thread **role);

@@ -1,0 +1,17 @@
+/* solo - every role in one process over bus_mem: gateways on N loop threads, one worker per model
+ * on a loop thread of its own (and its engine thread). What `millrace serve` runs until the roles
+ * are processes, and what debugging and simulation keep using.
+ *
+ * 1. Everything is opened on the main thread, in order, before any thread runs; the first failure
+ * ends the start with one sentence.
+ * 2. It listens before the models are loaded, so that loading can be watched.
+ * 3. Stopping goes the other way round: gateways drain, workers stop, threads are joined, memory
+ * goes. */
+#pragma once
+
+#include "config/config.h"
+
+/* Serves until SIGTERM or SIGINT (a second one ends at once). Returns the exit status: 0 after a
+ * drain; 1 and a line on stderr when it could not start, or when the model that was asked for
+ * cannot be loaded. */
+int solo_serve(const struct config *config);
