@@ -60,7 +60,8 @@ static void on_log(enum ggml_log_level level, const char *text, void *ctx)
         line.len--;
     if (listening)
         listen_to(listening, level, line);
-    if (line.len > 1) /* it draws progress with lone dots */
+    /* Its own debug lines are a thousand a load; and it draws progress with lone dots. */
+    if (line.len > 1 && level != GGML_LOG_LEVEL_DEBUG)
         log_event(LOG_DEBUG, "llama_log", "text=%s", log_quote(line, 1024));
 }
 
