@@ -1,0 +1,378 @@
+#include "base/mem.h"
+#include "testing/test.h"
+#include "worker/prep.h"
+
+#include <stdio.h>
+
+enum { CONTEXT = 32, VOCAB = 257 + 20, ALLOCATIONS_MAX = 100 };
+
+static const struct prep_limits limits = {.default_max_tokens = 8};
+
+static struct engine *open_engine(void)
+{
+    struct engine_dummy_options options = engine_dummy_options_default();
+    struct engine *engine = NULL;
+    options.context_tokens = CONTEXT;
+    CHECK_OK(engine_dummy_open(&options, NULL, NULL, &engine, NULL));
+    CHECK_EQ(engine->info.vocab_size, VOCAB);
+    return engine;
+}
+
+static struct request text_request(struct slice prompt)
+{
+    return (struct request){
+        .prompt_kind = PROMPT_TEXT, .prompt = prompt, .sampling = sampling_default()};
+}
+
+static struct core_job *prepare(struct engine *engine, const struct request *request)
+{
+    struct core_job *job = NULL;
+    struct prep_refusal refusal = {0};
+    enum err err = prep_job(engine, request, &limits, &job, &refusal);
+    CHECK_STR(refusal.message, "");
+    CHECK_OK(err);
+    return job;
+}
+
+static struct prep_refusal refused_with(struct engine *engine, const struct request *request,
+                                        const struct prep_limits *with)
+{
+    struct core_job *job = NULL;
+    struct prep_refusal refusal = {0};
+    CHECK_ERR(prep_job(engine, request, with, &job, &refusal), ERR_REFUSED);
+    CHECK(job == NULL);
+    CHECK(refusal.message[0] != '\0');
+    return refusal;
+}
+
+static struct prep_refusal refused(struct engine *engine, const struct request *request)
+{
+    return refused_with(engine, request, &limits);
+}
+
+static void check_tokens(const struct core_job *job, struct slice bytes) /* dummy: a token a byte */
+{
+    CHECK_EQ(job->prompt_count, bytes.len);
+    for (size_t i = 0; i < bytes.len; i++)
+        CHECK_EQ(job->prompt[i], 1 + (unsigned char)bytes.data[i]);
+}
+
+static struct slice letters(size_t count)
+{
+    static const char all[] = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+    ASSERT(count < sizeof(all));
+    return slice_of(all, count);
+}
+
+TEST(a_text_becomes_tokens_and_a_job_of_its_own)
+{
+    struct engine *engine = open_engine();
+    char prompt[] = "hello", stop[] = "END";
+    struct slice stops[] = {slice_str(stop)};
+    struct logit_bias bias[] = {{5, -1}};
+    struct request request = text_request(slice_str(prompt));
+    request.stops = stops;
+    request.stop_count = 1;
+    request.sampling.bias = bias;
+    request.sampling.bias_count = 1;
+    request.ignore_eos = request.want_progress = true;
+    struct core_job *job = prepare(engine, &request);
+    memset(prompt, 'x', sizeof(prompt) - 1); /* the request's memory goes */
+    memset(stop, 'x', sizeof(stop) - 1);
+    bias[0].token = 9;
+    stops[0] = SLICE("other");
+    check_tokens(job, SLICE("hello"));
+    CHECK_EQ(job->stop_count, 1);
+    CHECK_SLICE(job->stops[0], "END");
+    CHECK_EQ(job->sampling.bias[0].token, 5);
+    CHECK_EQ(job->max_tokens, 8);
+    CHECK(job->ignore_eos && job->want_progress);
+    core_job_free(&job);
+    engine_close(&engine);
+}
+
+TEST(messages_go_through_the_template)
+{
+    struct engine *engine = open_engine();
+    const struct chat_message messages[] = {{SLICE("user"), SLICE("hi"), {0}}};
+    struct request request = {.prompt_kind = PROMPT_CHAT,
+                              .messages = messages,
+                              .message_count = 1,
+                              .sampling = sampling_default()};
+    struct core_job *job = prepare(engine, &request);
+    check_tokens(job, SLICE("user: hi\nassistant: "));
+    core_job_free(&job);
+
+    engine->info.has_chat = false;
+    struct prep_refusal refusal = refused(engine, &request);
+    CHECK_EQ(refusal.fault, FAULT_UNSUPPORTED_PARAMETER);
+    CHECK_STR(refusal.param, "messages");
+    engine_close(&engine);
+}
+
+static enum err refuse_chat(struct engine *engine, const struct engine_chat_message *messages,
+                            size_t count, struct text *out_prompt, struct err_note *out_note)
+{
+    (void)engine, (void)messages, (void)count, (void)out_prompt;
+    return err_note_fail(out_note, ERR_REFUSED, "the template is not known");
+}
+
+TEST(what_the_template_refuses_is_refused_in_its_words)
+{
+    struct engine *engine = open_engine();
+    struct engine_ops ops = *engine->ops;
+    ops.chat = refuse_chat;
+    engine->ops = &ops;
+    struct request request = {.prompt_kind = PROMPT_CHAT, .sampling = sampling_default()};
+    struct prep_refusal refusal = refused(engine, &request);
+    CHECK_EQ(refusal.fault, FAULT_INVALID_REQUEST);
+    CHECK_STR(refusal.message, "the template is not known");
+    engine_close(&engine);
+}
+
+TEST(token_ids_must_be_in_the_vocabulary)
+{
+    struct engine *engine = open_engine();
+    int32_t tokens[] = {0, VOCAB - 1};
+    struct request request = {.prompt_kind = PROMPT_TOKENS,
+                              .tokens = tokens,
+                              .token_count = 2,
+                              .sampling = sampling_default()};
+    struct core_job *job = prepare(engine, &request);
+    CHECK_EQ(job->prompt_count, 2);
+    CHECK_EQ(job->prompt[1], VOCAB - 1);
+    core_job_free(&job);
+    static const int32_t bad[] = {VOCAB, -1, INT32_MAX, INT32_MIN};
+    for (size_t i = 0; i < ARRAY_COUNT(bad); i++) {
+        tokens[1] = bad[i];
+        struct prep_refusal refusal = refused(engine, &request);
+        CHECK_EQ(refusal.fault, FAULT_INVALID_REQUEST);
+        CHECK_STR(refusal.param, "prompt");
+    }
+    engine_close(&engine);
+}
+
+TEST(biased_token_ids_must_be_in_the_vocabulary)
+{
+    struct engine *engine = open_engine();
+    struct logit_bias bias = {VOCAB - 1, 1};
+    struct request request = text_request(SLICE("x"));
+    request.sampling.bias = &bias;
+    request.sampling.bias_count = 1;
+    struct core_job *job = prepare(engine, &request);
+    core_job_free(&job);
+    bias.token = VOCAB;
+    struct prep_refusal refusal = refused(engine, &request);
+    CHECK_EQ(refusal.fault, FAULT_INVALID_REQUEST);
+    CHECK_STR(refusal.param, "logit_bias");
+    engine_close(&engine);
+}
+
+TEST(an_empty_prompt_needs_a_token_that_begins_a_text)
+{
+    struct engine *engine = open_engine();
+    struct request request = text_request(SLICE(""));
+    CHECK_EQ(refused(engine, &request).fault, FAULT_INVALID_REQUEST);
+    request = (struct request){.prompt_kind = PROMPT_TOKENS, .sampling = sampling_default()};
+    CHECK_EQ(refused(engine, &request).fault, FAULT_INVALID_REQUEST);
+    engine_close(&engine);
+}
+
+static enum err tokenize_with_bos(struct engine *engine, struct slice text, bool add_special,
+                                  bool parse_special, token_id *out_tokens, size_t max_tokens,
+                                  size_t *out_count)
+{
+    (void)engine, (void)text, (void)parse_special;
+    CHECK(add_special);
+    CHECK(max_tokens >= 1);
+    out_tokens[0] = 3;
+    *out_count = 1;
+    return ERR_OK;
+}
+
+TEST(an_empty_prompt_is_fine_where_the_model_begins_a_text_itself)
+{
+    struct engine *engine = open_engine();
+    struct engine_ops ops = *engine->ops;
+    ops.tokenize = tokenize_with_bos;
+    engine->ops = &ops;
+    struct request request = text_request(SLICE(""));
+    struct core_job *job = prepare(engine, &request);
+    CHECK_EQ(job->prompt_count, 1);
+    CHECK_EQ(job->prompt[0], 3);
+    core_job_free(&job);
+    engine_close(&engine);
+}
+
+TEST(a_prompt_must_leave_room_for_one_token)
+{
+    struct engine *engine = open_engine();
+    for (size_t count = CONTEXT - 2; count <= CONTEXT + 2; count++) {
+        int32_t tokens[CONTEXT + 2] = {0};
+        struct request as_text = text_request(letters(count));
+        struct request as_tokens = {.prompt_kind = PROMPT_TOKENS,
+                                    .tokens = tokens,
+                                    .token_count = count,
+                                    .sampling = sampling_default()};
+        const struct request *requests[] = {&as_text, &as_tokens};
+        for (size_t i = 0; i < 2; i++) {
+            if (count + 1 <= CONTEXT) {
+                struct core_job *job = prepare(engine, requests[i]);
+                CHECK_EQ(job->prompt_count, count);
+                CHECK_EQ(job->max_tokens, CONTEXT - count);
+                core_job_free(&job);
+                continue;
+            }
+            struct prep_refusal refusal = refused(engine, requests[i]);
+            char number[16];
+            snprintf(number, sizeof(number), "%zu", count);
+            CHECK_EQ(refusal.fault, FAULT_CONTEXT_LENGTH_EXCEEDED);
+            CHECK(strstr(refusal.message, "32"));
+            CHECK(strstr(refusal.message, number));
+        }
+    }
+    engine_close(&engine);
+}
+
+TEST(the_answer_is_bounded_by_what_was_asked_the_default_and_the_context)
+{
+    struct engine *engine = open_engine();
+    static const struct {
+        uint32_t asked, standard, expected;
+    } cases[] = {{0, 8, 8},   {5, 8, 5},   {1, 8, 1},           {22, 8, 22}, {23, 8, 22},
+                 {0, 22, 22}, {0, 23, 22}, {UINT32_MAX, 8, 22}, {0, 0, 22}};
+    struct request request = text_request(letters(10));
+    for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+        struct prep_limits with = {.default_max_tokens = cases[i].standard};
+        struct prep_refusal refusal;
+        struct core_job *job = NULL;
+        request.max_tokens = cases[i].asked;
+        CHECK_OK(prep_job(engine, &request, &with, &job, &refusal));
+        CHECK_EQ(job->max_tokens, cases[i].expected);
+        core_job_free(&job);
+    }
+    engine_close(&engine);
+}
+
+TEST(the_margin_counts_only_where_no_length_was_asked_for)
+{
+    struct engine *engine = open_engine();
+    struct prep_limits with = {.default_max_tokens = 8, .context_margin = 10};
+    struct prep_refusal refusal;
+    struct core_job *job = NULL;
+    struct request request = text_request(letters(CONTEXT - 10));
+    CHECK_OK(prep_job(engine, &request, &with, &job, &refusal));
+    core_job_free(&job);
+    request.prompt = letters(CONTEXT - 9);
+    CHECK_EQ(refused_with(engine, &request, &with).fault, FAULT_CONTEXT_LENGTH_EXCEEDED);
+    request.max_tokens = 1;
+    CHECK_OK(prep_job(engine, &request, &with, &job, &refusal));
+    core_job_free(&job);
+    engine_close(&engine);
+}
+
+TEST(seeds_are_kept_or_made_within_53_bits)
+{
+    struct engine *engine = open_engine();
+    struct request request = text_request(SLICE("x"));
+    request.sampling.has_seed = true;
+    request.sampling.seed = UINT64_MAX;
+    struct core_job *job = prepare(engine, &request);
+    CHECK(job->sampling.has_seed && job->sampling.seed == UINT64_MAX);
+    core_job_free(&job);
+    request.sampling.has_seed = false;
+    uint64_t seen = 0;
+    for (int i = 0; i < 200; i++) {
+        job = prepare(engine, &request);
+        CHECK(job->sampling.has_seed);
+        seen |= job->sampling.seed;
+        core_job_free(&job);
+    }
+    CHECK(seen == (1ull << 53) - 1); /* all of the 53, and none above */
+    engine_close(&engine);
+}
+
+TEST(every_allocation_that_fails_is_a_refusal_and_leaks_nothing)
+{
+    struct engine *engine = open_engine();
+    const struct chat_message messages[] = {{SLICE("user"), SLICE("hi"), {0}}};
+    struct slice stops[] = {SLICE("END")};
+    struct request request = {.prompt_kind = PROMPT_CHAT,
+                              .messages = messages,
+                              .message_count = 1,
+                              .stops = stops,
+                              .stop_count = 1,
+                              .sampling = sampling_default()};
+    uint64_t failed = 0;
+    for (uint64_t nth = 1;; nth++) {
+        struct core_job *job = NULL;
+        struct prep_refusal refusal = {0};
+        CHECK(nth < ALLOCATIONS_MAX);
+        mem_test_fail_nth(nth);
+        enum err err = prep_job(engine, &request, &limits, &job, &refusal);
+        mem_test_fail_nth(0);
+        core_job_free(&job);
+        if (err == ERR_OK)
+            break;
+        CHECK_EQ(err, ERR_REFUSED);
+        CHECK(refusal.message[0] != '\0');
+        failed++;
+    }
+    CHECK(failed >= 4); /* messages, text, tokens, job */
+    engine_close(&engine);
+}
+
+/* --- on the pool --- */
+
+struct outcome {
+    int calls;
+    enum err err;
+    uint32_t prompt_count;
+    enum fault fault;
+};
+
+static void on_done(void *ctx, enum err err, struct core_job *job,
+                    const struct prep_refusal *refusal)
+{
+    struct outcome *outcome = ctx;
+    outcome->calls++;
+    outcome->err = err;
+    outcome->fault = refusal->fault;
+    if (job)
+        outcome->prompt_count = job->prompt_count;
+    core_job_free(&job);
+}
+
+static struct prep *start(struct loop *loop, struct engine *engine, struct slice prompt,
+                          struct outcome *outcome)
+{
+    struct arena *arena = arena_new(4096);
+    struct request request = text_request((struct slice){0});
+    CHECK_OK(arena_dup(arena, prompt, &request.prompt));
+    struct prep *prep = prep_start(loop, engine, &arena, &request, &limits, on_done, outcome);
+    CHECK(arena == NULL);
+    CHECK_EQ(outcome->calls, 0); /* never inside the call */
+    return prep;
+}
+
+TEST(the_pool_brings_a_job_or_a_refusal_and_a_cancelled_one_comes_back_too)
+{
+    struct loop *loop = loop_new_virtual(1);
+    struct engine *engine = open_engine();
+    struct outcome made = {0}, too_long = {0}, cancelled = {0};
+    start(loop, engine, SLICE("hello"), &made);
+    start(loop, engine, letters(CONTEXT), &too_long);
+    prep_cancel(start(loop, engine, SLICE("hello"), &cancelled));
+    CHECK_EQ(cancelled.calls, 0);
+    loop_advance(loop, 0);
+    CHECK_EQ(made.calls, 1);
+    CHECK_OK(made.err);
+    CHECK_EQ(made.prompt_count, 5);
+    CHECK_EQ(too_long.calls, 1);
+    CHECK_EQ(too_long.err, ERR_REFUSED);
+    CHECK_EQ(too_long.fault, FAULT_CONTEXT_LENGTH_EXCEEDED);
+    CHECK_EQ(cancelled.calls, 1);
+    CHECK_EQ(cancelled.err, ERR_CANCELLED);
+    engine_close(&engine);
+    loop_free(loop);
+}
