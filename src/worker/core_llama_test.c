@@ -1,0 +1,236 @@
+/* The core on a real model, the shipped one: whatever happens around a sequence, it says what it
+ * says alone. Skipped, with the reason, where there is no libllama (tools/setup-engine gets it). */
+#include "testing/test.h"
+#include "base/mem.h"
+#include "worker/core_probe.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { SLOTS = 3, JOBS = 8, PROMPT_MAX = 200, ANSWER_MAX = 64 };
+
+struct answers {
+    token_id ids[JOBS][ANSWER_MAX];
+    uint32_t count[JOBS];
+    enum done_reason reason[JOBS];
+    char text[JOBS][1024];
+};
+
+static struct engine *open_nano(void)
+{
+    static const char *const search[] = {SOURCE_ROOT "/build/deps/engine/lib", NULL};
+    struct engine_llama_options options = {.library_dir = getenv("MILLRACE_ENGINE_DIR"),
+                                           .search = search,
+                                           .model_path = SOURCE_ROOT "/models/nano.gguf",
+                                           .slots = SLOTS,
+                                           .context_tokens = 256,
+                                           .threads = 1,
+                                           .threads_batch = 1};
+    struct engine *engine = NULL;
+    struct err_note note = {{0}};
+    enum err err = engine_llama_open(&options, NULL, NULL, &engine, &note);
+    if (err == ERR_NOT_FOUND || err == ERR_REFUSED)
+        SKIP("%s", note.text);
+    CHECK_STR(note.text, "");
+    CHECK_OK(err);
+    return engine;
+}
+
+/* Eight different prompts and ways to sample. */
+static void make(struct probes *probes, struct engine *engine, size_t index)
+{
+    static const char *const questions[JOBS] = {"What is continuous batching?",
+                                                "Tell me a story about a fox.",
+                                                "Count to 12.",
+                                                "how can I stop a generation",
+                                                "Repeat after me: bina toru",
+                                                "7 + 8",
+                                                "Tell me a story about a duck.",
+                                                "What is a slot?"};
+    char text[256];
+    token_id tokens[PROMPT_MAX];
+    size_t count;
+    snprintf(text, sizeof(text), "<|im_start|>user\n%s<|im_end|>\n<|im_start|>assistant\n",
+             questions[index]);
+    CHECK_OK(engine_tokenize(engine, slice_str(text), true, true, tokens, PROMPT_MAX, &count));
+    token_id *kept = mem_array(count, sizeof(*kept)); /* until the probes go: see free_prompts() */
+    memcpy(kept, tokens, count * sizeof(*kept));
+    struct probe *probe = probe_make(probes, index, kept, (uint32_t)count);
+    probe->job.max_tokens = ANSWER_MAX;
+    probe->job.ignore_eos = index % 2;
+    probe->job.sampling.temperature = (float[]){0, 0.8f, 1, 1.5f}[index % 4];
+    probe->job.sampling.top_p = index % 3 ? 0.95f : 1;
+    probe->job.sampling.repeat_penalty = index == 6 ? 1.2f : 1;
+    probe->job.sampling.seed = 1000 + index;
+}
+
+static void free_prompts(struct probes *probes)
+{
+    for (size_t i = 0; i < JOBS; i++)
+        mem_free((void *)(uintptr_t)probes->probe[i].job.prompt);
+}
+
+/* One at a time, undisturbed. */
+static void answer_alone(struct engine *engine, struct answers *out)
+{
+    struct probes *probes = mem_alloc(sizeof(*probes));
+    struct core_options options = core_options_default();
+    probes_init(probes, engine, &options);
+    for (size_t i = 0; i < JOBS; i++) {
+        struct probe *probe = &probes->probe[i];
+        make(probes, engine, i);
+        probe_start(probes, i);
+        probes_run(probes);
+        CHECK(probe->is_ended && !probe->is_failed);
+        out->count[i] = probe->id_count;
+        out->reason[i] = probe->reason;
+        memcpy(out->ids[i], probe->ids, probe->id_count * sizeof(token_id));
+        CHECK(probe->text.len < sizeof(out->text[i]));
+        snprintf(out->text[i], sizeof(out->text[i]), SLICE_FMT,
+                 SLICE_ARG(text_slice(&probe->text)));
+    }
+    free_prompts(probes);
+    probes_fini(probes);
+    mem_free(probes);
+}
+
+static void check_same(const struct probe *probe, const struct answers *alone, size_t index)
+{
+    CHECK(probe->is_ended && !probe->is_failed);
+    CHECK_EQ(probe->id_count, alone->count[index]);
+    CHECK(memcmp(probe->ids, alone->ids[index], probe->id_count * sizeof(token_id)) == 0);
+    CHECK_SLICES(text_slice(&probe->text), slice_str(alone->text[index]));
+    CHECK_EQ(probe->reason, alone->reason[index]);
+}
+
+TEST(a_question_is_answered_to_the_end_of_the_turn)
+{
+    struct engine *engine = open_nano();
+    struct answers *alone = mem_alloc(sizeof(*alone));
+    answer_alone(engine, alone);
+    CHECK_EQ(alone->reason[0], DONE_EOS);
+    CHECK(strstr(alone->text[0], "Continuous batching"));
+    CHECK_EQ(alone->count[1], ANSWER_MAX); /* ignore_eos */
+    mem_free(alone);
+    engine_close(&engine);
+}
+
+TEST(company_chunks_parking_and_saving_change_no_token)
+{
+    struct engine *engine = open_nano();
+    struct answers *alone = mem_alloc(sizeof(*alone));
+    answer_alone(engine, alone);
+    struct probes *probes = mem_alloc(sizeof(*probes));
+    struct core_options options = core_options_default();
+    options.prefill_tokens = 5;
+    options.prefill_alone_tokens = 11;
+    options.park_ms = 1;
+    probes_init(probes, engine, &options);
+    for (size_t i = 0; i < JOBS; i++) {
+        make(probes, engine, i);
+        probes->probe[i].job.event_limit = 1 + i;
+        probe_start(probes, i);
+    }
+    uint64_t random = 3;
+    bool were_saved = false;
+    for (uint32_t ended = 0; ended < JOBS;) {
+        probes_run(probes);
+        were_saved |= probes->parked > SLOTS;
+        size_t index = test_random(&random) % JOBS;
+        probe_credit(probes, index, probes->probe[index].event_limit + 7, 0);
+        probes->now_us += test_random(&random) % 900;
+        ended = 0;
+        for (size_t i = 0; i < JOBS; i++)
+            ended += probes->probe[i].is_ended;
+    }
+    CHECK(were_saved);
+    for (size_t i = 0; i < JOBS; i++)
+        check_same(&probes->probe[i], alone, i);
+    free_prompts(probes);
+    probes_fini(probes);
+    mem_free(probes);
+    mem_free(alone);
+    engine_close(&engine);
+}
+
+struct disturber {
+    struct probes *probes;
+    uint64_t random;
+    uint32_t aborts;
+};
+
+/* Gives up one decode in some, somewhere inside. */
+static bool abort_some(void *host)
+{
+    struct disturber *disturber = host;
+    bool is_abort = test_random(&disturber->random) % 3000 == 0;
+    disturber->aborts += is_abort;
+    return is_abort;
+}
+
+TEST(aborted_decodes_and_cancelled_neighbours_change_no_token)
+{
+    struct engine *engine = open_nano();
+    struct answers *alone = mem_alloc(sizeof(*alone));
+    answer_alone(engine, alone);
+    struct probes *probes = mem_alloc(sizeof(*probes));
+    struct disturber disturber = {.probes = probes, .random = 11};
+    struct core_options options = core_options_default();
+    options.poll = abort_some;
+    options.host = &disturber;
+    probes_init(probes, engine, &options);
+    for (size_t i = 0; i < JOBS; i++) {
+        make(probes, engine, i);
+        probe_start(probes, i);
+    }
+    for (uint32_t steps = 0; probes_step(probes); steps++) {
+        if (steps == 10)
+            atomic_store(&probes->probe[1].cancel->cancelled, true);
+    }
+    CHECK(disturber.aborts > 3);
+    CHECK_EQ(probes->probe[1].reason, DONE_CANCELLED);
+    for (size_t i = 0; i < JOBS; i++) {
+        if (i != 1)
+            check_same(&probes->probe[i], alone, i);
+    }
+    for (uint32_t slot = 0; slot < SLOTS; slot++)
+        CHECK_EQ(engine_seq_tokens(engine, slot), 0);
+    free_prompts(probes);
+    probes_fini(probes);
+    mem_free(probes);
+    mem_free(alone);
+    engine_close(&engine);
+}
+
+static bool cancel_all(void *host)
+{
+    struct disturber *disturber = host;
+    if (disturber->aborts++ == 20) {
+        for (size_t i = 0; i < SLOTS; i++)
+            atomic_store(&disturber->probes->probe[i].cancel->cancelled, true);
+    }
+    return false;
+}
+
+TEST(a_prefill_of_cancelled_sequences_is_given_up_inside)
+{
+    struct engine *engine = open_nano();
+    struct probes *probes = mem_alloc(sizeof(*probes));
+    struct disturber disturber = {.probes = probes};
+    struct core_options options = core_options_default();
+    options.poll = cancel_all;
+    options.host = &disturber;
+    probes_init(probes, engine, &options);
+    for (size_t i = 0; i < SLOTS; i++) {
+        make(probes, engine, i);
+        probe_start(probes, i);
+    }
+    probes_run(probes);
+    for (size_t i = 0; i < SLOTS; i++)
+        CHECK(probes->probe[i].is_ended && !probes->probe[i].is_started);
+    CHECK(disturber.aborts < 60); /* the engine asks some hundred times in a whole decode */
+    free_prompts(probes);
+    probes_fini(probes);
+    mem_free(probes);
+    engine_close(&engine);
+}
