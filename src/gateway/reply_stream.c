@@ -174,7 +174,6 @@ static void release_held(struct reply *reply, uint32_t index)
     call->choice[index].pieces++;
     text_clear(held);
     begin_stream(reply);
-    schedule_flush(reply);
 }
 
 /* Text leaves at once, or grouped into pieces of about sse_chunk_chars characters if that was asked
@@ -213,10 +212,8 @@ static void take_progress(struct reply *reply, uint32_t index, const struct even
         return;
     size_t before = reply->out.len;
     call->dialect->stream_event(call, index, event, &reply->out);
-    if (reply->out.len > before) {
+    if (reply->out.len > before)
         begin_stream(reply);
-        schedule_flush(reply);
-    }
 }
 
 static void take_started(struct reply *reply, uint32_t index, const struct event *event)
@@ -228,7 +225,7 @@ static void take_started(struct reply *reply, uint32_t index, const struct event
     choice->cached_tokens = event->started.cached_tokens;
     call->started_ms = clock_wall_ms();
     if (call->stream && call->dialect->stream_begin)
-        call->dialect->stream_begin(call, index, &reply->out); /* leaves with the first delta */
+        call->dialect->stream_begin(call, index, &reply->out); /* leaves with the head */
     take_progress(reply, index, event);
 }
 
@@ -329,8 +326,10 @@ void reply_on_event(void *ctx, const struct event *event)
     case EVENT_TYPE_COUNT:
         break;
     }
-    if (reply->state != REPLY_GONE)
-        check_fuses(reply, choice->index);
+    if (reply->state == REPLY_GONE)
+        return;
+    schedule_flush(reply); /* whatever it added; nothing before the head */
+    check_fuses(reply, choice->index);
 }
 
 /* --- life --- */
