@@ -254,6 +254,24 @@ TEST(grouped_text_loses_nothing_and_has_fewer_pieces)
     }
 }
 
+TEST(grouped_text_that_is_held_still_comes_before_an_error)
+{
+    struct gateway_options options = gateway_rig_options();
+    options.sse_chunk_chars = 4;
+    open_with(&options);
+    struct job *job = ask(&surfaces[0]);
+    job_start(job);
+    say_in_pieces(job, SLICE("abcdef"), 1);
+    job_fail(job, FAULT_INTERNAL_ERROR, "boom");
+    struct answer answer = client_answer(&client);
+    struct gathered gathered = gather(&surfaces[0], &answer);
+    CHECK_SLICE(text_slice(&gathered.text), "abcdef");
+    CHECK_EQ(count_in(&answer.body, OPENAI_ERROR), 1);
+    text_fini(&gathered.text);
+    answer_fini(&answer);
+    close_all();
+}
+
 TEST(what_one_turn_brings_leaves_as_one_chunk)
 {
     open_default();

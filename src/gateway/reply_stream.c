@@ -147,20 +147,6 @@ static void end_stream(struct reply *reply, const char *end)
     schedule_flush(reply);
 }
 
-/* One choice failed: so does the whole answer. */
-void reply_fail(struct reply *reply, const struct api_error *error)
-{
-    if (reply->state == REPLY_WAITING) {
-        reply_answer_error(reply, error);
-        return;
-    }
-    reply_abandon_asks(reply);
-    reply->gateway->stats.errors++;
-    if (reply->call->dialect->stream_fault)
-        reply->call->dialect->stream_fault(reply->call, error, &reply->out);
-    end_stream(reply, error->code);
-}
-
 /* What is held goes out as one delta of the dialect. */
 static void release_held(struct reply *reply, uint32_t index)
 {
@@ -174,6 +160,22 @@ static void release_held(struct reply *reply, uint32_t index)
     call->choice[index].pieces++;
     text_clear(held);
     begin_stream(reply);
+}
+
+/* One choice failed: so does the whole answer. */
+void reply_fail(struct reply *reply, const struct api_error *error)
+{
+    if (reply->state == REPLY_WAITING) {
+        reply_answer_error(reply, error);
+        return;
+    }
+    for (uint32_t i = 0; i < reply->call->choices; i++)
+        release_held(reply, i); /* it was generated before the failure */
+    reply_abandon_asks(reply);
+    reply->gateway->stats.errors++;
+    if (reply->call->dialect->stream_fault)
+        reply->call->dialect->stream_fault(reply->call, error, &reply->out);
+    end_stream(reply, error->code);
 }
 
 /* Text leaves at once, or grouped into pieces of about sse_chunk_chars characters if that was asked
