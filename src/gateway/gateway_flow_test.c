@@ -455,6 +455,18 @@ TEST(a_worker_that_exceeds_its_events_is_cut_and_the_client_told)
     close_all();
 }
 
+TEST(a_worker_that_exceeds_its_bytes_is_cut_and_the_client_told)
+{
+    static char piece[2000 * 1000];
+    memset(piece, 'b', sizeof(piece));
+    open_default();
+    struct job *job = ask(STREAM);
+    job_start(job);
+    job_burst(job, slice_of(piece, sizeof(piece)), 7); /* fewer events than may come */
+    check_broken(job);
+    close_all();
+}
+
 TEST(a_worker_that_exceeds_its_bytes_in_one_event_is_cut_and_the_client_told)
 {
     static char piece[9 * 1000 * 1000];

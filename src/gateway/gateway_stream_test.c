@@ -668,3 +668,32 @@ TEST(usage_is_told_once_at_the_end_and_is_the_workers)
     answer_fini(&answer);
     close_all();
 }
+
+TEST(an_echo_is_the_first_piece_of_the_text_whatever_its_length)
+{
+    enum { PROMPT_BYTES = 5 * 1024 * 1024 };
+    struct gateway_options options = gateway_rig_options();
+    struct text body;
+    options.http.message.body_max_bytes = 8 * 1024 * 1024;
+    text_init(&body, options.http.message.body_max_bytes);
+    text_add(&body, SLICE("{\"stream\":true,\"echo\":true,\"prompt\":\""));
+    char *prompt = text_reserve(&body, PROMPT_BYTES);
+    memset(prompt, 'p', PROMPT_BYTES);
+    body.len += PROMPT_BYTES;
+    text_add(&body, SLICE("\"}"));
+    open_with(&options);
+    client_post(&client, "/v1/completions", "", text_slice(&body));
+    client_settle(&client);
+    struct job *job = rig_last_job(rig);
+    job_start(job);
+    job_delta(job, SLICE("x"));
+    job_done(job, DONE_EOS);
+    struct answer answer = client_answer(&client);
+    CHECK(answer.is_whole);
+    struct gathered gathered = gather(&surfaces[0], &answer);
+    CHECK_EQ(gathered.text.len, PROMPT_BYTES + 1);
+    text_fini(&gathered.text);
+    answer_fini(&answer);
+    text_fini(&body);
+    close_all();
+}

@@ -183,8 +183,8 @@ static void ask_all(struct reply *reply)
         return;
     }
     call->request.want_progress = call->stream && call->include_progress;
-    reply->mark_capacity = call->choices * (reply->gateway->options.ask.credit_events + 1);
-    reply->marks = mem_array(reply->mark_capacity, sizeof(*reply->marks));
+    if (call->stream)
+        reply_stream_prepare(reply);
     if (open_asks(reply, &error) != ERR_OK)
         reply_answer_error(reply, &error);
 }

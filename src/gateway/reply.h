@@ -10,8 +10,8 @@
  * way the terminator is written exactly once.
  * 2. What one turn brings leaves in one write. Credit goes back to the worker when the bytes have
  * left user space, not before: a client that does not read stops its own sequence and nothing else.
- * 3. Formatted and unwritten bytes are bounded by that credit (REPLY_OUT_MAX_BYTES is the fuse
- * behind it).
+ * 3. Formatted and unwritten bytes are bounded by that credit; a worker that breaks it ends the
+ * stream with an error.
  * 4. Bodies above PARSE_ON_POOL_BYTES are parsed on the pool: a big body never delays another
  * stream. */
 #pragma once

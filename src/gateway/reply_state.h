@@ -36,7 +36,6 @@ struct reply {
     struct text out; /* formatted, not yet taken by the connection */
     struct deferred flush;
     bool ending; /* the terminator is in `out` */
-    bool broken; /* the producer sent more than its credit */
     uint64_t written_bytes, sent_bytes;
     struct mark *marks; /* ring, in order of end_bytes */
     uint32_t mark_first, mark_count, mark_capacity;
@@ -64,6 +63,8 @@ void reply_abandon_asks(struct reply *reply);
 
 /* Hears the connection; sets up the flush and the deadlines. */
 void reply_stream_init(struct reply *reply);
+/* The call is parsed and will be a stream: room for what its credits allow to be under way. */
+void reply_stream_prepare(struct reply *reply);
 void reply_stream_stop(struct reply *reply);
 /* The ask's callback; ctx is a struct choice. */
 void reply_on_event(void *ctx, const struct event *event);

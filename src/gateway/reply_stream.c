@@ -2,12 +2,15 @@
 #include "gateway/reply_state.h"
 
 #include "base/clock.h"
+#include "base/mem.h"
 #include "base/utf8.h"
 #include "sse/sse.h"
 
 enum {
-    REPLY_OUT_MAX_BYTES = 4 * 1024 * 1024, /* formatted, not yet taken by the connection */
     HEAD_FIELDS_MAX_BYTES = 1024,
+    ESCAPED_MAX = 12,             /* a control byte is \u0001, and "Serving v2" says it twice */
+    EVENT_FRAME_MAX_BYTES = 4096, /* what a dialect puts around a piece of text */
+    ENDING_MAX_BYTES = 16 * 1024, /* an error event and a terminator */
 };
 
 /* --- streaming out --- */
@@ -60,12 +63,24 @@ static void on_ping_due(void *ctx)
     arm_ping(reply);
 }
 
+/* Half an event may be in `out`: no byte of it may leave, nor can anything follow it. */
+static void break_off(struct reply *reply)
+{
+    reply->status = 500;
+    http_conn_break(reply->conn);
+    reply_gone(reply, "no_memory");
+}
+
 /* As much of `out` as the connection takes; the rest waits for on_room(). */
 static void on_flush(void *ctx)
 {
     struct reply *reply = ctx;
     if (reply->state != REPLY_STREAMING)
         return;
+    if (text_status(&reply->out) != ERR_OK) {
+        break_off(reply);
+        return;
+    }
     struct slice bytes = slice_first(text_slice(&reply->out), http_conn_room(reply->conn));
     if (bytes.len > 0) {
         if (http_conn_write(reply->conn, bytes) != ERR_OK)
@@ -88,15 +103,12 @@ static void on_room(void *ctx)
 
 /* --- credit --- */
 
-/* False: more is under way than the credit allows, so the producer broke its word. */
-static bool push_mark(struct reply *reply, uint32_t choice, uint32_t payload_bytes)
+static void push_mark(struct reply *reply, uint32_t choice, uint32_t payload_bytes)
 {
-    if (reply->mark_count == reply->mark_capacity)
-        return false;
+    ASSERT(reply->mark_count < reply->mark_capacity); /* ask.h rule 3 */
     uint32_t place = (reply->mark_first + reply->mark_count++) % reply->mark_capacity;
     reply->marks[place] =
         (struct mark){reply->written_bytes + reply->out.len, choice, payload_bytes};
-    return true;
 }
 
 /* The deltas whose last byte has left: one grant per choice. */
@@ -192,7 +204,7 @@ static void take_delta(struct reply *reply, uint32_t index, const struct event *
 {
     struct call *call = reply->call;
     struct call_choice *choice = &call->choice[index];
-    uint32_t bytes = (uint32_t)(4 + event->delta.token_bytes.len + event->delta.text.len);
+    uint32_t bytes = event_delta_bytes(event);
     if (!reply->first_delta_us)
         reply->first_delta_us = loop_now_us(reply->gateway->loop);
     choice->completion_tokens += event->delta.token_count;
@@ -202,8 +214,7 @@ static void take_delta(struct reply *reply, uint32_t index, const struct event *
         return;
     }
     hold(reply, index, event->delta.text);
-    if (!push_mark(reply, index, bytes))
-        reply->broken = true;
+    push_mark(reply, index, bytes);
     settle_marks(reply);
 }
 
@@ -275,28 +286,39 @@ static void take_done(struct reply *reply, uint32_t index, const struct event *e
         reply_answer_whole(reply);
 }
 
-/* Fuses behind the credit: a whole answer that outgrew its bound, formatted text that did, a
- * producer that sent more than it may. */
-static void check_fuses(struct reply *reply, uint32_t index)
+static void fail_internally(struct reply *reply, const char *message)
 {
-    const struct text *whole = &reply->call->choice[index].whole;
     struct api_error error;
-    if (text_status(whole) != ERR_OK) {
-        (void)api_error_set(&error, 500, "internal_error", NULL, /* the code is in the error */
-                            "the answer is longer than %zu bytes; ask for it as a stream",
-                            whole->max_bytes);
-        reply_fail(reply, &error);
-    } else if (reply->broken || text_status(&reply->out) != ERR_OK) {
-        reply->status = 500;
-        http_conn_break(reply->conn); /* half an event may be in `out`: never send it */
-        reply_gone(reply, "overflow");
-    }
+    (void)api_error_set(&error, 500, "internal_error", NULL, "%s",
+                        message); /* it is in the error */
+    reply_fail(reply, &error);
+}
+
+/* The fuse behind the credit, which counts what a worker may send before it is formatted. What the
+ * present event has left behind the whole ones makes room for the end. */
+static void blow_fuse(struct reply *reply, uint32_t index, size_t whole_events_bytes)
+{
+    text_shrink(&reply->out, whole_events_bytes);
+    reply->out.overflowed = false;
+    reply->out.max_bytes += ENDING_MAX_BYTES;
+    text_clear(&reply->call->choice[index].whole);
+    fail_internally(reply, "the worker sent more than it may");
+}
+
+static void check_fuses(struct reply *reply, uint32_t index, size_t whole_events_bytes)
+{
+    bool is_too_long = text_status(&reply->call->choice[index].whole) != ERR_OK;
+    if (is_too_long && !reply->call->stream)
+        fail_internally(reply, "the answer is too long to be sent whole; ask for it as a stream");
+    else if (is_too_long || text_status(&reply->out) != ERR_OK)
+        blow_fuse(reply, index, whole_events_bytes);
 }
 
 void reply_on_event(void *ctx, const struct event *event)
 {
     struct choice *choice = ctx;
     struct reply *reply = choice->reply;
+    size_t out_before = reply->out.len;
     if (event_is_end(event->type))
         choice->ask = NULL; /* gone after its end */
     switch (event->type) {
@@ -331,18 +353,38 @@ void reply_on_event(void *ctx, const struct event *event)
     if (reply->state == REPLY_GONE)
         return;
     schedule_flush(reply); /* whatever it added; nothing before the head */
-    check_fuses(reply, choice->index);
+    check_fuses(reply, choice->index, out_before);
 }
 
 /* --- life --- */
 
 void reply_stream_init(struct reply *reply)
 {
-    text_init(&reply->out, REPLY_OUT_MAX_BYTES);
+    text_init(&reply->out, 0); /* reply_stream_prepare() says how much */
     deferred_init(&reply->flush, on_flush, reply);
     deadline_init(&reply->head_deadline, reply->gateway->loop, on_head_hold_over, reply);
     deadline_init(&reply->ping_deadline, reply->gateway->loop, on_ping_due, reply);
     http_conn_listen(reply->conn, &conn_events, reply);
+}
+
+static size_t echo_max_bytes(const struct call *call)
+{
+    size_t bytes = call->request.prompt.len;
+    for (uint32_t i = 1; i < call->choices; i++)
+        bytes += call->more_prompts[i - 1].len;
+    return call->echo ? bytes * ESCAPED_MAX : 0;
+}
+
+void reply_stream_prepare(struct reply *reply)
+{
+    const struct ask_options *credit = &reply->gateway->options.ask;
+    const struct call *call = reply->call;
+    size_t text_bytes = 2 * (size_t)credit->credit_bytes; /* the last event may cross the limit */
+    size_t choice_bytes =
+        text_bytes * ESCAPED_MAX + (size_t)credit->credit_events * EVENT_FRAME_MAX_BYTES;
+    reply->out.max_bytes = call->choices * choice_bytes + echo_max_bytes(call);
+    reply->mark_capacity = call->choices * credit->credit_events;
+    reply->marks = mem_array(reply->mark_capacity, sizeof(*reply->marks));
 }
 
 void reply_stream_stop(struct reply *reply)
