@@ -119,6 +119,20 @@ static bool find_route(struct gateway *gateway, struct http_conn *conn,
     return true;
 }
 
+/* Asked twice: a drain may begin between head and body, and end before the body is whole. */
+static bool is_refused_by_drain(struct gateway *gateway, struct http_conn *conn,
+                                const struct route_target *target)
+{
+    struct api_error error;
+    if (!gateway->draining || !target->dialect)
+        return false;
+    (void)api_error_set(&error, 503, "draining", NULL, /* the code is in the error */
+                        "this server is stopping");
+    error.retry_after_ms = 1000;
+    refuse(gateway, conn, &error, SLICE(""));
+    return true;
+}
+
 static enum http_head_verdict on_head(void *ctx, struct http_conn *conn,
                                       const struct http_request *request)
 {
@@ -130,15 +144,9 @@ static enum http_head_verdict on_head(void *ctx, struct http_conn *conn,
         refuse(gateway, conn, &error, SLICE(""));
         return HTTP_HEAD_REPLIED;
     }
-    if (!find_route(gateway, conn, request, &match))
+    if (!find_route(gateway, conn, request, &match) ||
+        is_refused_by_drain(gateway, conn, match.route->target))
         return HTTP_HEAD_REPLIED;
-    const struct route_target *target = match.route->target;
-    if (target->dialect && gateway->draining) {
-        (void)api_error_set(&error, 503, "draining", NULL, "this server is stopping");
-        error.retry_after_ms = 1000;
-        refuse(gateway, conn, &error, SLICE(""));
-        return HTTP_HEAD_REPLIED;
-    }
     return HTTP_HEAD_CONTINUE;
 }
 
@@ -149,6 +157,8 @@ static void on_request(void *ctx, struct http_conn *conn, const struct http_requ
     if (!find_route(gateway, conn, request, &match)) /* it was found a moment ago, at the head */
         return;
     const struct route_target *target = match.route->target;
+    if (is_refused_by_drain(gateway, conn, target))
+        return;
     if (target->dialect)
         reply_start(gateway, conn, target->dialect, request);
     else

@@ -598,6 +598,26 @@ TEST(a_request_whose_head_comes_during_a_drain_is_503)
     close_all();
 }
 
+/* Else nobody would end it: drain_ms may have passed before it begins. */
+TEST(a_request_whose_body_comes_during_a_drain_is_503)
+{
+    open_default();
+    client_send_str(&client, "POST /v1/infer HTTP/1.1\r\nHost: localhost\r\n"
+                             "Content-Length: 28\r\n\r\n{\"prompt\":");
+    client_settle(&client);
+    rig_drain(rig, 100);
+    rig_live_ms(rig, 200);
+    client_send_str(&client, "\"x\",\"stream\":true}");
+    struct answer answer = client_answer(&client);
+    CHECK_EQ(answer.status, 503);
+    CHECK_EQ(client_count(&client, "\"code\":\"draining\""), 1);
+    CHECK_EQ(rig->job_count, 0);
+    answer_fini(&answer);
+    leave(&client, BY_FIN);
+    CHECK_EQ(rig->drained, 1);
+    close_all();
+}
+
 TEST(a_drain_of_an_idle_gateway_is_over_at_once)
 {
     struct gateway_options options = gateway_rig_options();
