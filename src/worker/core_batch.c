@@ -1,7 +1,7 @@
 /* core_batch - one batch: what goes in, the decode, and what each sequence makes of its logits. */
 #include "worker/core_impl.h"
 
-enum { PIECE_MAX_BYTES = 1024 };
+enum { PIECE_SCRATCH_BYTES = 16 }; /* engine_piece() needs one */
 
 static const char NO_CHOICE[] = "the model left no token to choose";
 static const char NO_ROOM[] = "the engine's cache is full";
@@ -109,7 +109,7 @@ static bool make_text(struct core *core, struct sequence *sequence, const token_
                       enum done_reason *out_reason, struct slice *out_stop)
 {
     struct text *text = &core->outbound_text;
-    char scratch[PIECE_MAX_BYTES];
+    char scratch[PIECE_SCRATCH_BYTES];
     int stop = TEXT_OUT_NO_STOP;
     if (token) {
         struct slice piece = engine_piece(core->engine, *token, scratch, sizeof(scratch));

@@ -39,7 +39,6 @@ struct letter { /* to the loop */
 
 struct core_thread {
     /* The loop's. */
-    struct loop *loop;
     struct core_thread_events events;
     void *ctx;
     struct thread *thread;
@@ -410,7 +409,6 @@ enum err core_thread_start(struct loop *loop, const char *name, engine_open_fn *
                            struct core_thread **out_thread)
 {
     struct core_thread *thread = mem_alloc(sizeof(*thread));
-    thread->loop = loop;
     thread->events = *events;
     thread->ctx = ctx;
     thread->open_engine = open_engine;
