@@ -243,6 +243,19 @@ TEST(before_any_worker_has_reported_a_model_is_loading)
     close_all();
 }
 
+/* The workers of a host start side by side: the small one reports first. */
+TEST(the_default_model_is_loading_and_not_unknown_until_its_worker_reports)
+{
+    struct gateway_options options = gateway_rig_options();
+    options.default_model = "llama";
+    open_with(&options);
+    client_post_str(&client, "/v1/completions", "{\"prompt\":\"x\"}");
+    check_refused(503, "loading");
+    client_post_str(&client, "/v1/completions", "{\"model\":\"llama\",\"prompt\":\"x\"}");
+    check_refused(503, "loading");
+    close_all();
+}
+
 TEST(a_worker_that_fell_silent_is_forgotten)
 {
     struct gateway_options options = gateway_rig_options();
@@ -273,6 +286,24 @@ TEST(a_loading_or_failed_model_is_asked_all_the_same)
         check_refused(503, "model_failed");
         close_all();
     }
+}
+
+TEST(more_requests_than_the_hub_holds_are_429)
+{
+    struct gateway_options options = gateway_rig_options();
+    struct client second;
+    options.ask.asks_max = 1;
+    open_with(&options);
+    (void)ask_chat(CHAT);
+    client_open(&second, &rig->http);
+    client_post_str(&second, "/v1/chat/completions", CHAT);
+    struct answer answer = client_answer(&second);
+    CHECK_EQ(answer.status, 429);
+    CHECK_SLICE(answer_field(&answer, "Retry-After"), "1");
+    CHECK(slice_find(text_slice(&answer.body), SLICE("\"code\":\"queue_full\"")) != SLICE_NPOS);
+    answer_fini(&answer);
+    client_fini(&second);
+    close_all();
 }
 
 /* --- ids --- */

@@ -129,7 +129,17 @@ void reply_answer_whole(struct reply *reply)
 
 /* --- asking --- */
 
-/* A model is asked for by a name that some node has said it serves. */
+/* For load and for what is not there yet: come back in a second. */
+MUST_USE static enum err refuse_for_now(struct api_error *out_error, int status, const char *code,
+                                        const char *message)
+{
+    (void)api_error_set(out_error, status, code, NULL, "%s", message); /* it is in the error */
+    out_error->retry_after_ms = 1000;
+    return ERR_REFUSED;
+}
+
+/* A model is asked for by a name that some node has said it serves. The default one exists in any
+ * case: its worker is starting, or is being started again. */
 MUST_USE static enum err resolve_model(struct reply *reply, struct api_error *out_error)
 {
     struct request *request = &reply->call->request;
@@ -138,11 +148,9 @@ MUST_USE static enum err resolve_model(struct reply *reply, struct api_error *ou
         request->model = slice_str(gateway->options.default_model);
     if (model_table_find(gateway->models, request->model))
         return ERR_OK;
-    if (model_table_is_empty(gateway->models)) {
-        (void)api_error_set(out_error, 503, "loading", NULL, "no worker has reported yet");
-        out_error->retry_after_ms = 1000;
-        return ERR_REFUSED;
-    }
+    if (model_table_is_empty(gateway->models) ||
+        slice_eq_str(request->model, gateway->options.default_model))
+        return refuse_for_now(out_error, 503, "loading", "no worker has reported this model yet");
     return api_error_set(out_error, 404, "model_not_found", "model",
                          "the model '" SLICE_FMT "' does not exist",
                          SLICE_ARG(slice_first(request->model, 128)));
@@ -161,12 +169,9 @@ MUST_USE static enum err open_asks(struct reply *reply, struct api_error *out_er
         }
         enum err err =
             ask_open(reply->gateway->hub, &request, reply_on_event, choice, &choice->ask);
-        if (err == ERR_FULL) {
-            (void)api_error_set(out_error, 503, "draining", NULL,
-                                "this gateway has too many requests in flight");
-            out_error->retry_after_ms = 1000;
-            return ERR_REFUSED;
-        }
+        if (err == ERR_FULL)
+            return refuse_for_now(out_error, 429, "queue_full",
+                                  "this gateway has too many requests in flight");
         if (err != ERR_OK)
             return api_error_set(out_error, 413, "body_too_large", NULL,
                                  "the request is too large to be passed on");
