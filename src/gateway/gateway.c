@@ -16,6 +16,37 @@ static void refuse(struct gateway *gateway, struct http_conn *conn, const struct
     reply_refuse(conn, error, more_fields);
 }
 
+/* Takes one part off a field such as `text/plain; charset="utf-8"`: up to the next ';' that is not
+ * quoted (RFC 9110 5.6.6). */
+static struct slice take_parameter(struct slice *rest)
+{
+    bool is_quoted = false;
+    size_t end = 0;
+    for (; end < rest->len && (is_quoted || rest->data[end] != ';'); end++) {
+        if (rest->data[end] == '"')
+            is_quoted = !is_quoted;
+        else if (is_quoted && rest->data[end] == '\\')
+            end++;
+    }
+    struct slice part = slice_first(*rest, end);
+    *rest = slice_after(*rest, end + 1);
+    return slice_trim(part);
+}
+
+/* Without its quotes; data NULL when the media type names none. */
+static struct slice charset_of(struct slice type)
+{
+    struct slice name, value;
+    while (type.len > 0) {
+        if (!slice_cut(take_parameter(&type), '=', &name, &value) ||
+            !slice_eq_ci(name, SLICE("charset")))
+            continue;
+        bool is_quoted = value.len >= 2 && value.data[0] == '"';
+        return is_quoted ? slice_first(slice_after(value, 1), value.len - 2) : value;
+    }
+    return (struct slice){NULL, 0};
+}
+
 /* 415 is for what we could not read whatever the route: a compressed body, or text that is not
  * UTF-8. The media type itself is not looked at: curl sends form-urlencoded by default (spec
  * section 1). */
@@ -23,19 +54,12 @@ MUST_USE static enum err check_encoding(const struct http_request *request,
                                         struct api_error *out_error)
 {
     struct slice encoding = http_request_field(request, "Content-Encoding");
-    struct slice type = http_request_field(request, "Content-Type"), charset;
+    struct slice charset = charset_of(http_request_field(request, "Content-Type"));
     if (encoding.len > 0 && !slice_eq_ci(encoding, SLICE("identity")))
         return api_error_set(out_error, 415, "unsupported_encoding", NULL,
                              "Content-Encoding is not supported; send the body as it is");
-    size_t at = slice_find(type, SLICE("charset="));
-    if (at == SLICE_NPOS)
-        return ERR_OK;
-    (void)slice_cut(slice_after(type, at + 8), ';', &charset, &type); /* no ';': all of it */
-    charset = slice_trim(charset);
-    if (charset.len >= 2 && charset.data[0] == '"')
-        charset = slice_first(slice_after(charset, 1), charset.len - 2);
-    if (slice_eq_ci(charset, SLICE("utf-8")) || slice_eq_ci(charset, SLICE("utf8")) ||
-        slice_eq_ci(charset, SLICE("us-ascii")))
+    if (charset.data == NULL || slice_eq_ci(charset, SLICE("utf-8")) ||
+        slice_eq_ci(charset, SLICE("utf8")) || slice_eq_ci(charset, SLICE("us-ascii")))
         return ERR_OK;
     return api_error_set(out_error, 415, "unsupported_charset", NULL,
                          "the charset of Content-Type must be utf-8");

@@ -471,6 +471,49 @@ TEST(head_on_health_is_its_get_without_the_body)
     close_all();
 }
 
+TEST(a_body_we_cannot_read_is_415)
+{
+    static const struct {
+        const char *fields, *code;
+    } cases[] = {
+        {"Content-Encoding: gzip\r\n", "unsupported_encoding"},
+        {"Content-Type: application/json; charset=latin1\r\n", "unsupported_charset"},
+        {"Content-Type: application/json;charset=\"UTF-16\"\r\n", "unsupported_charset"},
+        {"Content-Type: application/json; Charset=koi8-r; x=y\r\n", "unsupported_charset"},
+        {"Content-Type: application/json; x=\"charset=utf-8\"; CHARSET=koi8-r\r\n",
+         "unsupported_charset"},
+    };
+    open_default();
+    for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+        client_post(&client, "/v1/chat/completions", cases[i].fields, SLICE(CHAT));
+        check_refused(415, cases[i].code);
+        client_fini(&client);
+        client_open(&client, &rig->http);
+    }
+    CHECK_EQ(rig->job_count, 0);
+    close_all();
+}
+
+TEST(a_body_in_utf8_is_read_whatever_its_media_type)
+{
+    static const char *const fields[] = {
+        "Content-Type: application/x-www-form-urlencoded\r\n",
+        "Content-Type: application/json; charset=UTF-8\r\n",
+        "Content-Type: text/plain; x=charset=latin1; charset=\"utf-8\" \r\n",
+        "Content-Type: text/plain; mycharset=latin1\r\n",
+        "Content-Encoding: identity\r\n",
+        ""};
+    open_default();
+    for (size_t i = 0; i < ARRAY_COUNT(fields); i++) {
+        client_post(&client, "/v1/chat/completions", fields[i], SLICE(CHAT_WHOLE));
+        client_settle(&client);
+        CHECK_EQ(rig->job_count, i + 1);
+        job_fail(rig_last_job(rig), FAULT_QUEUE_FULL, "full");
+        check_refused(429, "queue_full");
+    }
+    close_all();
+}
+
 TEST(what_the_server_refuses_itself_looks_like_every_other_error)
 {
     open_default();
