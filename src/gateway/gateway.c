@@ -88,6 +88,16 @@ MUST_USE static enum err check_access(struct gateway *gateway, struct http_conn 
                          "this origin may not use this server; allowed_origins can add it");
 }
 
+/* For `OPTIONS *`, and for paths that are not there: a browser that may not even ask would never
+ * learn of the 404. */
+static unsigned allowed_anywhere(void)
+{
+    unsigned allowed = 1u << HTTP_OPTIONS;
+    for (size_t i = 0; i < gateway_route_count; i++)
+        allowed |= 1u << gateway_routes[i].method;
+    return allowed & 1u << HTTP_GET ? allowed | 1u << HTTP_HEAD : allowed;
+}
+
 static void answer_options(struct http_conn *conn, unsigned allowed)
 {
     struct text allow, fields;
@@ -125,9 +135,8 @@ static bool find_route(struct gateway *gateway, struct http_conn *conn,
     struct api_error error;
     enum err err =
         router_find(gateway_routes, gateway_route_count, request->method, request->path, out_match);
-    bool asks_options = request->method == HTTP_OPTIONS;
-    if (asks_options && (err == ERR_REFUSED || slice_eq_str(request->target, "*"))) {
-        answer_options(conn, out_match->allowed);
+    if (request->method == HTTP_OPTIONS) {
+        answer_options(conn, err == ERR_REFUSED ? out_match->allowed : allowed_anywhere());
         return false;
     }
     if (err == ERR_REFUSED) {
@@ -174,6 +183,13 @@ static enum http_head_verdict on_head(void *ctx, struct http_conn *conn,
     return HTTP_HEAD_CONTINUE;
 }
 
+/* What GET would begin with; a model is not set to work for a body that nobody will see. */
+static void answer_head_of_stream(struct http_conn *conn)
+{
+    http_conn_begin(conn, 200, SLICE("text/event-stream"), SLICE("Cache-Control: no-cache\r\n"));
+    http_conn_end(conn);
+}
+
 static void on_request(void *ctx, struct http_conn *conn, const struct http_request *request)
 {
     struct gateway *gateway = ctx;
@@ -183,7 +199,9 @@ static void on_request(void *ctx, struct http_conn *conn, const struct http_requ
     const struct route_target *target = match.route->target;
     if (is_refused_by_drain(gateway, conn, target))
         return;
-    if (target->dialect)
+    if (target->dialect && request->method == HTTP_HEAD)
+        answer_head_of_stream(conn);
+    else if (target->dialect)
         reply_start(gateway, conn, target->dialect, request);
     else
         target->answer(gateway, conn, request, &match);

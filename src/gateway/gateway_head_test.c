@@ -445,6 +445,15 @@ TEST(options_says_what_a_path_takes)
     close_all();
 }
 
+/* A browser that may not even ask never learns that the answer would have been 404. */
+TEST(options_of_the_server_or_of_no_path_says_what_any_path_takes)
+{
+    open_default();
+    check_options("*", "GET, HEAD, POST, OPTIONS");
+    check_options("/nothing", "GET, HEAD, POST, OPTIONS");
+    close_all();
+}
+
 TEST(a_wrong_method_is_405_with_allow)
 {
     open_default();
@@ -467,6 +476,19 @@ TEST(head_on_health_is_its_get_without_the_body)
     CHECK_EQ(answer.status, 200);
     CHECK(answer_field(&answer, "Content-Length").len > 0);
     CHECK_EQ(client.in.len, answer.head.len); /* and nothing behind it */
+    answer_fini(&answer);
+    close_all();
+}
+
+TEST(head_never_makes_a_model_work)
+{
+    open_default();
+    client_send_str(&client, "HEAD /v1/infer?prompt=x HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    struct answer answer = client_answer(&client);
+    CHECK_EQ(answer.status, 200);
+    CHECK_SLICE(answer_field(&answer, "Content-Type"), "text/event-stream");
+    CHECK_EQ(client.in.len, answer.head.len);
+    CHECK_EQ(rig->job_count, 0);
     answer_fini(&answer);
     close_all();
 }
