@@ -362,6 +362,30 @@ TEST(every_request_has_an_id_of_its_own)
     close_all();
 }
 
+TEST(a_session_is_named_by_body_or_field_and_its_length_is_checked_here)
+{
+    char field[512], name[300];
+    open_default();
+    client_post(&client, "/v1/completions", "X-Session-Id: from-field\r\n",
+                SLICE("{\"prompt\":\"x\"}"));
+    client_settle(&client);
+    CHECK_SLICE(rig_last_job(rig)->request.session, "from-field");
+    job_fail(rig_last_job(rig), FAULT_QUEUE_FULL, "full");
+    check_refused(429, "queue_full");
+    client_post(&client, "/v1/completions", "X-Session-Id: from-field\r\n",
+                SLICE("{\"prompt\":\"x\",\"session_id\":\"from-body\"}"));
+    client_settle(&client);
+    CHECK_SLICE(rig_last_job(rig)->request.session, "from-body");
+    job_fail(rig_last_job(rig), FAULT_QUEUE_FULL, "full");
+    check_refused(429, "queue_full");
+    memset(name, 'n', sizeof(name));
+    snprintf(field, sizeof(field), "X-Session-Id: %.*s\r\n", REQUEST_NAME_MAX_BYTES + 1, name);
+    client_post(&client, "/v1/completions", field, SLICE("{\"prompt\":\"x\"}"));
+    check_refused(400, "invalid_value");
+    CHECK_EQ(rig->job_count, 2);
+    close_all();
+}
+
 /* --- who may ask --- */
 
 TEST(a_foreign_origin_is_refused_before_any_work)
@@ -572,6 +596,17 @@ TEST(a_bad_body_is_400_and_the_connection_goes_on)
     }
     CHECK_EQ(rig->job_count, 0);
     CHECK_EQ(gateway_stats(rig->gateway).connections, 1);
+    close_all();
+}
+
+TEST(a_format_that_is_not_raw_is_refused_by_name)
+{
+    open_default();
+    client_post_str(&client, "/v1/completions?format=xml", "{\"prompt\":\"x\"}");
+    check_refused(400, "invalid_value");
+    client_post_str(&client, "/v1/completions?format=raw", "{\"prompt\":[\"x\",\"y\"]}");
+    check_refused(400, "unsupported_parameter"); /* raw has no word for which prompt */
+    CHECK_EQ(rig->job_count, 0);
     close_all();
 }
 

@@ -205,14 +205,27 @@ MUST_USE static enum err param_priority(struct call *call, const json_t *body,
                          "priority must be high, normal or low");
 }
 
+/* In the body or the X-Session-Id field. */
+MUST_USE static enum err param_session(struct call *call, const struct dialect_input *input,
+                                       struct api_error *out_error)
+{
+    struct slice *session = &call->request.session;
+    *session = input->session_id;
+    TRY(param_string(call, input->body, "session_id", session, out_error));
+    if (session->len <= REQUEST_NAME_MAX_BYTES)
+        return ERR_OK;
+    return api_error_set(out_error, 400, "invalid_value", "session_id",
+                         "session_id has %zu bytes: allowed are %d", session->len,
+                         REQUEST_NAME_MAX_BYTES);
+}
+
 enum err param_generation(struct call *call, const struct dialect_input *input,
                           struct api_error *out_error)
 {
     struct request *request = &call->request;
     int64_t max_tokens = request->max_tokens;
-    request->session = input->session_id;
     TRY(param_string(call, input->body, "model", &request->model, out_error));
-    TRY(param_string(call, input->body, "session_id", &request->session, out_error));
+    TRY(param_session(call, input, out_error));
     TRY(param_integer(input->body, "max_tokens", 1, MAX_TOKENS_MAX, &max_tokens, out_error));
     TRY(param_bool(input->body, "ignore_eos", &request->ignore_eos, out_error));
     TRY(param_sampling(call, input->body, out_error));

@@ -209,6 +209,9 @@ MUST_USE static enum err select_format(struct reply *reply)
     if (!is_raw)
         return api_error_set(&reply->parse_error, 400, "invalid_value", "format",
                              "format in the query must be raw");
+    if (reply->call->choices > 1) /* it has no word for which of them */
+        return api_error_set(&reply->parse_error, 400, "unsupported_parameter", "prompt",
+                             "format=raw takes one prompt");
     reply->call->dialect = &dialect_raw;
     reply->call->stream = true;
     return ERR_OK;

@@ -76,6 +76,8 @@ MUST_USE static enum err read_message(struct call *call, size_t index, const jso
         return bad_message(out_error, index,
                            ".role must be system, developer, user, assistant or tool");
     struct slice name = json_slice(json_object_get(value, "name"));
+    if (name.len > REQUEST_NAME_MAX_BYTES)
+        return bad_message(out_error, index, ".name is too long: allowed are 256 bytes");
     if (arena_dup(call->arena, role, &out_message->role) != ERR_OK ||
         arena_dup(call->arena, name, &out_message->name) != ERR_OK)
         return api_error_set(out_error, 413, "body_too_large", "messages",

@@ -14,6 +14,9 @@ MUST_USE static enum err read_tokens(struct call *call, const json_t *list,
                                      struct api_error *out_error)
 {
     size_t count = json_array_size(list);
+    if (count > REQUEST_TOKENS_MAX)
+        return api_error_set(out_error, 400, "invalid_value", "prompt",
+                             "prompt has %zu token ids: allowed are %d", count, REQUEST_TOKENS_MAX);
     int32_t *tokens = arena_array(call->arena, count, sizeof(*tokens));
     if (!tokens)
         return api_error_set(out_error, 413, "body_too_large", "prompt", "prompt is too large");

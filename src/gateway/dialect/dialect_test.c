@@ -13,12 +13,12 @@ struct fixture {
     struct text out;
 };
 
-static enum err parse(struct fixture *fixture, const struct dialect *dialect, const char *body,
-                      const char *query)
+static enum err parse_in(struct fixture *fixture, const struct dialect *dialect, const char *body,
+                         const char *query, size_t arena_bytes)
 {
     struct dialect_input input = {.query = slice_str(query)};
     *fixture = (struct fixture){.call = {.dialect = dialect, .choices = 1, .created_s = 7}};
-    fixture->call.arena = arena_new(1 << 20);
+    fixture->call.arena = arena_new(arena_bytes);
     fixture->call.request.sampling = sampling_default();
     fixture->call.request.model = SLICE("m");
     strcpy(fixture->call.id_text, "ab");
@@ -32,6 +32,12 @@ static enum err parse(struct fixture *fixture, const struct dialect *dialect, co
     enum err err = dialect->parse(&fixture->call, &input, &fixture->error);
     json_decref(value);
     return err;
+}
+
+static enum err parse(struct fixture *fixture, const struct dialect *dialect, const char *body,
+                      const char *query)
+{
+    return parse_in(fixture, dialect, body, query, 1 << 20);
 }
 
 static void done(struct fixture *fixture)
@@ -249,6 +255,12 @@ TEST(chat_messages_are_checked_one_by_one)
                   "messages[0].role must be system, developer, user, assistant or tool");
     check_refused(&dialect_chat, "{\"messages\":[{\"role\":\"user\"}]}", "invalid_messages",
                   "messages", "messages[0].content must be a string or a list of parts");
+    char named[400], name[REQUEST_NAME_MAX_BYTES + 2] = "";
+    memset(name, 'n', REQUEST_NAME_MAX_BYTES + 1);
+    snprintf(named, sizeof(named),
+             "{\"messages\":[{\"role\":\"user\",\"content\":\"\",\"name\":\"%s\"}]}", name);
+    check_refused(&dialect_chat, named, "invalid_messages", "messages",
+                  "messages[0].name is too long: allowed are 256 bytes");
     check_refused(&dialect_chat,
                   "{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"image_url\"}]}]}",
                   "unsupported_content", "messages",
@@ -329,6 +341,42 @@ TEST(a_list_of_strings_is_a_choice_each)
     CHECK_OK(parse(&fixture, &dialect_completions, "{\"prompt\":[[5,6]]}", ""));
     CHECK_EQ(fixture.call.request.token_count, 2);
     CHECK_EQ(fixture.call.request.tokens[1], 6);
+    done(&fixture);
+}
+
+/* What the wire cannot carry is refused here, by name. */
+TEST(a_prompt_has_at_most_2_mi_token_ids)
+{
+    for (size_t more = 0; more < 2; more++) {
+        size_t count = REQUEST_TOKENS_MAX + more;
+        struct text body;
+        struct fixture fixture;
+        text_init(&body, 2 * count + 64);
+        text_add(&body, SLICE("{\"prompt\":["));
+        for (size_t i = 0; i < count; i++)
+            text_add(&body, i ? SLICE(",1") : SLICE("1"));
+        text_add(&body, SLICE("]}"));
+        text_add_byte(&body, '\0');
+        enum err err = parse_in(&fixture, &dialect_completions, body.data, "", 16 << 20);
+        CHECK_EQ(err, more ? ERR_REFUSED : ERR_OK);
+        CHECK_EQ(fixture.call.request.token_count, more ? 0 : count);
+        if (more)
+            CHECK_STR(fixture.error.message, "prompt has 2097153 token ids: allowed are 2097152");
+        done(&fixture);
+        text_fini(&body);
+    }
+}
+
+TEST(raw_echoes_the_prompt_as_its_first_delta)
+{
+    struct fixture fixture;
+    CHECK_OK(parse(&fixture, &dialect_completions, "{\"prompt\":\"p\",\"echo\":true}", ""));
+    fixture.call.dialect = &dialect_raw; /* as reply.c does for ?format=raw */
+    start(&fixture);
+    delta(&fixture, "x");
+    finish(&fixture, DONE_EOS);
+    CHECK_SLICE(text_slice(&fixture.out), "data: {\"delta\":\"p\"}\n\ndata: {\"delta\":\"x\"}\n\n"
+                                          "data: {\"done\":true}\n\n");
     done(&fixture);
 }
 

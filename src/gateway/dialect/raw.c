@@ -2,16 +2,27 @@
  * data: {"done":true}. It formats only; the route's own dialect parses. */
 #include "gateway/dialect/dialects.h"
 
+static void add_delta(struct slice delta, struct text *out)
+{
+    text_add(out, SLICE("data: {\"delta\":"));
+    json_add_string(out, delta);
+    text_add(out, SLICE("}\n\n"));
+}
+
+static void stream_begin(struct call *call, uint32_t choice, struct text *out)
+{
+    (void)choice; /* there is one */
+    if (call->echo)
+        add_delta(call->request.prompt, out);
+}
+
 static void stream_event(struct call *call, uint32_t choice, const struct event *event,
                          struct text *out)
 {
     (void)call;
     (void)choice;
-    if (event->type != EVENT_DELTA)
-        return;
-    text_add(out, SLICE("data: {\"delta\":"));
-    json_add_string(out, event->delta.text);
-    text_add(out, SLICE("}\n\n"));
+    if (event->type == EVENT_DELTA)
+        add_delta(event->delta.text, out);
 }
 
 static void stream_fault(struct call *call, const struct api_error *error, struct text *out)
@@ -30,6 +41,7 @@ static void stream_end(struct call *call, struct text *out)
 
 const struct dialect dialect_raw = {
     .name = "raw",
+    .stream_begin = stream_begin,
     .stream_event = stream_event,
     .stream_fault = stream_fault,
     .stream_end = stream_end,
