@@ -72,7 +72,7 @@ void worker_pump(struct worker *worker)
         refuse_late(worker_stream_of_place(place));
     arm_expiry(worker);
     if (worker->admission.count > 0 && !deadline_is_armed(&worker->progress))
-        deadline_after(&worker->progress, WORKER_PROGRESS_MS * US_PER_MS);
+        deadline_after(&worker->progress, worker->pace.progress_ms * (uint64_t)US_PER_MS);
     worker_state_changed(worker);
     stop_if_idle(worker);
 }
@@ -90,23 +90,23 @@ static void on_progress_due(void *ctx)
          (place = admission_after(&worker->admission, place));)
         worker_stream_tell_progress(worker_stream_of_place(place), position++);
     if (position > 0)
-        deadline_after(&worker->progress, WORKER_PROGRESS_MS * US_PER_MS);
+        deadline_after(&worker->progress, worker->pace.progress_ms * (uint64_t)US_PER_MS);
 }
 
 /* --- heartbeats --- */
 
 static bool engine_is_stuck(const struct worker *worker)
 {
-    return worker->in_core > worker->core_parked &&
-           core_thread_progress_age_ms(worker->core) > WORKER_STUCK_MS;
+    return core_thread_progress_age_ms(worker->core) > worker->pace.stuck_ms;
 }
 
 static bool asker_is_silent(const struct worker *worker, const struct stream *stream)
 {
     return loop_now_us(worker->loop) - outbox_quiet_since_us(stream->out) >
-           WORKER_ASKER_SILENCE_MS * US_PER_MS;
+           worker->pace.asker_silence_ms * (uint64_t)US_PER_MS;
 }
 
+/* Losing one ends at most that one: the rest of the list stays as it is. */
 static void beat_all(struct worker *worker, struct list *streams, bool is_stuck)
 {
     LIST_FOREACH_SAFE (link, streams) {
@@ -114,7 +114,7 @@ static void beat_all(struct worker *worker, struct list *streams, bool is_stuck)
         if (!stream->out || (is_stuck && stream->state == STREAM_RUNNING))
             continue;
         if (asker_is_silent(worker, stream))
-            worker_stream_on_asker_gone(worker, stream);
+            worker_stream_lose(stream);
         else
             outbox_beat(stream->out);
     }
@@ -123,10 +123,17 @@ static void beat_all(struct worker *worker, struct list *streams, bool is_stuck)
 static void on_beat(void *ctx)
 {
     struct worker *worker = ctx;
-    streams_forget_old(worker);
+    worker_streams_forget_old(worker);
     beat_all(worker, &worker->ended, false);
     beat_all(worker, &worker->living, engine_is_stuck(worker));
-    deadline_after(&worker->beat, WORKER_BEAT_MS * US_PER_MS);
+    deadline_after(&worker->beat, worker->pace.beat_ms * (uint64_t)US_PER_MS);
+    worker_pump(worker);
+}
+
+static void on_asker_gone(void *ctx, void *owner) /* the outbox's */
+{
+    worker_stream_lose(owner);
+    worker_pump(ctx);
 }
 
 /* --- what the engine's side says --- */
@@ -309,7 +316,7 @@ static void on_core_stopped(void *ctx)
     struct worker *worker = ctx;
     outbox_flush(worker->outbox); /* the last end events; nobody will be here to repeat them */
     worker_state_publish(worker);
-    streams_ignore(worker);
+    worker_inbox_close(worker);
     deadline_clear(&worker->beat);
     deadline_clear(&worker->drain);
     deadline_clear(&worker->state_due);
@@ -349,6 +356,13 @@ void worker_stop(struct worker *worker, uint32_t drain_ms, void (*on_stopped)(vo
 static void init(struct worker *worker, struct bus *bus, const struct worker_options *options)
 {
     worker->options = *options;
+    worker->pace = (struct worker_pace){.ended_max = 4096,
+                                        .ended_ms = 60000,
+                                        .beat_ms = 500,
+                                        .progress_ms = 250,
+                                        .state_ms = 50,
+                                        .asker_silence_ms = 10000,
+                                        .stuck_ms = 5000};
     worker->bus = bus;
     worker->loop = bus_loop(bus);
     worker->phase = NODE_LOADING;
@@ -356,11 +370,11 @@ static void init(struct worker *worker, struct bus *bus, const struct worker_opt
     snprintf(worker->node, sizeof(worker->node), "%s-%08x", options->model, (unsigned)random_u64());
     snprintf(worker->engine_kind, sizeof(worker->engine_kind), "%s", options->engine_kind);
     worker->created_s = clock_wall_ms() / 1000;
-    worker->streams = map_new(WORKER_LIVING_MAX + WORKER_ENDED_MAX + 2);
+    worker->streams = map_new(WORKER_LIVING_MAX + worker->pace.ended_max + 2);
     worker->keys = map_new(WORKER_LIVING_MAX + 1);
     list_init(&worker->living);
     list_init(&worker->ended);
-    worker->outbox = outbox_new(bus, worker_stream_on_asker_gone, worker);
+    worker->outbox = outbox_new(bus, on_asker_gone, worker);
     admission_init(&worker->admission,
                    &(struct admission_options){.queue_max = options->queue_max,
                                                .queue_wait_ms = options->queue_wait_ms,
@@ -374,8 +388,8 @@ static void init(struct worker *worker, struct bus *bus, const struct worker_opt
 
 static void fini(struct worker *worker)
 {
-    streams_ignore(worker);
-    streams_free(worker);
+    worker_inbox_free(worker);
+    worker_streams_free(worker);
     outbox_free(worker->outbox);
     map_free(worker->streams);
     map_free(worker->keys);
@@ -411,7 +425,7 @@ enum err worker_start(struct bus *bus, const struct worker_options *options,
     worker->on_ready = on_ready_fn;
     worker->on_failed = on_failed_fn;
     worker->ctx = ctx;
-    enum err err = streams_listen(worker);
+    enum err err = worker_inbox_open(worker);
     if (err == ERR_OK)
         err = start_core(worker);
     if (err != ERR_OK) {
@@ -419,7 +433,7 @@ enum err worker_start(struct bus *bus, const struct worker_options *options,
         return err;
     }
     worker_state_publish(worker);
-    deadline_after(&worker->beat, WORKER_BEAT_MS * US_PER_MS);
+    deadline_after(&worker->beat, worker->pace.beat_ms * (uint64_t)US_PER_MS);
     *out_worker = worker;
     return ERR_OK;
 }

@@ -1,6 +1,6 @@
 /* worker_impl - what the files of the worker share: worker.c (life, the engine's side),
- * worker_stream.c (what askers say, the life of a request), worker_state.c (what it says of
- * itself). Nobody else includes it. */
+ * worker_inbox.c (what askers say), worker_stream.c (the life of a request), worker_state.c (what
+ * it says of itself). Nobody else includes it. */
 #pragma once
 
 #include "base/map.h"
@@ -12,24 +12,28 @@
 
 enum {
     WORKER_LIVING_MAX = 16384, /* requests at once: waiting, running and parked; more: queue_full */
-    WORKER_ENDED_MAX = 4096,   /* ended ones remembered */
-    WORKER_ENDED_MS = 60000,   /* for so long */
-    WORKER_BEAT_MS = 500,
-    WORKER_PROGRESS_MS = 250, /* between two queued or loading events of one request */
-    WORKER_STATE_MS = 50,     /* between two node states, however much changes */
+    WORKER_NAME_BYTES = 200,
+};
+
+/* How fast its clocks go. Tests turn them. */
+struct worker_pace {
+    uint32_t ended_max; /* ended requests remembered, */
+    uint32_t ended_ms;  /* for so long */
+    uint32_t beat_ms;
+    uint32_t progress_ms; /* between two queued or loading events of one request */
+    uint32_t state_ms;    /* between two node states, however much changes */
     /* An asker answers heartbeats that bring nothing new; one silent for so long, while nothing new
      * was made for it, is gone without the bus having told. */
-    WORKER_ASKER_SILENCE_MS = 10000,
+    uint32_t asker_silence_ms;
     /* An engine thread that shows no sign for so long is stuck: the streams in it do not beat any
      * more, so that their askers see what is the matter. */
-    WORKER_STUCK_MS = 5000,
-    WORKER_NAME_BYTES = 200,
+    uint32_t stuck_ms;
 };
 
 /* What becomes of a request:
  *
  *   HELD --model loaded--> PREPARING --job made--> WAITING --slot free--> RUNNING
- *   any --end event made--> ENDED --60 s, or 4096 later ones--> (freed)
+ *   any --end event made--> ENDED --ended_ms, or ended_max later ones--> (freed)
  *
  *   state      has                             cancel
  *   HELD       request, place                  ends it
@@ -77,6 +81,7 @@ struct stream {
 
 struct worker {
     struct worker_options options;
+    struct worker_pace pace;
     struct bus *bus;
     struct loop *loop;
     char model[WORKER_NAME_BYTES], node[WORKER_NAME_BYTES + 16], engine_kind[32];
@@ -100,6 +105,8 @@ struct worker {
     uint32_t preparing;   /* on the pool */
     uint32_t core_parked; /* as it said last */
     uint64_t last_key;
+    struct map *decodings; /* stream handle -> large submit on the pool */
+    size_t decoding_bytes;
     struct text refusals; /* unknown_stream records of one message */
 
     struct deadline expiry, beat, progress, drain, state_due;
@@ -118,16 +125,28 @@ struct worker {
     void *stopped_ctx;
 };
 
+/* --- worker_inbox.c --- */
+
+MUST_USE enum err
+worker_inbox_open(struct worker *worker);       /* submits and credits come from now on */
+void worker_inbox_close(struct worker *worker); /* none any more; harmless twice */
+void worker_inbox_free(struct worker *worker);
+
 /* --- worker_stream.c --- */
 
-MUST_USE enum err streams_listen(struct worker *worker);
-void streams_ignore(struct worker *worker); /* unsubscribes */
-void streams_free(struct worker *worker);   /* all that are left */
+/* HELD, and says that it is accepted. Takes *arena, which holds *request. Its handle is free. */
+struct stream *worker_stream_new(struct worker *worker, struct arena **arena,
+                                 const struct request *request);
+/* All that are left; they have ended. */
+void worker_streams_free(struct worker *worker);
 /* The ended ones that need not be remembered any more. */
-void streams_forget_old(struct worker *worker);
+void worker_streams_forget_old(struct worker *worker);
 
-/* The outbox's on_gone: owner is the stream. */
-void worker_stream_on_asker_gone(void *ctx, void *owner);
+/* A later epoch: the asker has given this one up. Its handle is free then. */
+void worker_stream_supersede(struct stream *stream);
+void worker_stream_credit(struct stream *stream, const struct wire_record *record);
+/* Its asker is gone, or wants a later epoch: nothing is said any more, and it is cancelled. */
+void worker_stream_lose(struct stream *stream);
 void worker_stream_emit(struct stream *stream, const struct event *event, const int32_t *tokens);
 /* Makes the end event; from any state but ENDED. */
 void worker_stream_end(struct stream *stream, const struct event *end);

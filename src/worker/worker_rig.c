@@ -333,6 +333,24 @@ void rig_read_on(struct answer *answer)
         ask_consumed(answer->ask, events, bytes);
 }
 
+struct answer *rig_occupy(struct rig *rig, int index)
+{
+    struct request request = rig_request();
+    struct answer *answer = rig_ask(rig, index, &request);
+    rig_until_first_text(answer);
+    return answer;
+}
+
+struct rig *rig_start_stalling(uint32_t queue_max, uint32_t queue_wait_ms)
+{
+    struct rig *rig = rig_new();
+    rig->engine.stall_at = 3;
+    rig->options.queue_max = queue_max;
+    rig->options.queue_wait_ms = queue_wait_ms;
+    rig_start_ready(rig);
+    return rig;
+}
+
 struct request rig_request(void)
 {
     return (struct request){.id = id_new(),

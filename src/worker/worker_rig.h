@@ -73,6 +73,10 @@ struct request rig_request(void);
 struct answer *rig_ask(struct rig *rig, int index, const struct request *request);
 /* Everything that came is consumed, and from now on at once. */
 void rig_read_on(struct answer *answer);
+/* A worker whose engine stalls after two tokens, until the request is cancelled. */
+struct rig *rig_start_stalling(uint32_t queue_max, uint32_t queue_wait_ms);
+/* Its slot taken: asks, and waits for the first text. */
+struct answer *rig_occupy(struct rig *rig, int index);
 /* It ended well, with the whole script. */
 void rig_check_whole(const struct answer *answer);
 void rig_check_error(const struct answer *answer, enum fault fault);

@@ -67,12 +67,12 @@ static bool is_news(const struct worker *worker)
            now.queued != said->queued || now.parked != said->parked;
 }
 
-/* At the end of the turn, or WORKER_STATE_MS after the last one. */
+/* At the end of the turn, or state_ms after the last one. */
 void worker_state_changed(struct worker *worker)
 {
     if (!is_news(worker))
         return;
-    uint64_t earliest_us = worker->state_at_us + WORKER_STATE_MS * US_PER_MS;
+    uint64_t earliest_us = worker->state_at_us + worker->pace.state_ms * (uint64_t)US_PER_MS;
     if (loop_now_us(worker->loop) >= earliest_us)
         loop_before_sleep(worker->loop, &worker->state_flush);
     else if (!deadline_is_armed(&worker->state_due) || worker->state_due.at_us > earliest_us)

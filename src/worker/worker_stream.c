@@ -1,18 +1,9 @@
-/* worker_stream - the life of a request on a worker, and what its asker says meanwhile. */
+/* worker_stream - the life of a request on a worker: its states, its events, its end. */
 #include "worker/worker_impl.h"
 
-#include "base/clock.h"
-#include "base/log.h"
 #include "base/mem.h"
 
-#include <stdio.h>
-
-enum {
-    US_PER_MS = 1000,
-    REQUEST_ARENA_FACTOR = 4, /* decoded, per byte of JSON: tokens and small messages grow most */
-    REQUEST_ARENA_SLACK = 64 * 1024,
-    REFUSALS_MAX_BYTES = 64 * 1024,
-};
+enum { US_PER_MS = 1000 };
 
 /* Work of the pool for a stream that may end before it is done. */
 struct preparation {
@@ -20,8 +11,6 @@ struct preparation {
     struct stream *stream; /* NULL: it has ended */
     struct prep *prep;
 };
-
-static const char *const group = "workers";
 
 /* --- states --- */
 
@@ -101,7 +90,7 @@ void worker_stream_end(struct stream *stream, const struct event *end)
     list_push_back(&worker->ended, &stream->link);
     worker->living_count--;
     worker->ended_count++;
-    streams_forget_old(worker);
+    worker_streams_forget_old(worker);
 }
 
 void worker_stream_fail(struct stream *stream, enum fault fault, struct slice message,
@@ -269,17 +258,14 @@ void worker_stream_cancel(struct stream *stream)
         end_cancelled(stream);
 }
 
-void worker_stream_on_asker_gone(void *ctx, void *owner)
+void worker_stream_lose(struct stream *stream)
 {
-    struct worker *worker = ctx;
-    struct stream *stream = owner;
     outbox_close(&stream->out);
     if (stream->state != STREAM_ENDED)
         worker_stream_cancel(stream);
-    worker_pump(worker);
 }
 
-static void take_credit(struct stream *stream, const struct wire_record *record)
+void worker_stream_credit(struct stream *stream, const struct wire_record *record)
 {
     struct wire_credit credit;
     if (!stream->out || wire_read_credit(record, &credit) != ERR_OK)
@@ -298,10 +284,10 @@ static void take_credit(struct stream *stream, const struct wire_record *record)
     core_thread_credit(stream->worker->core, stream->key, limits.delta_events, limits.delta_bytes);
 }
 
-/* --- submit --- */
+/* --- beginning and end --- */
 
-static struct stream *worker_stream_new(struct worker *worker, struct arena **arena,
-                                        const struct request *request)
+struct stream *worker_stream_new(struct worker *worker, struct arena **arena,
+                                 const struct request *request)
 {
     struct stream *stream = mem_alloc(sizeof(*stream));
     *stream = (struct stream){
@@ -336,186 +322,16 @@ static struct stream *worker_stream_new(struct worker *worker, struct arena **ar
     return stream;
 }
 
-/* The wall clocks of two machines differ: time on the way counts only as far as it makes sense. */
-static uint64_t deadline_of(const struct stream *stream)
-{
-    const struct request *request = &stream->request;
-    if (request->deadline_ms == 0)
-        return UINT64_MAX;
-    int64_t gone_ms = request->arrival_ms ? clock_wall_ms() - request->arrival_ms : 0;
-    if (gone_ms < 0)
-        gone_ms = 0;
-    uint64_t left_ms =
-        gone_ms < request->deadline_ms ? request->deadline_ms - (uint64_t)gone_ms : 0;
-    return stream->arrived_us + left_ms * US_PER_MS;
-}
-
-static void admit(struct stream *stream)
-{
-    struct worker *worker = stream->worker;
-    if (worker->is_draining) {
-        worker_stream_fail(stream, FAULT_DRAINING, SLICE("the worker is stopping"), NULL);
-    } else if (worker->phase == NODE_FAILED) {
-        worker_stream_fail(stream, FAULT_MODEL_FAILED, slice_str(worker->detail), NULL);
-    } else if (worker->living_count > WORKER_LIVING_MAX ||
-               admission_enter(&worker->admission, &stream->place, stream->request.priority,
-                               deadline_of(stream), stream->arrived_us) != ERR_OK) {
-        worker_stream_fail(stream, FAULT_QUEUE_FULL, SLICE("too many requests wait for this model"),
-                           NULL);
-    } else {
-        worker->stats.accepted++;
-        if (worker->engine)
-            worker_stream_prepare(stream);
-        else
-            worker_stream_tell_progress(stream, 0);
-    }
-}
-
-static enum err decode(const struct wire_record *record, struct arena *arena,
-                       struct request *out_request, struct err_note *out_note)
-{
-    TRY(request_decode(record->payload, arena, out_request, out_note));
-    if (request_stream(out_request) == record->stream && out_request->epoch == record->epoch)
-        return ERR_OK;
-    return err_note_fail(out_note, ERR_PROTOCOL, "submit: the record names another request");
-}
-
-/* There may be no inbox in it to answer to: then to where the frame came from. */
-static void refuse_malformed(struct worker *worker, const struct bus_message *message,
-                             const struct wire_record *record, const struct err_note *note)
-{
-    struct arena *arena = NULL;
-    struct request request = {.id.low = record->stream,
-                              .epoch = record->epoch,
-                              .inbox = message->reply,
-                              .credit_events = 1,
-                              .credit_bytes = 1};
-    if (message->reply.len == 0)
-        return;
-    struct stream *stream = worker_stream_new(worker, &arena, &request);
-    worker_stream_fail(stream, FAULT_INVALID_REQUEST, slice_str(note->text), NULL);
-}
-
 static void make_unknown(struct stream *stream)
 {
     (void)map_remove(stream->worker->streams, stream->id.low);
     stream->is_known = false;
 }
 
-/* A later epoch: the asker has given the earlier one up. */
-static void supersede(struct stream *stream)
+void worker_stream_supersede(struct stream *stream)
 {
     make_unknown(stream);
-    outbox_close(&stream->out);
-    if (stream->state != STREAM_ENDED)
-        worker_stream_cancel(stream);
-}
-
-static void on_new_submit(struct worker *worker, const struct bus_message *message,
-                          const struct wire_record *record, struct stream *earlier)
-{
-    struct arena *arena =
-        arena_new(REQUEST_ARENA_FACTOR * record->payload.len + REQUEST_ARENA_SLACK);
-    struct request request;
-    struct err_note note = {0};
-    enum err err = decode(record, arena, &request, &note);
-    if (err != ERR_OK && !earlier) {
-        refuse_malformed(worker, message, record, &note);
-    } else if (err == ERR_OK && (!earlier || id_eq(earlier->id, request.id))) {
-        if (earlier)
-            supersede(earlier);
-        admit(worker_stream_new(worker, &arena, &request));
-    } /* else: two requests with one handle; the later one is not heard, and may come again */
-    arena_free(arena);
-}
-
-static void on_submit(struct worker *worker, const struct bus_message *message,
-                      const struct wire_record *record)
-{
-    struct stream *known = map_get(worker->streams, record->stream);
-    if (known && record->epoch < known->epoch)
-        return; /* given up since */
-    if (!known || record->epoch > known->epoch)
-        on_new_submit(worker, message, record, known);
-    else if (known->out)
-        outbox_resend(known->out); /* else its end is acknowledged: this one comes late */
-}
-
-/* --- messages --- */
-
-static struct stream *find(const struct worker *worker, const struct wire_record *record)
-{
-    struct stream *stream = map_get(worker->streams, record->stream);
-    return stream && stream->epoch == record->epoch ? stream : NULL;
-}
-
-/* `unknown`: where to say of a stream that it is not here. NULL: others may have it. */
-static void on_record(struct worker *worker, const struct bus_message *message,
-                      const struct wire_record *record, struct wire_writer *unknown)
-{
-    if (record->type == WIRE_SUBMIT) {
-        on_submit(worker, message, record);
-        return;
-    }
-    if (record->type != WIRE_CANCEL && record->type != WIRE_CREDIT)
-        return; /* of a later version */
-    struct stream *stream = find(worker, record);
-    if (stream && record->type == WIRE_CANCEL)
-        worker_stream_cancel(stream);
-    else if (stream)
-        take_credit(stream, record);
-    else if (unknown)
-        wire_add(unknown, &(struct wire_record){.stream = record->stream,
-                                                .epoch = record->epoch,
-                                                .type = WIRE_UNKNOWN_STREAM});
-}
-
-static void read_frame(struct worker *worker, const struct bus_message *message,
-                       struct wire_writer *unknown)
-{
-    struct wire_reader reader;
-    struct wire_record record;
-    if (wire_open(message->frame, &reader) != ERR_OK || reader.kind != WIRE_CONTROL)
-        return; /* not for us: who sent it repeats what matters */
-    while (wire_next(&reader, &record) == ERR_OK)
-        on_record(worker, message, &record, unknown);
-    worker_pump(worker);
-}
-
-static void on_submit_message(void *ctx, const struct bus_message *message)
-{
-    read_frame(ctx, message, NULL);
-}
-
-static void on_control_message(void *ctx, const struct bus_message *message)
-{
-    struct worker *worker = ctx;
-    struct wire_writer unknown;
-    text_clear(&worker->refusals);
-    wire_begin(&unknown, &worker->refusals, WIRE_EVENTS);
-    read_frame(worker, message, &unknown);
-    if (unknown.record_count > 0 && message->reply.len > 0 && wire_finish(&unknown) == ERR_OK)
-        (void)bus_publish(worker->bus, message->reply, bus_inbox(worker->bus),
-                          text_slice(&worker->refusals)); /* lost: they ask again */
-}
-
-/* --- all of them --- */
-
-enum err streams_listen(struct worker *worker)
-{
-    char subject[sizeof("submit.") + WORKER_NAME_BYTES];
-    int bytes = snprintf(subject, sizeof(subject), "submit.%s", worker->model);
-    text_init(&worker->refusals, WIRE_FRAME_MAX_BYTES);
-    TRY(bus_subscribe(worker->bus, bus_inbox(worker->bus), (struct slice){0}, on_control_message,
-                      worker, &worker->control));
-    return bus_subscribe(worker->bus, slice_of(subject, (size_t)bytes), slice_str(group),
-                         on_submit_message, worker, &worker->submits);
-}
-
-void streams_ignore(struct worker *worker)
-{
-    bus_unsubscribe(&worker->submits);
-    bus_unsubscribe(&worker->control);
+    worker_stream_lose(stream);
 }
 
 static void free_ended(struct stream *stream)
@@ -531,11 +347,12 @@ static void free_ended(struct stream *stream)
 
 static bool is_old(const struct worker *worker, const struct stream *stream)
 {
-    return worker->ended_count > WORKER_ENDED_MAX ||
-           loop_now_us(worker->loop) - stream->ended_us >= WORKER_ENDED_MS * US_PER_MS;
+    return worker->ended_count > worker->pace.ended_max ||
+           loop_now_us(worker->loop) - stream->ended_us >=
+               worker->pace.ended_ms * (uint64_t)US_PER_MS;
 }
 
-void streams_forget_old(struct worker *worker)
+void worker_streams_forget_old(struct worker *worker)
 {
     while (!list_is_empty(&worker->ended)) {
         struct stream *oldest = CONTAINER_OF(worker->ended.next, struct stream, link);
@@ -545,10 +362,9 @@ void streams_forget_old(struct worker *worker)
     }
 }
 
-void streams_free(struct worker *worker)
+void worker_streams_free(struct worker *worker)
 {
     ASSERT(list_is_empty(&worker->living));
     while (!list_is_empty(&worker->ended))
         free_ended(CONTAINER_OF(worker->ended.next, struct stream, link));
-    text_fini(&worker->refusals);
 }
