@@ -191,7 +191,9 @@ static enum err find_library(const char *library_dir, const char *const *search,
         enum err err = try_folder(library_dir, out_note);
         if (err != ERR_AGAIN)
             return err;
-        return err_note_fail(out_note, ERR_NOT_FOUND, "no %s and no %s in %s (MILLRACE_ENGINE_DIR)",
+        return err_note_fail(out_note, ERR_NOT_FOUND,
+                             "no %s and no %s in %s (MILLRACE_ENGINE_DIR); unset it, and ./run or "
+                             "tools/setup-engine gets them",
                              library_names[0], library_names[1], library_dir);
     }
     /* Only by its SONAME: other releases of the system must not even be loaded (rule 1). */

@@ -83,7 +83,8 @@ static int with_config(int argc, char **argv, int (*then)(const struct config *c
 int main(int argc, char **argv)
 {
     signal(SIGPIPE, SIG_IGN); /* a closed peer is an error code, not the end */
-    /* Else ggml, on its way to abort, starts a debugger that it finds installed, and waits for it. */
+    /* Else ggml, on its way to abort, starts a debugger that it finds installed, and waits for it.
+     */
     setenv("GGML_NO_BACKTRACE", "1", 0);
     const char *command = argc > 1 ? argv[1] : "";
     const char *verb = argc > 2 ? argv[2] : "";
