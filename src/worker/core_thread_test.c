@@ -373,8 +373,10 @@ TEST(a_flood_of_commands_is_gathered_and_all_are_done)
     for (size_t i = 8; i < 40; i++) {
         submit(host, i, UINT64_MAX);
         if (i >= 30)
-            cancel(host, i);
+            core_thread_cancel(host->thread, i + 1); /* without the flag: the command must arrive */
     }
+    uint64_t age_ms = core_thread_progress_age_ms(host->thread);
+    UNTIL(host, core_thread_progress_age_ms(host->thread) > age_ms + 50); /* tries in vain */
     atomic_store(&host->is_held, false);
     UNTIL(host, first->delta_count == 20);
     for (size_t i = 0; i < 8; i++) {
