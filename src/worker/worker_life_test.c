@@ -1,13 +1,16 @@
 /* worker_life_test - loading, failing, stopping. */
 #include "testing/test.h"
+#include "worker/worker_impl.h"
 #include "worker/worker_rig.h"
+
+#include <unistd.h>
 
 enum { MS = 1000 };
 
 TEST(a_request_waits_for_the_model_and_hears_how_far_it_is)
 {
     struct rig *rig = rig_new();
-    rig->engine.load_ms = 700;
+    rig->engine.load_ms = 1000;
     rig->options.queue_wait_ms = 100; /* does not count while loading */
     rig_start(rig);
     struct request request = rig_request();
@@ -17,7 +20,7 @@ TEST(a_request_waits_for_the_model_and_hears_how_far_it_is)
     rig_check_whole(answer);
     CHECK_EQ(answer->types[1], EVENT_LOADING);
     CHECK(answer->progress_count >= 2);
-    CHECK(answer->last_fraction > 0 && answer->last_fraction < 1);
+    CHECK(answer->last_fraction > 0);
     CHECK(rig->is_ready && !rig->has_failed);
     rig_free(rig);
 }
@@ -75,7 +78,10 @@ TEST(an_engine_that_fails_ends_every_stream_and_the_node_says_so)
         rig_check_error(&rig->answers[i], FAULT_WORKER_LOST);
         CHECK_STR(rig->answers[i].message, "the engine failed");
     }
-    CHECK_EQ(rig->answers[0].token_count, 4);
+    size_t tokens = 0; /* one ran, whichever was prepared first; the others waited */
+    for (int i = 0; i < 3; i++)
+        tokens += rig->answers[i].token_count;
+    CHECK_EQ(tokens, 4);
     struct request request = rig_request();
     struct answer *later = rig_ask(rig, 3, &request);
     rig_until_ended(later);
@@ -157,5 +163,53 @@ TEST(a_model_name_that_makes_no_subject_is_refused)
     CHECK_EQ(strlen(name), BUS_SUBJECT_MAX_BYTES - 7);
     memmove(name + 1, name, sizeof(name) - 1);
     CHECK_ERR(worker_start(rig->asker_bus, &rig->options, NULL, NULL, NULL, &worker), ERR_LIMIT);
+    rig_free(rig);
+}
+
+/* --- an engine that hangs and does not look up --- */
+
+static atomic_bool hangs; /* read by the engine's thread */
+static const struct engine_ops *real_ops;
+
+static enum err hanging_decode(struct engine *engine, const struct engine_row *rows, size_t count)
+{
+    while (atomic_load(&hangs))
+        usleep(1000); /* no poll in here: that is the point */
+    return real_ops->decode(engine, rows, count);
+}
+
+static enum err open_hanging(void *ctx, engine_progress_fn *on_progress, void *progress_ctx,
+                             struct engine **out_engine, struct err_note *out_note)
+{
+    static struct engine_ops ops;
+    const struct rig *rig = ctx;
+    TRY(engine_dummy_open(&rig->engine, on_progress, progress_ctx, out_engine, out_note));
+    real_ops = (*out_engine)->ops;
+    ops = *real_ops;
+    ops.decode = hanging_decode;
+    (*out_engine)->ops = &ops;
+    return ERR_OK;
+}
+
+TEST(askers_of_a_stuck_engine_hear_no_heartbeat_and_those_who_wait_do)
+{
+    struct rig *rig = rig_new();
+    rig->options.open_engine = open_hanging;
+    rig->options.queue_wait_ms = 60000;
+    rig->ask.silence_ms = 2000; /* four heartbeats */
+    atomic_store(&hangs, true);
+    rig_start_ready(rig);
+    rig->worker->pace.stuck_ms = 100;
+    struct request request = rig_request();
+    struct answer *stuck = rig_ask(rig, 0, &request);
+    request = rig_request();
+    struct answer *waiting = rig_ask(rig, 1, &request);
+    rig_until_ended(stuck);
+    rig_check_error(stuck, FAULT_WORKER_LOST);
+    CHECK(!waiting->has_ended);
+    atomic_store(&hangs, false);
+    rig_until_ended(waiting);
+    rig_check_whole(waiting);
+    rig_until_idle(rig);
     rig_free(rig);
 }

@@ -19,6 +19,7 @@ struct answer {
     bool reads; /* gives credit back at once */
     uint32_t held_events, held_bytes;
     bool is_accepted, is_started, has_ended;
+    bool is_leaving; /* for the test's own use */
     enum done_reason reason;
     enum fault fault;
     bool is_error;

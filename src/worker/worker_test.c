@@ -106,6 +106,8 @@ TEST(the_queue_takes_queue_max_and_refuses_the_next_at_once)
         request.want_progress = true;
         rig_ask(rig, i, &request);
     }
+    while (rig->answers[1].progress_count == 0 || rig->answers[2].progress_count == 0)
+        loop_turn(rig->loop, true);
     struct request request = rig_request();
     struct answer *third = rig_ask(rig, 3, &request);
     rig_until_ended(third);
@@ -128,7 +130,7 @@ TEST(the_queue_takes_queue_max_and_refuses_the_next_at_once)
 
 TEST(who_waits_too_long_is_refused_when_the_time_is_up)
 {
-    struct rig *rig = rig_start_stalling(4, 80);
+    struct rig *rig = rig_start_stalling(4, 400);
     struct answer *first = rig_occupy(rig, 0);
     struct request request = rig_request();
     struct answer *late = rig_ask(rig, 1, &request);
@@ -140,7 +142,7 @@ TEST(who_waits_too_long_is_refused_when_the_time_is_up)
     rig_until_ended(late);
     rig_check_error(late, FAULT_QUEUE_TIMEOUT);
     rig_check_error(in_a_hurry, FAULT_QUEUE_TIMEOUT);
-    CHECK(late->ended_us - late->opened_us >= 79 * MS);
+    CHECK(late->ended_us - late->opened_us >= 399 * MS);
     CHECK(in_a_hurry->ended_us - in_a_hurry->opened_us >= 29 * MS);
     CHECK(late->retry_after_ms > 0);
     CHECK(!first->has_ended);
@@ -165,22 +167,30 @@ TEST(a_queue_of_none_takes_only_what_starts_at_once)
 
 TEST(a_high_priority_starts_before_those_that_came_earlier)
 {
-    struct rig *rig = rig_new();
-    rig->engine.delay_us = 2 * MS;
-    rig->options.queue_wait_ms = 60000;
-    rig_start_ready(rig);
-    rig_occupy(rig, 0);
     static const enum request_priority priorities[] = {PRIORITY_LOW, PRIORITY_NORMAL,
                                                        PRIORITY_HIGH};
+    struct rig *rig = rig_new();
+    rig->engine.delay_us = 10 * MS;
+    rig->engine.tokens = 400; /* four seconds: time for the others to line up */
+    rig->options.queue_wait_ms = 60000;
+    rig_start_ready(rig);
+    struct answer *first = rig_occupy(rig, 0);
     for (int i = 0; i < 3; i++) {
         struct request request = rig_request();
         request.priority = priorities[i];
+        request.max_tokens = 2;
+        request.want_progress = true;
         rig_ask(rig, 1 + i, &request);
     }
+    for (int i = 1; i <= 3; i++)
+        while (rig->answers[i].progress_count == 0)
+            loop_turn(rig->loop, true);
+    ask_cancel(first->ask);
     for (int i = 0; i < 4; i++)
         rig_until_ended(&rig->answers[i]);
     CHECK(rig->answers[3].ended_us < rig->answers[2].ended_us);
     CHECK(rig->answers[2].ended_us < rig->answers[1].ended_us);
+    CHECK_EQ(rig->answers[1].reason, DONE_LENGTH);
     rig_free(rig);
 }
 
@@ -221,7 +231,7 @@ TEST(cancel_reaches_into_the_prompt)
     CHECK_EQ(answer->reason, DONE_CANCELLED);
     CHECK_EQ(answer->token_count, 0);
     rig_until_idle(rig);
-    CHECK(clock_monotonic_us() - cancelled_us < 1000 * MS);
+    CHECK(clock_monotonic_us() - cancelled_us < 2000 * MS);
     rig_free(rig);
 }
 
@@ -235,7 +245,49 @@ TEST(cancel_ends_a_stalled_engine_and_the_slot_is_free_again)
     CHECK_EQ(first->reason, DONE_CANCELLED);
     CHECK(first->completion_tokens > 0);
     rig_until_idle(rig);
-    CHECK(clock_monotonic_us() - cancelled_us < 1000 * MS);
+    CHECK(clock_monotonic_us() - cancelled_us < 2000 * MS);
     rig_occupy(rig, 1);
+    rig_free(rig);
+}
+
+/* --- all of it at once --- */
+
+TEST(survivors_get_their_answers_while_most_leave_at_random_moments)
+{
+    struct rig *rig = rig_new();
+    uint64_t random = 1;
+    rig->engine.slots = 8;
+    rig->engine.tokens = 60;
+    rig->engine.delay_us = 1 * MS;
+    rig->options.queue_max = 200;
+    rig->options.queue_wait_ms = 60000;
+    rig_start_ready(rig);
+    for (int i = 0; i < 200; i++) {
+        struct request request = rig_request();
+        request.want_progress = test_random(&random) % 2;
+        rig_ask(rig, i, &request);
+    }
+    for (int left = 0;
+         left < 140;) { /* 70 % of them, 1 in 3 of these without waiting for the end */
+        struct answer *answer = &rig->answers[test_random(&random) % 140];
+        if (answer->ask && test_random(&random) % 3 == 0)
+            ask_abandon(&answer->ask);
+        else if (answer->ask)
+            ask_cancel(answer->ask);
+        answer->is_leaving = true;
+        left = 0;
+        for (int i = 0; i < 140; i++)
+            left += rig->answers[i].is_leaving || rig->answers[i].has_ended;
+        loop_turn(rig->loop, false);
+    }
+    for (int i = 140; i < 200; i++) {
+        rig_until_ended(&rig->answers[i]);
+        rig_check_whole(&rig->answers[i]);
+    }
+    rig_until_idle(rig);
+    struct worker_stats stats = worker_stats(rig->worker);
+    CHECK_EQ(stats.done + stats.cancelled, 200);
+    CHECK(stats.cancelled > 50);
+    CHECK_EQ(stats.failed + stats.refused, 0);
     rig_free(rig);
 }

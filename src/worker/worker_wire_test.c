@@ -308,6 +308,164 @@ TEST(a_submit_that_cannot_be_read_is_refused_and_hurts_nobody)
     rig_free(rig);
 }
 
+TEST(an_asker_that_says_nothing_for_long_is_gone)
+{
+    struct rig *rig = rig_start_stalling(4, 60000);
+    struct raw *raw = raw_open(rig);
+    rig->worker->pace.asker_silence_ms = 1400; /* and a heartbeat every 500 */
+    struct request silent = raw_request(raw), awake = raw_request(raw);
+    raw_submit(raw, &silent);
+    raw_submit(raw, &awake);
+    while (worker_stats(rig->worker).cancelled == 0) {
+        if (raw->heartbeats > 0)
+            raw_credit(raw, &awake, 0, false);
+        raw->heartbeats = 0;
+        loop_turn(rig->loop, true);
+    }
+    CHECK_EQ(worker_stats(rig->worker).cancelled, 1);
+    CHECK_EQ(worker_stats(rig->worker).running + worker_stats(rig->worker).queued, 1);
+    CHECK_EQ(raw->ends, 0); /* nobody is told */
+    raw_close(raw);
+    rig_until_idle(rig);
+    rig_free(rig);
+}
+
+TEST(only_so_many_ended_requests_are_remembered_the_latest_ones)
+{
+    struct rig *rig = rig_new();
+    struct request requests[6];
+    rig_start_ready(rig);
+    rig->worker->pace.ended_max = 4;
+    struct raw *raw = raw_open(rig);
+    for (size_t i = 0; i < ARRAY_COUNT(requests); i++) {
+        requests[i] = raw_request(raw);
+        raw_submit(raw, &requests[i]);
+        raw->ends = 0;
+        rig_until(rig, raw_has_end, raw);
+        rig_until_idle(rig);
+    }
+    raw_submit(raw, &requests[2]);
+    turns(rig);
+    CHECK_EQ(worker_stats(rig->worker).accepted, 6);
+    raw->ends = 0;
+    raw_submit(raw, &requests[1]); /* forgotten: it runs again, and its asker will not want it */
+    rig_until(rig, raw_has_end, raw);
+    CHECK_EQ(worker_stats(rig->worker).accepted, 7);
+    raw_close(raw);
+    rig_free(rig);
+}
+
+TEST(ended_requests_are_forgotten_after_their_time)
+{
+    struct rig *rig = rig_new();
+    rig_start_ready(rig);
+    rig->worker->pace.ended_ms = 100;
+    struct raw *raw = raw_open(rig);
+    struct request request = raw_request(raw);
+    raw_submit(raw, &request);
+    rig_until(rig, raw_has_end, raw);
+    while (rig->worker->ended_count > 0)
+        loop_turn(rig->loop, true);
+    CHECK_EQ(map_count(rig->worker->streams), 0);
+    raw_close(raw);
+    rig_free(rig);
+}
+
+/* --- submits too large to be decoded on the loop --- */
+
+enum { LARGE_BYTES = 200 * 1024 };
+
+static struct slice large_prompt(void)
+{
+    static char prompt[LARGE_BYTES];
+    memset(prompt, 'a', sizeof(prompt));
+    return slice_of(prompt, sizeof(prompt));
+}
+
+TEST(a_large_submit_is_answered_like_any_other_and_once)
+{
+    struct rig *rig = rig_new();
+    rig->engine.context_tokens = LARGE_BYTES + 100;
+    rig_start_ready(rig);
+    struct raw *raw = raw_open(rig);
+    struct request request = raw_request(raw);
+    request.prompt = large_prompt();
+    raw_submit(raw, &request);
+    raw_submit(raw, &request);
+    rig_until(rig, raw_has_end, raw);
+    rig_until_idle(rig);
+    CHECK_STR(raw->message, "");
+    CHECK_EQ(worker_stats(rig->worker).accepted, 1);
+    CHECK_EQ(worker_stats(rig->worker).done, 1);
+    raw_close(raw);
+    rig_free(rig);
+}
+
+TEST(a_large_submit_that_is_cancelled_at_once_does_not_run)
+{
+    struct rig *rig = rig_new();
+    rig_start_ready(rig);
+    struct raw *raw = raw_open(rig);
+    struct request request = raw_request(raw);
+    request.prompt = large_prompt();
+    raw_submit(raw, &request);
+    raw_send(
+        raw, SLICE("submit.dummy"),
+        &(struct wire_record){.stream = request_stream(&request), .epoch = 1, .type = WIRE_CANCEL});
+    rig_until(rig, raw_has_end, raw);
+    CHECK_STR(raw->message, "");
+    CHECK_EQ(worker_stats(rig->worker).cancelled, 1);
+    CHECK_EQ(worker_stats(rig->worker).accepted, 0);
+    raw_close(raw);
+    rig_free(rig);
+}
+
+TEST(a_large_submit_that_cannot_be_read_is_refused_and_too_many_bytes_at_once_are_lost)
+{
+    struct rig *rig = rig_new();
+    rig_start_ready(rig);
+    struct raw *raw = raw_open(rig);
+    raw_send(raw, SLICE("submit.dummy"),
+             &(struct wire_record){
+                 .stream = 9, .epoch = 1, .type = WIRE_SUBMIT, .payload = large_prompt()});
+    rig_until(rig, raw_has_end, raw);
+    CHECK_STR(fault_name(raw->fault), "invalid_request");
+
+    size_t taken = rig->worker->decoding_bytes;
+    rig->worker->decoding_bytes = SIZE_MAX / 2; /* as if much were on the pool */
+    struct request request = raw_request(raw);
+    request.prompt = large_prompt();
+    raw_submit(raw, &request);
+    turns(rig);
+    CHECK_EQ(rig->worker->preparing, 0);
+    rig->worker->decoding_bytes = taken;
+    raw->ends = 0;
+    raw_submit(raw, &request);
+    rig_until(rig, raw_has_end, raw);
+    CHECK_STR(fault_name(raw->fault), "context_length_exceeded");
+    raw_close(raw);
+    rig_free(rig);
+}
+
+TEST(a_worker_stops_also_while_the_pool_decodes_for_it)
+{
+    struct rig *rig = rig_new();
+    rig_start_ready(rig);
+    struct raw *raw = raw_open(rig);
+    struct request request = raw_request(raw);
+    request.prompt = large_prompt();
+    raw_submit(raw, &request);
+    while (rig->worker->preparing == 0)
+        loop_turn(rig->loop, true);
+    rig_stop(rig, 0);
+    rig_until_stopped(rig);
+    turns(rig);
+    CHECK_EQ(raw->ends, 1);
+    CHECK_STR(fault_name(raw->fault), "draining");
+    raw_close(raw);
+    rig_free(rig);
+}
+
 /* --- loss and credit --- */
 
 TEST(nothing_is_lost_or_doubled_when_one_frame_in_three_is_lost)
