@@ -7,8 +7,11 @@
 
 enum { US_PER_MS = 1000, STATE_FRAME_MAX_BYTES = 64 * 1024 };
 
+/* A broken engine offers no slot, and runs nothing either. */
 static uint32_t slots_busy(const struct worker *worker)
 {
+    if (worker->phase == NODE_FAILED)
+        return 0;
     return worker->admission.slots - worker->admission.slots_free;
 }
 
