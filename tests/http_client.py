@@ -327,7 +327,7 @@ class Connection:
         except OSError:
             self.socket.close()
             raise
-        self.input = Input(self._receive)
+        self.input = Input(self.receive)
 
     def __enter__(self):
         return self
@@ -341,10 +341,11 @@ class Connection:
             raise TimeoutError("the time of this connection is up")
         self.socket.settimeout(left)
 
-    def _receive(self):
+    def receive(self, count=65536):
+        """What the kernel has, or waits for some; b"" at the end. For those who read past self.input."""
         self._bound()
         try:
-            return self.socket.recv(65536)
+            return self.socket.recv(count)
         except ConnectionResetError:
             raise Reset(f"reset after {bytes(self.input.bytes[-200:])!r}") from None
 
@@ -386,7 +387,7 @@ class Connection:
         data = bytearray(self.input.bytes)
         self.input.bytes.clear()
         try:
-            while piece := self._receive():
+            while piece := self.receive():
                 data += piece
         except Reset:
             return bytes(data), True
