@@ -1,0 +1,139 @@
+"""config - the program's own words about its configuration: check, show, doc, help; what wins over
+what; and a wrong value ends it with 2 and a sentence that names key, value and range."""
+
+import json
+import tempfile
+import unittest
+from pathlib import Path
+
+from harness import Server, main, run_millrace
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class Config(unittest.TestCase):
+    def run_in(self, files, *args, **options):
+        with tempfile.TemporaryDirectory() as folder:
+            for name, content in files.items():
+                (Path(folder) / name).write_text(content if isinstance(content, str) else json.dumps(content))
+            return run_millrace(*args, folder=folder, **options)
+
+    def refused(self, *sentence, files=None, args=(), env=None):
+        for command in (("config", "check"), ("config", "show"), ("serve",)):
+            done = self.run_in(files or {}, *command, *args, env=env)
+            with self.subTest(command=command, sentence=sentence):
+                self.assertEqual((done.returncode, done.stdout), (2, ""), done)
+                self.assertTrue(done.stderr.startswith("millrace: "), done.stderr)
+                for word in sentence:
+                    self.assertIn(word, done.stderr)
+
+    def shown(self, key, files=None, args=(), env=None):
+        """(value, where from) of one key."""
+        done = self.run_in(files or {}, "config", "show", *args, env=env)
+        self.assertEqual(done.returncode, 0, done)
+        (line,) = [line for line in done.stdout.splitlines() if line.split(" = ")[0].strip() == key]
+        value, origin = line.split(" = ", 1)[1].rsplit("(", 1)
+        return value.strip(), origin.rstrip(")")
+
+    def test_check(self):
+        done = self.run_in({"config.json": {"http_port": 1}}, "config", "check")
+        self.assertEqual((done.returncode, done.stdout), (0, "config is fine: config.json\n"))
+        self.assertEqual(run_millrace("config", "check").stdout, "config is fine\n")
+
+    def test_the_doc_is_the_table_of_docs(self):
+        table = run_millrace("config", "doc").stdout
+        self.assertIn("| `http_port` |", table)
+        self.assertIn(table, (ROOT / "docs" / "config.md").read_text())
+
+    def test_which_source_wins(self):
+        file, env, args = {"config.json": {"http_port": 1}}, {"HTTP_PORT": "2"}, ["--http-port", "3"]
+        self.assertEqual(self.shown("http_port"), ("8080", "default"))
+        for given, expected in (({"files": file}, "1"), ({"files": file, "env": env}, "2"),
+                                ({"files": file, "env": env, "args": args}, "3"), ({"args": ["4"]}, "4"),
+                                ({"args": ["--port=5"]}, "5")):
+            self.assertEqual(self.shown("http_port", **given)[0], expected)
+        self.assertIn("environment", self.shown("http_port", env=env)[1])
+        self.assertIn("command line", self.shown("http_port", args=args)[1])
+        self.assertEqual(self.shown("http_port", files=file)[1], "config file")
+
+    def test_two_sources_that_differ_are_told_at_the_start(self):
+        with Server("--ping-ms", "200", env={"PING_MS": "300"}, ping_ms=400) as server:
+            lines = [line for line in server.log().splitlines() if "ping_ms" in line]
+            self.assertEqual(lines, ["ping_ms is 200 from the command line; the config file says 400",
+                                     "ping_ms is 200 from the command line; the environment says 300"])
+
+    def test_where_the_file_is(self):
+        named = {"other.json": {"http_port": 7}, "config.json": {"http_port": 8}}
+        self.assertEqual(self.shown("http_port", files=named)[0], "8")
+        self.assertEqual(self.shown("http_port", files=named, env={"CONFIG_PATH": "other.json"})[0], "7")
+        self.assertEqual(self.shown("http_port", files=named, args=["--config", "other.json"],
+                                    env={"CONFIG_PATH": "config.json"})[0], "7")
+        self.refused("nowhere.json", args=["--config=nowhere.json"])
+
+    def test_an_empty_variable_counts_as_not_set(self):
+        self.assertEqual(self.shown("http_port", env={"HTTP_PORT": ""}), ("8080", "default"))
+
+    def test_wrong_values(self):
+        for key, value, words in (
+                ("http_port", "65536", ["0..65535"]), ("http_port", "-1", ["0..65535"]), ("http_port", "x", []),
+                ("http_port", "80 ", []), ("dummy_tokens", "0", ["1..65536"]), ("log_level", "loud", ["info"]),
+                ("allow_no_keys", "maybe", ["true"]), ("body_max_bytes", "1", ["1024.."]),
+                ("body_max_bytes", "8MiBs", []), ("kv_memory", "99T", ["0.."]),
+                ("engine_profile", "faster", ["exact", "fast"]), ("stall_ms", "99", ["100.."]),
+                ("default_model", "x" * 129, ["1..128"])):
+            option = "--" + key.replace("_", "-")
+            self.refused(key, value[:60], *words, "command line", args=[f"{option}={value}"])
+            if value.lstrip("-").isdigit():  # in a file numbers are numbers
+                self.refused(key, value, *words, "config file", files={"config.json": f'{{"{key}": {value}}}'})
+            else:
+                self.refused("config.json", key, files={"config.json": {key: value}})
+            if not key.startswith("kv"):
+                self.refused(key, value[:60], *words, "environment", env={key.upper(): value})
+
+    def test_wrong_files(self):
+        for content, word in (("", ""), ("{", ""), ("[]", "object"), ('{"http_prot": 1}', "http_prot"),
+                              ('{"http_port": []}', "http_port"), ('{"http_port": 1, "http_port": 2}', ""),
+                              ('{"http_port": true}', "http_port"), ('{"http_port": 1.5}', "http_port"),
+                              ('{"http_port": null}', "http_port"), ('{"log_level": 1}', "log_level"),
+                              ("\xff", ""), ("[" * 100_000, "")):
+            self.refused("config.json", word, files={"config.json": content})
+
+    def test_wrong_options(self):
+        for args in (["--nonsense"], ["--nonsense=1"], ["80", "81"], ["--http-port"], ["--", "-1"]):
+            done = run_millrace("config", "check", *args)
+            with self.subTest(args):
+                self.assertEqual((done.returncode, done.stdout), (2, ""), done)
+                self.assertTrue(done.stderr.startswith("millrace: "), done.stderr)
+
+    def test_sizes_have_units(self):
+        for value, expected in (("64KiB", 65536), ("64K", 65536), ("1M", 2**20), ("65536", 65536)):
+            with Server(f"--body-max-bytes={value}") as server:
+                head = f"POST /generate HTTP/1.1\r\nHost: localhost\r\nContent-Length: {expected + 1}\r\n\r\n"
+                self.assertEqual(server.exchange(head.encode()).status, 413)
+        self.assertEqual(self.shown("body_max_bytes", args=["--body-max-bytes", "64KiB"])[1], "command line")
+
+    def test_every_key_is_shown(self):
+        keys = [line.split("`")[1] for line in run_millrace("config", "doc").stdout.splitlines()
+                if line.startswith("| `")]
+        shown = [line.split(" = ")[0].strip() for line in run_millrace("config", "show").stdout.splitlines()]
+        self.assertGreater(len(keys), 30)
+        self.assertEqual(keys, [key for key in shown if key in keys])
+
+    def test_help_version_and_a_wrong_command(self):
+        helped = run_millrace("serve", "--help")
+        self.assertEqual(helped.returncode, 0)
+        self.assertIn("--http-port", helped.stdout)
+        self.assertRegex(run_millrace("version").stdout, r"millrace \d+\.\d+\.\d+\n")
+        for args in ((), ("sevre",), ("config",), ("config", "sow")):
+            done = run_millrace(*args)
+            self.assertEqual((done.returncode, done.stdout), (2, ""))
+            self.assertIn("millrace serve", done.stderr)
+
+    def test_the_first_line_tells_the_address_and_then_a_curl(self):
+        with Server("0") as server:
+            self.assertGreater(server.port, 0)
+            self.assertIn(f"http://127.0.0.1:{server.port}/v1/chat/completions", server.stdout)
+
+
+if __name__ == "__main__":
+    main()
