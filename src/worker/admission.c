@@ -118,9 +118,11 @@ void admission_ready(struct admission *admission, struct admission_place *place,
 
 /* --- service --- */
 
-void admission_set_slots_free(struct admission *admission, uint32_t slots_free)
+void admission_set_slots_free(struct admission *admission, uint32_t slots_free, uint32_t given,
+                              uint32_t counted)
 {
-    admission->slots_free = slots_free;
+    uint32_t under_way = given > counted ? given - counted : 0;
+    admission->slots_free = slots_free > under_way ? slots_free - under_way : 0;
 }
 
 void admission_count_served(struct admission *admission, uint64_t kept_us)

@@ -57,8 +57,10 @@ void admission_loaded(struct admission *admission, uint32_t slots);
 /* Prepared: its wait for a slot begins. */
 void admission_ready(struct admission *admission, struct admission_place *place, uint64_t now_us);
 
-/* How many slots a new request could take now. */
-void admission_set_slots_free(struct admission *admission, uint32_t slots_free);
+/* What the core says: so many slots a new request could take, when `counted` jobs had reached it.
+ * Of the `given` ones the others are still under way, and will take theirs. */
+void admission_set_slots_free(struct admission *admission, uint32_t slots_free, uint32_t given,
+                              uint32_t counted);
 /* A request that kept a slot for so long has ended. */
 void admission_count_served(struct admission *admission, uint64_t kept_us);
 

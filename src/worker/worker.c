@@ -274,16 +274,6 @@ static void on_result(struct worker *worker, const struct core_report *report,
     }
 }
 
-/* Jobs that were under way when the core counted its slots will take some of them. */
-static void count_slots(struct worker *worker, const struct core_report *report)
-{
-    uint32_t counted = report->running + report->parked;
-    uint32_t under_way = worker->in_core > counted ? worker->in_core - counted : 0;
-    worker->core_parked = report->parked;
-    admission_set_slots_free(&worker->admission,
-                             report->slots_free > under_way ? report->slots_free - under_way : 0);
-}
-
 static void on_broken(struct worker *worker)
 {
     if (worker->phase == NODE_FAILED)
@@ -303,7 +293,9 @@ static void on_report(void *ctx, const struct core_report *report)
     worker->stats.tokens += report->tokens_sampled;
     if (report->tokens_sampled > 0)
         worker->last_token_ms = clock_wall_ms();
-    count_slots(worker, report);
+    worker->core_parked = report->parked;
+    admission_set_slots_free(&worker->admission, report->slots_free, worker->in_core,
+                             report->running + report->parked);
     if (report->broken)
         on_broken(worker);
     worker_pump(worker);
