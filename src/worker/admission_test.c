@@ -85,7 +85,7 @@ TEST(no_more_start_than_slots_are_free)
     enter_ready(&queue, 1, PRIORITY_NORMAL, 0);
     CHECK_EQ(next(&queue), 0);
     CHECK_EQ(next(&queue), -1);
-    admission_set_slots_free(\& queue.admission, 1, 0, 0);
+    admission_set_slots_free(&queue.admission, 1, 0, 0);
     CHECK_EQ(next(&queue), 1);
 }
 
@@ -109,7 +109,7 @@ TEST(the_queue_takes_queue_max_above_the_free_slots_and_no_more)
         for (uint32_t queue_max = 0; queue_max <= 3; queue_max++) {
             struct queue queue;
             open_loaded(&queue, queue_max, 2);
-            admission_set_slots_free(\& queue.admission, slots, 0, 0);
+            admission_set_slots_free(&queue.admission, slots, 0, 0);
             for (uint32_t i = 0; i < queue_max + slots; i++)
                 CHECK_OK(enter(&queue, (int)i, PRIORITY_NORMAL));
             CHECK_ERR(enter(&queue, 20, PRIORITY_HIGH), ERR_FULL);
@@ -125,7 +125,7 @@ TEST(time_is_up_exactly_queue_wait_after_it_was_prepared)
 {
     struct queue queue;
     open_loaded(&queue, 8, 1);
-    admission_set_slots_free(\& queue.admission, 0, 0, 0);
+    admission_set_slots_free(&queue.admission, 0, 0, 0);
     CHECK_OK(enter(&queue, 0, PRIORITY_NORMAL));
     CHECK_EQ(admission_wake_us(&queue.admission) == UINT64_MAX, true);
     admission_ready(&queue.admission, &queue.places[0], 7);
@@ -146,7 +146,7 @@ TEST(loading_has_its_own_timeout_and_does_not_count_as_waiting)
     CHECK_EQ(expired(&queue, 1000 * MS), 0);
     CHECK_EQ(queue.places[0].phase, ADMISSION_LOADING);
     admission_loaded(&queue.admission, 1);
-    admission_set_slots_free(\& queue.admission, 0, 0, 0);
+    admission_set_slots_free(&queue.admission, 0, 0, 0);
     CHECK(admission_wake_us(&queue.admission) == UINT64_MAX);
     admission_ready(&queue.admission, &queue.places[1], 5000 * MS);
     CHECK_EQ(admission_wake_us(&queue.admission), 5100 * MS);
@@ -161,7 +161,7 @@ TEST(a_deadline_ends_every_kind_of_waiting)
     CHECK_OK(admission_enter(&queue.admission, &queue.places[2], PRIORITY_NORMAL, 70 * MS, 0));
     CHECK_EQ(expired(&queue, 50 * MS), 0);
     admission_loaded(&queue.admission, 1);
-    admission_set_slots_free(\& queue.admission, 0, 0, 0);
+    admission_set_slots_free(&queue.admission, 0, 0, 0);
     CHECK_EQ(expired(&queue, 60 * MS), 1);
     admission_ready(&queue.admission, &queue.places[2], 65 * MS);
     CHECK_EQ(expired(&queue, 69 * MS), -1);
