@@ -26,7 +26,6 @@ struct call {
     struct slice *more_prompts; /* choices 1.. (PROMPT_TEXT), NULL if one */
     uint32_t choices;           /* 1..CALL_CHOICES_MAX */
     bool stream;
-    bool raw;          /* ?format=raw */
     bool query_stream; /* streaming was asked for by the query and not by the body ("Serving v2") */
     bool include_usage;
     bool include_progress; /* stream_options.include_progress */
@@ -39,7 +38,7 @@ struct call {
     struct call_choice { /* as events go by */
         uint64_t seed;
         uint32_t prompt_tokens, cached_tokens, completion_tokens, pieces;
-        bool done, faulted;
+        bool done;
         enum done_reason reason;
         uint64_t queue_us, prefill_us, decode_us;
         struct text whole; /* the gathered text, for non-stream answers */

@@ -520,6 +520,50 @@ TEST(a_whole_answer_that_grows_beyond_4_mib_is_an_error_and_cancelled)
     close_all();
 }
 
+/* One request while the nth allocation fails. True: there were not so many. */
+static bool survive(const char *body, uint64_t nth)
+{
+    open_default();
+    CHECK(text_reserve(&client.in, 1 << 16)); /* the client's own memory does not count */
+    client_post_str(&client, "/v1/infer", body);
+    uint64_t before = mem_peer_count();
+    mem_test_fail_nth(nth);
+    rig_settle(&rig->http);
+    if (rig->job_count == 1) {
+        job_start(rig_last_job(rig));
+        job_delta(rig_last_job(rig), SLICE("x"));
+        job_delta(rig_last_job(rig), SLICE("y"));
+        job_done(rig_last_job(rig), DONE_EOS);
+    }
+    mem_test_fail_nth(0);
+    bool had_fewer = mem_peer_count() - before < nth;
+    struct answer answer = client_answer(&client);
+    CHECK(client_count(&client, "[DONE]") <= 1);
+    CHECK(!had_fewer || (answer.status == 200 && answer.is_whole));
+    bool has_text = client_count(&client, "\"x\"") + client_count(&client, "\"xy\"") > 0;
+    bool has_error = client_count(&client, "\"error\"") > 0;
+    CHECK(answer.status != 200 || !answer.is_whole || has_text || has_error);
+    answer_fini(&answer);
+    leave(&client, BY_FIN);
+    CHECK_EQ(gateway_stats(rig->gateway).in_flight, 0);
+    close_all();
+    return had_fewer;
+}
+
+/* Whoever it hits gets an error or a closed connection, never half an answer that looks whole; and
+ * nothing is left behind. */
+TEST(any_allocation_may_fail)
+{
+    uint64_t nth = 1;
+    while (!survive(STREAM, nth))
+        nth++;
+    CHECK(nth > 20);
+    nth = 1;
+    while (!survive(WHOLE, nth))
+        nth++;
+    CHECK(nth > 20);
+}
+
 /* --- the end --- */
 
 TEST(a_drain_lets_a_stream_end_by_itself)

@@ -18,6 +18,22 @@ static void must(enum err err, const char *what)
     ASSERT_MSG(err == ERR_OK, "%s: %s", what, err_name(err));
 }
 
+/* --- frames --- */
+
+static void publish(struct gateway_rig *rig, struct slice subject, struct text *frame,
+                    struct wire_writer *writer)
+{
+    if (wire_finish(writer) == ERR_OK) /* else, and here too: no memory, so it is lost */
+        (void)bus_publish(rig->back, subject, control_subject, text_slice(frame));
+    text_fini(frame);
+}
+
+static void begin(struct text *frame, struct wire_writer *writer, enum wire_kind kind)
+{
+    text_init(frame, WIRE_FRAME_MAX_BYTES);
+    wire_begin(writer, frame, kind);
+}
+
 /* --- the worker's ears --- */
 
 static struct job *job_of(struct gateway_rig *rig, uint64_t stream)
@@ -56,17 +72,37 @@ static void hear_credit(struct job *job, const struct wire_record *record)
     job->credits++;
 }
 
+/* Answers as a worker does that does not have the stream. */
+static void disown(struct gateway_rig *rig, uint64_t stream, uint32_t epoch, struct slice to)
+{
+    struct text frame;
+    struct wire_writer writer;
+    begin(&frame, &writer, WIRE_EVENTS);
+    wire_add(&writer,
+             &(struct wire_record){.stream = stream, .epoch = epoch, .type = WIRE_UNKNOWN_STREAM});
+    publish(rig, to, &frame, &writer);
+}
+
 /* The end of what was cancelled. */
 static void oblige(struct job *job)
 {
-    if (job->cancels > 0 && !job->ended)
+    if (job->cancels == 0)
+        return;
+    if (job->ended) /* its end was lost */
+        disown(job->rig, job->request.id.low, job->request.epoch, job->request.inbox);
+    else
         job_post(job, &(struct event){.type = EVENT_DONE, .done.reason = DONE_CANCELLED});
 }
 
-static void hear_cancel(struct job *job)
+static void hear_cancel(struct gateway_rig *rig, struct job *job, const struct wire_record *record,
+                        struct slice from)
 {
+    if (!job) {
+        disown(rig, record->stream, record->epoch, from);
+        return;
+    }
     job->cancels++;
-    if (job->rig->obliges)
+    if (rig->obliges)
         oblige(job);
 }
 
@@ -82,26 +118,12 @@ static void on_control_frame(void *ctx, const struct bus_message *message)
             hear_submit(rig, &record);
         else if (job && record.type == WIRE_CREDIT)
             hear_credit(job, &record);
-        else if (job && record.type == WIRE_CANCEL)
-            hear_cancel(job);
+        else if (record.type == WIRE_CANCEL)
+            hear_cancel(rig, job, &record, message->reply);
     }
 }
 
 /* --- the worker's mouth --- */
-
-static void publish(struct gateway_rig *rig, struct slice subject, struct text *frame,
-                    struct wire_writer *writer)
-{
-    must(wire_finish(writer), "frame");
-    (void)bus_publish(rig->back, subject, control_subject, text_slice(frame)); /* no memory: lost */
-    text_fini(frame);
-}
-
-static void begin(struct text *frame, struct wire_writer *writer, enum wire_kind kind)
-{
-    text_init(frame, WIRE_FRAME_MAX_BYTES);
-    wire_begin(writer, frame, kind);
-}
 
 void rig_report(struct gateway_rig *rig)
 {

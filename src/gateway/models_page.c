@@ -31,12 +31,6 @@ static void add_model(struct json_out *json, const struct node_state *state)
     json_out_end_object(json);
 }
 
-static void answer(struct http_conn *conn, struct text *body)
-{
-    http_conn_reply(conn, 200, SLICE("application/json"), SLICE(""), text_slice(body));
-    text_fini(body);
-}
-
 void models_page_list(struct gateway *gateway, struct http_conn *conn,
                       const struct http_request *request, const struct route_match *match)
 {
@@ -56,7 +50,7 @@ void models_page_list(struct gateway *gateway, struct http_conn *conn,
             add_model(&json, state);
     json_out_end_array(&json);
     json_out_end_object(&json);
-    answer(conn, &body);
+    reply_json(conn, 200, SLICE(""), &body);
 }
 
 void models_page_one(struct gateway *gateway, struct http_conn *conn,
@@ -76,5 +70,5 @@ void models_page_one(struct gateway *gateway, struct http_conn *conn,
     text_init(&body, MODELS_MAX_BYTES);
     struct json_out json = json_out_to(&body);
     add_model(&json, state);
-    answer(conn, &body);
+    reply_json(conn, 200, SLICE(""), &body);
 }

@@ -25,6 +25,7 @@ static void release(void *pointer)
     text_fini(&reply->out);
     mem_free(reply->marks);
     arena_free(reply->call->arena);
+    mem_free(reply->call);
     mem_free(reply);
     gateway_reply_gone(gateway);
 }
@@ -52,9 +53,16 @@ static void log_done(const struct reply *reply)
 
 void reply_abandon_asks(struct reply *reply)
 {
-    for (uint32_t i = 0; i < reply->call->choices; i++)
+    for (uint32_t i = 0; i < CALL_CHOICES_MAX; i++) /* call->choices may be the pool's just now */
         if (reply->choices[i].ask)
             ask_abandon(&reply->choices[i].ask);
+}
+
+static void retire(struct reply *reply)
+{
+    log_done(reply);
+    list_remove(&reply->link);
+    loop_free_later(reply->gateway->loop, &reply->free_slot, release, reply);
 }
 
 /* The one way out. What is still asked for is abandoned: cancelled, and seen through by the hub. */
@@ -66,16 +74,22 @@ void reply_gone(struct reply *reply, const char *end)
     reply->conn = NULL;
     reply_abandon_asks(reply);
     reply_stream_stop(reply);
-    if (reply->parsing) { /* the pool still reads from it: on_parsed() releases */
+    if (reply->parsing) /* the pool still works on it: on_pool_parsed() retires it */
         loop_work_cancel(reply->parsing);
-        return;
-    }
-    log_done(reply);
-    list_remove(&reply->link);
-    loop_free_later(reply->gateway->loop, &reply->free_slot, release, reply);
+    else
+        retire(reply);
 }
 
 /* --- answers that are not streams --- */
+
+void reply_json(struct http_conn *conn, int status, struct slice fields, struct text *body)
+{
+    if (text_status(body) == ERR_OK)
+        http_conn_reply(conn, status, SLICE("application/json"), fields, text_slice(body));
+    else /* half a JSON text is none */
+        http_conn_reply(conn, status < 400 ? 500 : status, SLICE(""), fields, SLICE(""));
+    text_fini(body);
+}
 
 void reply_refuse(struct http_conn *conn, const struct api_error *error, struct slice more_fields)
 {
@@ -85,9 +99,7 @@ void reply_refuse(struct http_conn *conn, const struct api_error *error, struct 
     text_add(&fields, more_fields);
     api_error_fields(error, &fields);
     api_error_write(error, &body);
-    http_conn_reply(conn, error->status, SLICE("application/json"), text_slice(&fields),
-                    text_slice(&body));
-    text_fini(&body);
+    reply_json(conn, error->status, text_slice(&fields), &body);
     text_fini(&fields);
 }
 
@@ -119,12 +131,11 @@ void reply_answer_whole(struct reply *reply)
     text_init(&fields, FIELDS_MAX_BYTES);
     reply_add_id_fields(reply->call, &fields);
     reply->call->dialect->whole(reply->call, &body);
-    reply->status = 200;
-    http_conn_reply(reply->conn, 200, SLICE("application/json"), text_slice(&fields),
-                    text_slice(&body));
-    text_fini(&body);
+    bool is_whole = text_status(&body) == ERR_OK;
+    reply->status = is_whole ? 200 : 500;
+    reply_json(reply->conn, reply->status, text_slice(&fields), &body);
     text_fini(&fields);
-    reply_gone(reply, done_reason_name(reply->call->choice[0].reason));
+    reply_gone(reply, is_whole ? done_reason_name(reply->call->choice[0].reason) : "no_memory");
 }
 
 /* --- asking --- */
@@ -255,13 +266,10 @@ static void on_pool_parsed(void *ctx, enum err status)
     struct reply *reply = ctx;
     (void)status; /* cancelled only by reply_gone() */
     reply->parsing = NULL;
-    if (reply->state != REPLY_GONE) {
+    if (reply->state == REPLY_GONE)
+        retire(reply);
+    else
         on_parsed(reply);
-        return;
-    }
-    log_done(reply);
-    list_remove(&reply->link);
-    loop_free_later(reply->gateway->loop, &reply->free_slot, release, reply);
 }
 
 /* The client's own id is a label: at most 64 visible ASCII, else it is ignored. */
@@ -290,10 +298,8 @@ MUST_USE static enum err keep(struct reply *reply, const struct http_request *re
 
 static struct call *call_new(const struct dialect *dialect, size_t body_bytes)
 {
-    struct arena *arena = arena_new(CALL_ARENA_BYTES + 4 * body_bytes);
-    struct call *call = arena_alloc(arena, sizeof(*call));
-    ASSERT(call); /* the arena is larger than its first object */
-    call->arena = arena;
+    struct call *call = mem_alloc(sizeof(*call));
+    call->arena = arena_new(CALL_ARENA_BYTES + 4 * body_bytes);
     call->dialect = dialect;
     call->choices = 1;
     call->request.id = id_new();

@@ -26,5 +26,7 @@ void reply_start(struct gateway *gateway, struct http_conn *conn, const struct d
                  const struct http_request *request);
 /* Ends every reply: streams with `fault` and their terminator, the others with its status. */
 void reply_end_all(struct gateway *gateway, enum fault fault, const char *message);
+/* A whole answer in JSON; 500 without a body if `body` does not hold all of it. Releases *body. */
+void reply_json(struct http_conn *conn, int status, struct slice fields, struct text *body);
 /* An error answer, with Retry-After where it belongs. `more_fields`: whole lines. */
 void reply_refuse(struct http_conn *conn, const struct api_error *error, struct slice more_fields);

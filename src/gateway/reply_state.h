@@ -24,7 +24,6 @@ struct reply {
     enum reply_state state;
     struct call *call;
     struct choice choices[CALL_CHOICES_MAX];
-    uint32_t open_asks;
 
     struct text body; /* of the request, while it is parsed (maybe on the pool) */
     bool has_body;

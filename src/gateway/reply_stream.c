@@ -252,10 +252,9 @@ static void take_usage(struct call_choice *choice, const struct event *event)
     choice->decode_us = event->usage.decode_us;
 }
 
-static void take_error(struct reply *reply, uint32_t index, const struct event *event)
+static void take_error(struct reply *reply, const struct event *event)
 {
     struct api_error error;
-    reply->call->choice[index].faulted = true;
     api_error_from_event(event, &error);
     reply_fail(reply, &error);
 }
@@ -265,7 +264,7 @@ static void take_done(struct reply *reply, uint32_t index, const struct event *e
     struct call *call = reply->call;
     if (event->done.reason == DONE_CANCELLED &&
         !(call->stream && call->dialect->can_end_cancelled)) {
-        take_error(reply, index,
+        take_error(reply,
                    &(struct event){.type = EVENT_ERROR,
                                    .error = {.fault = FAULT_CANCELLED,
                                              .message = SLICE("the request was cancelled")}});
@@ -302,7 +301,7 @@ static void blow_fuse(struct reply *reply, uint32_t index, size_t whole_events_b
     reply->out.overflowed = false;
     reply->out.max_bytes += ENDING_MAX_BYTES;
     text_clear(&reply->call->choice[index].whole);
-    fail_internally(reply, "the worker sent more than it may");
+    fail_internally(reply, "the answer outgrew the memory it may have");
 }
 
 static void check_fuses(struct reply *reply, uint32_t index, size_t whole_events_bytes)
@@ -345,7 +344,7 @@ void reply_on_event(void *ctx, const struct event *event)
         take_done(reply, choice->index, event);
         break;
     case EVENT_ERROR:
-        take_error(reply, choice->index, event);
+        take_error(reply, event);
         break;
     case EVENT_TYPE_COUNT:
         break;
