@@ -7,6 +7,10 @@
 #include "gateway/reply.h"
 #include "gateway/routes.h"
 
+enum {
+    DRAIN_LAST_WORDS_MS = 1000
+}; /* for a stream's error and terminator to leave after drain_ms */
+
 /* --- the head: everything that can be refused without the body --- */
 
 static void refuse(struct gateway *gateway, struct http_conn *conn, const struct api_error *error,
@@ -217,10 +221,16 @@ static const char *code_of(int status)
         return "body_too_large";
     case 414:
         return "target_too_long";
+    case 417:
+        return "expectation_failed";
     case 431:
         return "head_too_large";
+    case 501:
+        return "not_implemented";
     case 503:
         return "too_many_connections";
+    case 505:
+        return "http_version_not_supported";
     default:
         return "bad_request";
     }
@@ -242,11 +252,6 @@ static void common_fields(void *ctx, struct http_conn *conn, struct text *out_li
 
 /* --- life --- */
 
-static void on_drain_over(void *ctx)
-{
-    reply_end_all(ctx, FAULT_DRAINING, "this server is stopping");
-}
-
 static void maybe_drained(struct gateway *gateway)
 {
     if (!gateway->draining || !gateway->server_drained || gateway->reply_count > 0)
@@ -256,6 +261,28 @@ static void maybe_drained(struct gateway *gateway)
     gateway->on_drained = NULL;
     if (on_drained)
         on_drained(gateway->drained_ctx);
+}
+
+/* Their error and terminator have had time to leave: whoever has not read them by now is cut off.
+ */
+static void on_drain_cut(struct gateway *gateway)
+{
+    if (gateway->server)
+        http_server_close(&gateway->server);
+    gateway->server_drained = true;
+    maybe_drained(gateway);
+}
+
+static void on_drain_over(void *ctx)
+{
+    struct gateway *gateway = ctx;
+    if (gateway->drain_is_over) {
+        on_drain_cut(gateway);
+        return;
+    }
+    gateway->drain_is_over = true;
+    deadline_after(&gateway->drain_deadline, DRAIN_LAST_WORDS_MS * 1000ull);
+    reply_end_all(gateway, FAULT_DRAINING, "this server is stopping");
 }
 
 void gateway_reply_gone(struct gateway *gateway)

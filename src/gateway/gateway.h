@@ -30,7 +30,8 @@ struct gateway;
 MUST_USE enum err gateway_open(struct bus *bus, const struct gateway_options *options,
                                struct gateway **out_gateway, struct err_note *out_note);
 /* Refuses new requests (503 draining + Retry-After), lets running streams end for at most drain_ms,
- * then ends them with the dialect's error and terminator. on_drained once, from the loop. */
+ * then ends them with the dialect's error and terminator, and a second later cuts off whoever has
+ * not read those. on_drained once, from the loop. */
 void gateway_drain(struct gateway *gateway, uint32_t drain_ms, void (*on_drained)(void *ctx),
                    void *ctx);
 void gateway_close(struct gateway **gateway);

@@ -18,7 +18,7 @@ struct gateway {
     uint32_t reply_count;
     struct gateway_stats stats;
     struct deadline drain_deadline;
-    bool draining, server_drained;
+    bool draining, drain_is_over, server_drained;
     void (*on_drained)(void *ctx);
     void *drained_ctx;
 };
