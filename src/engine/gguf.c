@@ -34,6 +34,7 @@ enum {
     KEY_MAX_BYTES = 65535,                /* gguf.md */
     TENSOR_NAME_MAX_BYTES = 64,           /* gguf.md */
     TENSOR_DIMENSIONS_MAX = 4,            /* gguf.md */
+    BLOCKS_MAX = 512,                     /* LLAMA_MAX_LAYERS of v0.5.0 */
     ALIGNMENT_DEFAULT = 32,               /* gguf.md */
     ALIGNMENT_MAX = 1 << 20,              /* ours: a page or two is usual, a gigabyte is a lie */
     QUOTE_MAX_BYTES = 64,                 /* of the file's names in our sentences */
@@ -106,6 +107,7 @@ struct value {
     struct slice text; /* of a string; of the last one in an array */
     bool is_number;    /* whole and not negative: max and sum hold */
     uint64_t max, sum; /* of the elements; both the number itself if it is not an array */
+    uint64_t bits;     /* of the last element, if it is any number */
 };
 
 static enum err ran_out(const struct reader *reader)
@@ -198,6 +200,7 @@ static enum err take_numbers(struct reader *reader, uint64_t count, struct value
     for (uint64_t i = 0; i < count; i++) {
         uint64_t raw = 0, number = 0;
         TRY(take_number(reader, bytes, &raw));
+        value->bits = raw;
         if (!number_of(value->type, raw, &number) ||
             __builtin_add_overflow(value->sum, number, &value->sum))
             value->is_number = false;
@@ -290,6 +293,25 @@ static enum err on_general_pair(struct reader *reader, struct slice key, const s
     return ERR_OK;
 }
 
+/* Numbers on which libllama aborts the whole process instead of failing. */
+static enum err check_fatal_number(struct reader *reader, struct slice name,
+                                   const struct value *value)
+{
+    if (slice_eq_str(name, "block_count") &&
+        (!value->is_number || value->max < 1 || value->max > BLOCKS_MAX))
+        return err_note_fail(reader->note, ERR_PROTOCOL, "its block_count is not in 1..%d",
+                             BLOCKS_MAX);
+    if (slice_ends_with(name, SLICE("_epsilon")) && value->type == VALUE_F32) {
+        float epsilon;
+        uint32_t bits = (uint32_t)value->bits;
+        memcpy(&epsilon, &bits, sizeof(epsilon));
+        if (!(epsilon >= 0)) /* also refuses NaN */
+            return err_note_fail(reader->note, ERR_PROTOCOL, "its %s is %g: allowed is 0 or more",
+                                 log_quote(name, QUOTE_MAX_BYTES), (double)epsilon);
+    }
+    return ERR_OK;
+}
+
 static enum err on_architecture_pair(struct reader *reader, struct slice key,
                                      const struct value *value)
 {
@@ -306,8 +328,11 @@ static enum err on_architecture_pair(struct reader *reader, struct slice key,
                   {"attention.value_length", &summary->value_length}};
     struct slice architecture = slice_str(summary->architecture);
     struct slice rest = slice_after(key, architecture.len + 1);
-    if (!value->is_number || !slice_starts_with(key, architecture) || key.len == architecture.len ||
+    if (!slice_starts_with(key, architecture) || key.len == architecture.len ||
         key.data[architecture.len] != '.')
+        return ERR_OK;
+    TRY(check_fatal_number(reader, rest, value));
+    if (!value->is_number)
         return ERR_OK;
     for (size_t i = 0; i < ARRAY_COUNT(fields); i++)
         if (slice_eq_str(rest, fields[i].name))

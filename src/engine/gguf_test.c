@@ -57,6 +57,8 @@ struct tiny {
     uint32_t type;
     uint64_t offset;
     size_t data_bytes;
+    const char *last_key; /* one more pair of four bytes; NULL: none */
+    uint32_t last_type, last_bits;
 };
 
 static struct tiny tiny_default(void)
@@ -95,6 +97,10 @@ static void put_pairs(struct text *file, const struct tiny *tiny)
     put_string(file, "a"), put_string(file, "");
     put_key(file, "tokenizer.chat_template", 8);
     put_string(file, "{{ messages }}");
+    if (tiny->last_key) {
+        put_key(file, tiny->last_key, tiny->last_type);
+        put(file, tiny->last_bits, 4);
+    }
 }
 
 /* The caller ends it with text_fini(). */
@@ -356,6 +362,42 @@ TEST(values_that_cannot_be_read_are_refused)
         CHECK_ERR(check_value(&value, &note), ERR_PROTOCOL);
         if (!strstr(note.text, bad[i].why))
             CHECK_STR(note.text, bad[i].why);
+    }
+}
+
+/* libllama aborts on these, and takes the process with it. */
+TEST(numbers_that_would_abort_the_engine_are_refused)
+{
+    static const struct {
+        const char *key;
+        uint32_t type, bits;
+        bool is_fine;
+    } rows[] = {
+        {"llama.block_count", 4, 0, false},
+        {"llama.block_count", 4, 1, true},
+        {"llama.block_count", 4, 512, true},
+        {"llama.block_count", 4, 513, false},
+        {"llama.block_count", 5, UINT32_MAX, false}, /* -1 */
+        {"llama.block_count", 6, 0x40400000, false}, /* 3.0 */
+        {"other.block_count", 4, 0, true},
+        {"llama.attention.layer_norm_rms_epsilon", 6, 0x3727c5ac, true},  /* 1e-5 */
+        {"llama.attention.layer_norm_rms_epsilon", 6, 0, true},           /* 0 */
+        {"llama.attention.layer_norm_rms_epsilon", 6, 0xb727c5ac, false}, /* -1e-5 */
+        {"llama.attention.layer_norm_epsilon", 6, 0x7fc00000, false},     /* NaN */
+    };
+    for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+        struct tiny tiny = tiny_default();
+        tiny.pairs++;
+        tiny.last_key = rows[i].key;
+        tiny.last_type = rows[i].type;
+        tiny.last_bits = rows[i].bits;
+        struct text file = tiny_file(&tiny);
+        struct gguf_summary summary;
+        struct err_note note = {{0}};
+        enum err err = check_bytes(text_slice(&file), file.len, &summary, &note);
+        CHECK_EQ(err, rows[i].is_fine ? ERR_OK : ERR_PROTOCOL);
+        CHECK(rows[i].is_fine == (note.text[0] == '\0'));
+        text_fini(&file);
     }
 }
 
