@@ -351,16 +351,18 @@ class Connection:
 
     def send(self, data):
         self._bound()
-        self.socket.sendall(data)
+        try:
+            self.socket.sendall(data)
+        except (BrokenPipeError, ConnectionResetError):
+            raise Reset("reset while sending") from None
 
     def send_until_refused(self, pieces):
         """Sends until the server closes; how many bytes the kernel took by then."""
         sent = 0
         for piece in pieces:
-            self._bound()
             try:
-                self.socket.sendall(piece)
-            except (BrokenPipeError, ConnectionResetError):
+                self.send(piece)
+            except Reset:
                 break
             sent += len(piece)
         return sent
