@@ -4,6 +4,7 @@
 
 #include "base/mem.h"
 #include "gateway/gateway_state.h"
+#include "gateway/ready.h"
 #include "gateway/reply.h"
 #include "gateway/routes.h"
 
@@ -306,6 +307,7 @@ void gateway_drain(struct gateway *gateway, uint32_t drain_ms, void (*on_drained
     gateway->on_drained = on_drained;
     gateway->drained_ctx = ctx;
     deadline_after(&gateway->drain_deadline, drain_ms * 1000ull);
+    ready_drain(gateway->ready);
     http_server_drain(gateway->server, on_server_drained, gateway);
 }
 
@@ -331,6 +333,7 @@ enum err gateway_open(struct bus *bus, const struct gateway_options *options,
     gateway->bus = bus;
     gateway->loop = bus_loop(bus);
     gateway->options = *options;
+    gateway->ready = ready_new(gateway);
     list_init(&gateway->replies);
     deadline_init(&gateway->drain_deadline, gateway->loop, on_drain_over, gateway);
     net_address_format(&options->address, address);
@@ -362,6 +365,7 @@ void gateway_close(struct gateway **gateway_slot)
         http_server_close(&gateway->server);
     while (gateway->reply_count > 0)
         loop_turn(gateway->loop, true);
+    ready_free(gateway->ready);
     if (gateway->hub) {
         bool idle = false;
         ask_hub_drain(gateway->hub, ignore_idle, &idle);

@@ -14,6 +14,7 @@ struct gateway {
     struct http_server *server;
     struct ask_hub *hub;
     struct model_table *models;
+    struct ready *ready;
     struct list replies; /* struct reply.link */
     uint32_t reply_count;
     struct gateway_stats stats;

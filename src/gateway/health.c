@@ -1,21 +1,19 @@
-/* health - is the gateway alive, is the service ready. */
+/* health - is the gateway alive, and how is the service. */
 #include "gateway/health.h"
 
 #include "base/json.h"
+#include "gateway/ready.h"
 #include "gateway/reply.h"
 
-enum { HEALTH_MAX_BYTES = 256 * 1024 };
-
-/* degraded: the default model failed but another answers; loading: it is on its way. */
-static const char *status_of(struct gateway *gateway)
+const char *health_status(const struct gateway *gateway)
 {
-    const struct node_state *main_model =
+    const struct node_state *node =
         model_table_find(gateway->models, slice_str(gateway->options.default_model));
     if (gateway->draining)
-        return "draining";
-    if (!main_model || main_model->phase == NODE_LOADING)
+        return "degraded";
+    if (!node || node->phase == NODE_LOADING)
         return "loading";
-    return main_model->phase == NODE_READY ? "ok" : "degraded";
+    return node->phase == NODE_READY && !ready_has_failed(gateway->ready) ? "ok" : "degraded";
 }
 
 static void add_number(struct json_out *json, const char *key, uint64_t value)
@@ -50,22 +48,18 @@ static void add_node(struct json_out *json, const struct node_state *state)
     json_out_end_object(json);
 }
 
-static void answer(struct http_conn *conn, int status, struct slice fields, struct text *body)
-{
-    http_conn_reply(conn, status, SLICE("application/json"), fields, text_slice(body));
-    text_fini(body);
-}
-
 void health_answer(struct gateway *gateway, struct http_conn *conn,
                    const struct http_request *request, const struct route_match *match)
 {
     (void)request;
     (void)match;
     struct text body;
-    text_init(&body, HEALTH_MAX_BYTES);
+    text_init(&body, MODEL_PAGE_MAX_BYTES);
     struct json_out json = json_out_to(&body);
     json_out_begin_object(&json);
-    add_text(&json, "status", slice_str(status_of(gateway)));
+    add_text(&json, "status", slice_str(health_status(gateway)));
+    json_out_key(&json, "draining");
+    json_out_bool(&json, gateway->draining);
     add_number(&json, "uptime_ms",
                (loop_now_us(gateway->loop) - gateway->options.started_us) / 1000);
     add_text(&json, "version", SLICE(MILLRACE_VERSION));
@@ -76,7 +70,7 @@ void health_answer(struct gateway *gateway, struct http_conn *conn,
         add_node(&json, state);
     json_out_end_array(&json);
     json_out_end_object(&json);
-    answer(conn, 200, SLICE("Cache-Control: no-store\r\n"), &body);
+    reply_json(conn, 200, SLICE("Cache-Control: no-store\r\n"), &body);
 }
 
 void health_live_answer(struct gateway *gateway, struct http_conn *conn,
@@ -87,25 +81,4 @@ void health_live_answer(struct gateway *gateway, struct http_conn *conn,
     (void)match;
     http_conn_reply(conn, 200, SLICE("application/json"), SLICE("Cache-Control: no-store\r\n"),
                     SLICE("{\"status\":\"ok\"}"));
-}
-
-void health_ready_answer(struct gateway *gateway, struct http_conn *conn,
-                         const struct http_request *request, const struct route_match *match)
-{
-    const char *status = status_of(gateway);
-    const struct node_state *main_model =
-        model_table_find(gateway->models, slice_str(gateway->options.default_model));
-    bool ready = !gateway->draining && main_model && main_model->phase == NODE_READY;
-    if (ready) {
-        health_live_answer(gateway, conn, request, match);
-        return;
-    }
-    struct text body;
-    text_init(&body, HEALTH_MAX_BYTES);
-    struct json_out json = json_out_to(&body);
-    json_out_begin_object(&json);
-    add_text(&json, "status", slice_str(status));
-    add_text(&json, "progress_url", SLICE("/health"));
-    json_out_end_object(&json);
-    answer(conn, 503, SLICE("Cache-Control: no-store\r\nRetry-After: 1\r\n"), &body);
 }

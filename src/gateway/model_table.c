@@ -4,7 +4,7 @@
 #include "base/mem.h"
 #include "wire/frame.h"
 
-enum { NODES_MAX = 256, NODE_ARENA_BYTES = 64 * 1024 };
+enum { NODE_ARENA_BYTES = 64 * 1024 };
 
 struct node {
     struct arena *arena; /* holds the state's strings */
@@ -15,7 +15,7 @@ struct node {
 struct model_table {
     struct loop *loop;
     struct bus_subscription *subscription;
-    struct node nodes[NODES_MAX];
+    struct node nodes[MODEL_TABLE_NODES_MAX];
     size_t count;
 };
 
@@ -41,9 +41,9 @@ static struct node *place_for(struct model_table *table, struct slice name)
     for (size_t i = 0; i < table->count; i++)
         if (slice_eq(table->nodes[i].state.node, name))
             return &table->nodes[i];
-    if (table->count == NODES_MAX)
+    if (table->count == MODEL_TABLE_NODES_MAX)
         bury_the_dead(table);
-    if (table->count == NODES_MAX)
+    if (table->count == MODEL_TABLE_NODES_MAX)
         return NULL;
     table->nodes[table->count] = (struct node){0};
     return &table->nodes[table->count++];

@@ -6,8 +6,13 @@
 #include "bus/bus.h"
 #include "wire/node_state.h"
 
+enum {
+    MODEL_TABLE_NODES_MAX = 256,
+    MODEL_PAGE_MAX_BYTES = MODEL_TABLE_NODES_MAX * 32 * 1024, /* all of them in JSON, escaped */
+};
+
 struct model_table;
-/* Subscribes to "state.nodes". At most 256 nodes are kept; more are ignored. */
+/* Subscribes to "state.nodes". Nodes beyond MODEL_TABLE_NODES_MAX are ignored. */
 MUST_USE enum err model_table_new(struct bus *bus, struct model_table **out_table);
 void model_table_free(struct model_table *table);
 

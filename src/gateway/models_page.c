@@ -4,8 +4,6 @@
 #include "base/json.h"
 #include "gateway/reply.h"
 
-enum { MODELS_MAX_BYTES = 256 * 1024 };
-
 /* Several workers may serve one model: it is listed once, by its best node. */
 static void add_model(struct json_out *json, const struct node_state *state)
 {
@@ -37,7 +35,7 @@ void models_page_list(struct gateway *gateway, struct http_conn *conn,
     (void)request;
     (void)match;
     struct text body;
-    text_init(&body, MODELS_MAX_BYTES);
+    text_init(&body, MODEL_PAGE_MAX_BYTES);
     struct json_out json = json_out_to(&body);
     json_out_begin_object(&json);
     json_out_key(&json, "object");
@@ -67,7 +65,7 @@ void models_page_one(struct gateway *gateway, struct http_conn *conn,
         return;
     }
     struct text body;
-    text_init(&body, MODELS_MAX_BYTES);
+    text_init(&body, MODEL_PAGE_MAX_BYTES);
     struct json_out json = json_out_to(&body);
     add_model(&json, state);
     reply_json(conn, 200, SLICE(""), &body);

@@ -5,6 +5,7 @@
 #include "gateway/dialect/dialects.h"
 #include "gateway/health.h"
 #include "gateway/models_page.h"
+#include "gateway/ready.h"
 
 #define DIALECT(name)                                                                              \
     &(const struct route_target)                                                                   \
@@ -30,7 +31,7 @@ const struct route gateway_routes[] = {
     {HTTP_GET, "/health", ANSWER(health_answer)},
     {HTTP_GET, "/health/live", ANSWER(health_live_answer)},
     {HTTP_GET, "/live", ANSWER(health_live_answer)},
-    {HTTP_GET, "/health/ready", ANSWER(health_ready_answer)},
-    {HTTP_GET, "/ready", ANSWER(health_ready_answer)},
+    {HTTP_GET, "/health/ready", ANSWER(ready_answer)},
+    {HTTP_GET, "/ready", ANSWER(ready_answer)},
 };
 const size_t gateway_route_count = ARRAY_COUNT(gateway_routes);

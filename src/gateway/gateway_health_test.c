@@ -1,0 +1,376 @@
+/* gateway_health_test - what /health says, and when /health/ready says yes: by the last token, or
+ * by a probe that whoever asks waits for. */
+#include "gateway/gateway_rig.h"
+#include "gateway/ready.h"
+#include "testing/test.h"
+
+static struct gateway_rig *rig;
+static struct client client;
+
+static void open_default(void)
+{
+    struct gateway_options options = gateway_rig_options();
+    options.http.head_ms = options.http.idle_ms = 0;
+    rig = gateway_rig_open(&options);
+    client_open(&client, &rig->http);
+}
+
+/* The model is ready and idle; its last token is that old. INT64_MAX: it made none yet. */
+static void open_with_token(int64_t age_ms)
+{
+    open_default();
+    rig->state.last_token_ms = age_ms < INT64_MAX ? clock_wall_ms() - age_ms : 0;
+    rig_report(rig);
+}
+
+static void close_all(void)
+{
+    client_fini(&client);
+    gateway_rig_close(rig);
+}
+
+static bool body_has(const struct answer *answer, const char *needle)
+{
+    return slice_find(text_slice(&answer->body), slice_str(needle)) != SLICE_NPOS;
+}
+
+/* The answer that has come, or 0. */
+static int take_status(struct client *asker)
+{
+    struct answer answer = client_answer(asker);
+    int status = answer.status;
+    if (status == 0) {
+        answer_fini(&answer);
+        return 0;
+    }
+    if (status == 503) {
+        CHECK(body_has(&answer, "\"progress_url\":\"/health\""));
+        CHECK_SLICE(answer_field(&answer, "Retry-After"), "1");
+    }
+    CHECK_SLICE(answer_field(&answer, "Cache-Control"), "no-store");
+    client_forget(asker, &answer);
+    return status;
+}
+
+static int ask_ready(void)
+{
+    client_get(&client, "/health/ready", "");
+    return take_status(&client);
+}
+
+static void check_health(const char *status)
+{
+    char wanted[64];
+    snprintf(wanted, sizeof(wanted), "{\"status\":\"%s\",", status);
+    client_get(&client, "/health", "");
+    struct answer answer = client_answer(&client);
+    CHECK_EQ(answer.status, 200);
+    CHECK(slice_starts_with(text_slice(&answer.body), slice_str(wanted)));
+    client_forget(&client, &answer);
+}
+
+/* --- /health --- */
+
+TEST(health_tells_how_the_default_model_is)
+{
+    static const struct {
+        enum node_phase phase;
+        const char *status;
+    } cases[] = {{NODE_LOADING, "loading"},
+                 {NODE_READY, "ok"},
+                 {NODE_DRAINING, "degraded"},
+                 {NODE_FAILED, "degraded"}};
+    open_default();
+    for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+        rig->state.phase = cases[i].phase;
+        rig_report(rig);
+        check_health(cases[i].status);
+        CHECK_EQ(ask_ready(), cases[i].phase == NODE_READY ? 200 : 503);
+    }
+    close_all();
+}
+
+TEST(health_is_loading_when_no_worker_of_the_default_model_has_reported)
+{
+    open_default();
+    rig_advance_ms(&rig->http, 5001);
+    check_health("loading");
+    CHECK_EQ(ask_ready(), 503);
+    rig->state.model = SLICE("other");
+    rig_report(rig);
+    check_health("loading");
+    CHECK_EQ(ask_ready(), 503);
+    close_all();
+}
+
+TEST(one_ready_node_is_enough)
+{
+    open_default();
+    rig->state.node = SLICE("w2");
+    rig->state.phase = NODE_FAILED;
+    rig_report(rig);
+    check_health("ok");
+    CHECK_EQ(ask_ready(), 200);
+    close_all();
+}
+
+TEST(health_lists_every_node_in_whole_json_however_many_there_are)
+{
+    char name[32], detail[1365];
+    open_default();
+    memset(detail, 1, sizeof(detail)); /* six bytes each */
+    rig->state.detail = slice_of(detail, sizeof(detail));
+    for (int i = 0; i < 300; i++) {
+        snprintf(name, sizeof(name), "node-%d", i);
+        rig->state.node = slice_str(name);
+        rig_report(rig);
+    }
+    client_get(&client, "/health", "");
+    struct answer answer = client_answer(&client);
+    struct err_note note = {""};
+    json_t *body;
+    CHECK_EQ(answer.status, 200);
+    CHECK_OK(json_read(text_slice(&answer.body), JSON_DEPTH_MAX, &body, &note));
+    CHECK_EQ(json_array_size(json_object_get(body, "models")), MODEL_TABLE_NODES_MAX);
+    json_decref(body);
+    client_forget(&client, &answer);
+    close_all();
+}
+
+TEST(live_is_200_whatever_the_models_do)
+{
+    static const char *const paths[] = {"/health/live", "/live"};
+    struct gateway_options options = gateway_rig_options();
+    rig = gateway_rig_open_alone(&options);
+    client_open(&client, &rig->http);
+    for (size_t i = 0; i < ARRAY_COUNT(paths); i++) {
+        client_get(&client, paths[i], "");
+        struct answer answer = client_answer(&client);
+        CHECK_EQ(answer.status, 200);
+        CHECK_SLICE(text_slice(&answer.body), "{\"status\":\"ok\"}");
+        client_forget(&client, &answer);
+    }
+    close_all();
+}
+
+/* --- /health/ready by the last token --- */
+
+TEST(a_model_whose_last_token_is_younger_than_30_s_is_ready_without_a_probe)
+{
+    open_with_token(20000);
+    CHECK_EQ(ask_ready(), 200);
+    CHECK_EQ(rig->job_count, 0);
+    client_get(&client, "/ready", "");
+    CHECK_EQ(take_status(&client), 200);
+    close_all();
+}
+
+/* --- /health/ready by a probe --- */
+
+TEST(an_idle_model_whose_last_token_is_old_is_asked_for_one_and_the_answer_waits)
+{
+    static const int64_t ages_ms[] = {30000, 100000, INT64_MAX};
+    for (size_t i = 0; i < ARRAY_COUNT(ages_ms); i++) {
+        open_with_token(ages_ms[i]);
+        CHECK_EQ(ask_ready(), 0);
+        struct job *job = rig_last_job(rig);
+        CHECK_EQ(job->request.max_tokens, 1);
+        CHECK_SLICE(job->request.model, "m");
+        CHECK_SLICE(job->request.label, "ready-probe");
+        rig_live_ms(rig, 1999);
+        CHECK_EQ(take_status(&client), 0);
+        job_start(job);
+        job_delta(job, SLICE("x"));
+        CHECK_EQ(take_status(&client), 0);
+        job_done(job, DONE_LENGTH);
+        CHECK_EQ(take_status(&client), 200);
+        check_health("ok");
+        close_all();
+    }
+}
+
+TEST(a_good_probe_counts_as_a_token_for_30_s)
+{
+    open_with_token(INT64_MAX);
+    CHECK_EQ(ask_ready(), 0);
+    job_start(rig_last_job(rig));
+    job_done(rig_last_job(rig), DONE_EOS); /* its end is a token too */
+    CHECK_EQ(take_status(&client), 200);
+    rig_live_ms(rig, 29999);
+    CHECK_EQ(ask_ready(), 200);
+    CHECK_EQ(rig->job_count, 1);
+    rig_live_ms(rig, 1);
+    CHECK_EQ(ask_ready(), 0);
+    CHECK_EQ(rig->job_count, 2);
+    close_all();
+}
+
+TEST(a_failed_probe_is_no_and_the_verdict_holds_for_10_s)
+{
+    for (int cancelled = 0; cancelled < 2; cancelled++) {
+        open_with_token(INT64_MAX);
+        CHECK_EQ(ask_ready(), 0);
+        if (cancelled)
+            job_done(rig_last_job(rig), DONE_CANCELLED);
+        else
+            job_fail(rig_last_job(rig), FAULT_INTERNAL_ERROR, "the engine failed");
+        CHECK_EQ(take_status(&client), 503);
+        check_health("degraded");
+        rig_live_ms(rig, 9999);
+        CHECK_EQ(ask_ready(), 503);
+        CHECK_EQ(rig->job_count, 1);
+        rig_live_ms(rig, 1);
+        CHECK_EQ(ask_ready(), 0);
+        CHECK_EQ(rig->job_count, 2);
+        job_done(rig_last_job(rig), DONE_LENGTH);
+        CHECK_EQ(take_status(&client), 200);
+        check_health("ok");
+        close_all();
+    }
+}
+
+TEST(nobody_waits_for_a_probe_longer_than_2_s_and_it_goes_on)
+{
+    open_with_token(INT64_MAX);
+    CHECK_EQ(ask_ready(), 0);
+    rig_live_ms(rig, 2000);
+    CHECK_EQ(take_status(&client), 503);
+    CHECK_EQ(ask_ready(), 0); /* waits for the same one */
+    CHECK_EQ(rig->job_count, 1);
+    CHECK_EQ(rig_last_job(rig)->cancels, 0);
+    rig_live_ms(rig, 1000);
+    job_done(rig_last_job(rig), DONE_LENGTH); /* slow, but there */
+    CHECK_EQ(take_status(&client), 200);
+    CHECK_EQ(ask_ready(), 200);
+    close_all();
+}
+
+TEST(a_probe_is_given_up_after_10_s)
+{
+    open_with_token(INT64_MAX);
+    CHECK_EQ(ask_ready(), 0);
+    struct job *job = rig_last_job(rig);
+    job_start(job); /* it beats, and makes nothing */
+    rig_live_ms(rig, 9000);
+    CHECK_EQ(take_status(&client), 503);
+    CHECK_EQ(ask_ready(), 0);
+    rig_live_ms(rig, 1000);
+    CHECK_EQ(take_status(&client), 503);
+    CHECK(job->cancels > 0);
+    check_health("degraded");
+    job_done(job, DONE_CANCELLED);
+    CHECK_EQ(ask_ready(), 0); /* 10 s have passed since it began */
+    CHECK_EQ(rig->job_count, 2);
+    close_all();
+}
+
+TEST(a_busy_model_is_not_probed)
+{
+    static const struct {
+        int64_t age_ms;
+        int status;
+    } cases[] = {{31000, 200}, {110000, 200}, {120000, 503}, {INT64_MAX, 503}};
+    for (size_t i = 0; i < ARRAY_COUNT(cases) * 3; i++) {
+        open_with_token(cases[i / 3].age_ms);
+        uint32_t *loads[] = {&rig->state.slots_busy, &rig->state.queued, &rig->state.parked};
+        *loads[i % 3] = 1;
+        rig_report(rig);
+        CHECK_EQ(ask_ready(), cases[i / 3].status);
+        CHECK_EQ(rig->job_count, 0);
+        close_all();
+    }
+}
+
+TEST(a_busy_model_whose_probe_failed_is_not_trusted_until_it_makes_a_token)
+{
+    open_with_token(31000);
+    CHECK_EQ(ask_ready(), 0);
+    job_fail(rig_last_job(rig), FAULT_INTERNAL_ERROR, "no");
+    CHECK_EQ(take_status(&client), 503);
+    rig->state.slots_busy = 1;
+    rig_live_ms(rig, 20000);
+    CHECK_EQ(ask_ready(), 503);
+    CHECK_EQ(rig->job_count, 1);
+    rig->state.last_token_ms = clock_wall_ms();
+    rig_report(rig);
+    CHECK_EQ(ask_ready(), 200);
+    check_health("ok");
+    close_all();
+}
+
+TEST(a_client_that_leaves_while_it_waits_is_forgotten)
+{
+    struct client other;
+    open_with_token(INT64_MAX);
+    client_open(&other, &rig->http);
+    client_get(&other, "/ready", "");
+    CHECK_EQ(take_status(&other), 0);
+    CHECK_EQ(ask_ready(), 0);
+    CHECK_EQ(rig->job_count, 1);
+    client_fini(&other);
+    rig_settle(&rig->http);
+    job_done(rig_last_job(rig), DONE_LENGTH);
+    CHECK_EQ(take_status(&client), 200);
+    close_all();
+}
+
+TEST(one_more_than_may_wait_is_told_no_at_once)
+{
+    static struct client clients[READY_WAITING_MAX + 1];
+    struct gateway_options options = gateway_rig_options();
+    options.http.connections_max = READY_WAITING_MAX + 1;
+    rig = gateway_rig_open(&options);
+    rig->state.last_token_ms = 0;
+    rig_report(rig);
+    for (size_t i = 0; i < ARRAY_COUNT(clients); i++) {
+        client_open(&clients[i], &rig->http);
+        client_get(&clients[i], "/ready", "");
+        CHECK_EQ(take_status(&clients[i]), i < READY_WAITING_MAX ? 0 : 503);
+    }
+    job_done(rig_last_job(rig), DONE_LENGTH);
+    for (size_t i = 0; i < READY_WAITING_MAX; i++)
+        CHECK_EQ(take_status(&clients[i]), 200);
+    CHECK_EQ(rig->job_count, 1);
+    for (size_t i = 0; i < ARRAY_COUNT(clients); i++)
+        client_fini(&clients[i]);
+    gateway_rig_close(rig);
+}
+
+TEST(a_drain_tells_those_who_wait_no)
+{
+    open_with_token(INT64_MAX);
+    CHECK_EQ(ask_ready(), 0);
+    rig_drain(rig, 1000);
+    CHECK_EQ(take_status(&client), 503);
+    CHECK(rig_last_job(rig)->cancels > 0);
+    client_fini(&client);
+    rig_settle(&rig->http);
+    CHECK_EQ(rig->drained, 1);
+    gateway_rig_close(rig);
+}
+
+TEST(a_gateway_may_be_closed_while_somebody_waits_for_a_probe)
+{
+    open_with_token(INT64_MAX);
+    CHECK_EQ(ask_ready(), 0);
+    gateway_rig_close(rig);
+    client_fini(&client);
+}
+
+TEST(a_probe_that_cannot_be_asked_for_is_no)
+{
+    struct gateway_options options = gateway_rig_options();
+    struct client other;
+    options.ask.asks_max = 1;
+    rig = gateway_rig_open(&options);
+    rig->state.last_token_ms = 0;
+    rig_report(rig);
+    client_open(&client, &rig->http);
+    client_open(&other, &rig->http);
+    client_post_str(&other, "/v1/infer", "{\"prompt\":\"x\"}");
+    client_settle(&other);
+    CHECK_EQ(ask_ready(), 503);
+    CHECK_EQ(rig->job_count, 1);
+    client_fini(&other);
+    close_all();
+}
