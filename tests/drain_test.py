@@ -6,7 +6,7 @@ import time
 import unittest
 
 from harness import Server, eventually, main
-from http_client import request
+from http_client import Stream, request
 from surfaces import STREAMING, WHOLE, infer
 
 LONG_MS = 60_000
@@ -56,25 +56,27 @@ class Drain(unittest.TestCase):
             self.assertEqual(server.wait_exit(), 0)
 
     def test_when_the_time_is_up_streams_end_with_an_error_and_their_terminator(self):
-        with Server(dummy_stall_at=3, dummy_delay_ms=0, drain_ms=300) as server:
+        with Server(dummy_delay_ms=50, dummy_tokens=4000, drain_ms=300) as server:
             asked, connections = self.start_all(server)
+            streams = [(surface, Stream(connection, surface.method))
+                       for (surface, stream), connection in zip(asked, connections) if stream]
+            first = [stream.next_event() for _, stream in streams]
             start = time.monotonic()
-            streams = [(surface, connection) for (surface, stream), connection in zip(asked, connections) if stream]
             server.signal()
-            for surface, connection in streams:
+            for (surface, stream), event in zip(streams, first):
                 with self.subTest(surface.name):
-                    answer = surface.read(connection.response(surface.method), True)
-                    self.assertEqual(answer.deltas, ["tok1", " tok2"])
+                    answer = surface.read_stream([event, *stream.events()])
+                    self.assertTrue(" ".join(f"tok{n}" for n in range(1, 500)).startswith(answer.text), answer.text)
                     if isinstance(answer.error, dict):
                         self.assertEqual(answer.error["code"], "draining")
                     self.assertTrue(answer.error)
-                    connection.expect_end()
             self.assertGreaterEqual(time.monotonic() - start, 0.29)
             for (surface, stream), connection in zip(asked, connections):
                 if not stream:
                     response = connection.response(surface.method)
                     self.assertEqual((response.status, response.error()["code"]), (503, "draining"))
                     self.assertGreaterEqual(int(response.field("Retry-After")), 1)
+                connection.expect_end()
                 connection.close()
             self.assertEqual(server.wait_exit(), 0)
 
