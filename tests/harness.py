@@ -237,7 +237,7 @@ class Server:
     def is_listening(self):
         try:
             self.connect().close()
-        except ConnectionRefusedError:
+        except (ConnectionRefusedError, ConnectionResetError):  # reset: in the instant of its closing
             return False
         return True
 
