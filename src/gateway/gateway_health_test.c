@@ -5,28 +5,13 @@
 #include "testing/test.h"
 
 static struct gateway_rig *rig;
-static struct client client;
-
-static void open_default(void)
-{
-    struct gateway_options options = gateway_rig_options();
-    options.http.head_ms = options.http.idle_ms = 0;
-    rig = gateway_rig_open(&options);
-    client_open(&client, &rig->http);
-}
 
 /* The model is ready and idle; its last token is that old. INT64_MAX: it made none yet. */
 static void open_with_token(int64_t age_ms)
 {
-    open_default();
+    rig = gateway_rig_open(NULL);
     rig->state.last_token_ms = age_ms < INT64_MAX ? clock_wall_ms() - age_ms : 0;
     rig_report(rig);
-}
-
-static void close_all(void)
-{
-    client_fini(&client);
-    gateway_rig_close(rig);
 }
 
 static bool body_has(const struct answer *answer, const char *needle)
@@ -54,19 +39,19 @@ static int take_status(struct client *asker)
 
 static int ask_ready(void)
 {
-    client_get(&client, "/health/ready", "");
-    return take_status(&client);
+    client_get(&rig->client, "/health/ready", "");
+    return take_status(&rig->client);
 }
 
 static void check_health(const char *status)
 {
     char wanted[64];
     snprintf(wanted, sizeof(wanted), "{\"status\":\"%s\",", status);
-    client_get(&client, "/health", "");
-    struct answer answer = client_answer(&client);
+    client_get(&rig->client, "/health", "");
+    struct answer answer = client_answer(&rig->client);
     CHECK_EQ(answer.status, 200);
     CHECK(slice_starts_with(text_slice(&answer.body), slice_str(wanted)));
-    client_forget(&client, &answer);
+    client_forget(&rig->client, &answer);
 }
 
 /* --- /health --- */
@@ -80,19 +65,19 @@ TEST(health_tells_how_the_default_model_is)
                  {NODE_READY, "ok"},
                  {NODE_DRAINING, "degraded"},
                  {NODE_FAILED, "degraded"}};
-    open_default();
+    rig = gateway_rig_open(NULL);
     for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
         rig->state.phase = cases[i].phase;
         rig_report(rig);
         check_health(cases[i].status);
         CHECK_EQ(ask_ready(), cases[i].phase == NODE_READY ? 200 : 503);
     }
-    close_all();
+    gateway_rig_close(rig);
 }
 
 TEST(health_is_loading_when_no_worker_of_the_default_model_has_reported)
 {
-    open_default();
+    rig = gateway_rig_open(NULL);
     rig_advance_ms(&rig->http, 5001);
     check_health("loading");
     CHECK_EQ(ask_ready(), 503);
@@ -100,24 +85,24 @@ TEST(health_is_loading_when_no_worker_of_the_default_model_has_reported)
     rig_report(rig);
     check_health("loading");
     CHECK_EQ(ask_ready(), 503);
-    close_all();
+    gateway_rig_close(rig);
 }
 
 TEST(one_ready_node_is_enough)
 {
-    open_default();
+    rig = gateway_rig_open(NULL);
     rig->state.node = SLICE("w2");
     rig->state.phase = NODE_FAILED;
     rig_report(rig);
     check_health("ok");
     CHECK_EQ(ask_ready(), 200);
-    close_all();
+    gateway_rig_close(rig);
 }
 
 TEST(health_lists_every_node_in_whole_json_however_many_there_are)
 {
     char name[32], detail[1365];
-    open_default();
+    rig = gateway_rig_open(NULL);
     memset(detail, 1, sizeof(detail)); /* six bytes each */
     rig->state.detail = slice_of(detail, sizeof(detail));
     for (int i = 0; i < 300; i++) {
@@ -125,32 +110,30 @@ TEST(health_lists_every_node_in_whole_json_however_many_there_are)
         rig->state.node = slice_str(name);
         rig_report(rig);
     }
-    client_get(&client, "/health", "");
-    struct answer answer = client_answer(&client);
+    client_get(&rig->client, "/health", "");
+    struct answer answer = client_answer(&rig->client);
     struct err_note note = {""};
     json_t *body;
     CHECK_EQ(answer.status, 200);
     CHECK_OK(json_read(text_slice(&answer.body), JSON_DEPTH_MAX, &body, &note));
     CHECK_EQ(json_array_size(json_object_get(body, "models")), MODEL_TABLE_NODES_MAX);
     json_decref(body);
-    client_forget(&client, &answer);
-    close_all();
+    client_forget(&rig->client, &answer);
+    gateway_rig_close(rig);
 }
 
 TEST(live_is_200_whatever_the_models_do)
 {
     static const char *const paths[] = {"/health/live", "/live"};
-    struct gateway_options options = gateway_rig_options();
-    rig = gateway_rig_open_alone(&options);
-    client_open(&client, &rig->http);
+    rig = gateway_rig_open_alone(NULL);
     for (size_t i = 0; i < ARRAY_COUNT(paths); i++) {
-        client_get(&client, paths[i], "");
-        struct answer answer = client_answer(&client);
+        client_get(&rig->client, paths[i], "");
+        struct answer answer = client_answer(&rig->client);
         CHECK_EQ(answer.status, 200);
         CHECK_SLICE(text_slice(&answer.body), "{\"status\":\"ok\"}");
-        client_forget(&client, &answer);
+        client_forget(&rig->client, &answer);
     }
-    close_all();
+    gateway_rig_close(rig);
 }
 
 /* --- /health/ready by the last token --- */
@@ -160,9 +143,9 @@ TEST(a_model_whose_last_token_is_younger_than_30_s_is_ready_without_a_probe)
     open_with_token(20000);
     CHECK_EQ(ask_ready(), 200);
     CHECK_EQ(rig->job_count, 0);
-    client_get(&client, "/ready", "");
-    CHECK_EQ(take_status(&client), 200);
-    close_all();
+    client_get(&rig->client, "/ready", "");
+    CHECK_EQ(take_status(&rig->client), 200);
+    gateway_rig_close(rig);
 }
 
 /* --- /health/ready by a probe --- */
@@ -178,14 +161,14 @@ TEST(an_idle_model_whose_last_token_is_old_is_asked_for_one_and_the_answer_waits
         CHECK_SLICE(job->request.model, "m");
         CHECK_SLICE(job->request.label, "ready-probe");
         rig_live_ms(rig, 1999);
-        CHECK_EQ(take_status(&client), 0);
+        CHECK_EQ(take_status(&rig->client), 0);
         job_start(job);
         job_delta(job, SLICE("x"));
-        CHECK_EQ(take_status(&client), 0);
+        CHECK_EQ(take_status(&rig->client), 0);
         job_done(job, DONE_LENGTH);
-        CHECK_EQ(take_status(&client), 200);
+        CHECK_EQ(take_status(&rig->client), 200);
         check_health("ok");
-        close_all();
+        gateway_rig_close(rig);
     }
 }
 
@@ -195,14 +178,14 @@ TEST(a_good_probe_counts_as_a_token_for_30_s)
     CHECK_EQ(ask_ready(), 0);
     job_start(rig_last_job(rig));
     job_done(rig_last_job(rig), DONE_EOS); /* its end is a token too */
-    CHECK_EQ(take_status(&client), 200);
+    CHECK_EQ(take_status(&rig->client), 200);
     rig_live_ms(rig, 29999);
     CHECK_EQ(ask_ready(), 200);
     CHECK_EQ(rig->job_count, 1);
     rig_live_ms(rig, 1);
     CHECK_EQ(ask_ready(), 0);
     CHECK_EQ(rig->job_count, 2);
-    close_all();
+    gateway_rig_close(rig);
 }
 
 TEST(a_failed_probe_is_no_and_the_verdict_holds_for_10_s)
@@ -214,7 +197,7 @@ TEST(a_failed_probe_is_no_and_the_verdict_holds_for_10_s)
             job_done(rig_last_job(rig), DONE_CANCELLED);
         else
             job_fail(rig_last_job(rig), FAULT_INTERNAL_ERROR, "the engine failed");
-        CHECK_EQ(take_status(&client), 503);
+        CHECK_EQ(take_status(&rig->client), 503);
         check_health("degraded");
         rig_live_ms(rig, 9999);
         CHECK_EQ(ask_ready(), 503);
@@ -223,9 +206,9 @@ TEST(a_failed_probe_is_no_and_the_verdict_holds_for_10_s)
         CHECK_EQ(ask_ready(), 0);
         CHECK_EQ(rig->job_count, 2);
         job_done(rig_last_job(rig), DONE_LENGTH);
-        CHECK_EQ(take_status(&client), 200);
+        CHECK_EQ(take_status(&rig->client), 200);
         check_health("ok");
-        close_all();
+        gateway_rig_close(rig);
     }
 }
 
@@ -234,15 +217,15 @@ TEST(nobody_waits_for_a_probe_longer_than_2_s_and_it_goes_on)
     open_with_token(INT64_MAX);
     CHECK_EQ(ask_ready(), 0);
     rig_live_ms(rig, 2000);
-    CHECK_EQ(take_status(&client), 503);
+    CHECK_EQ(take_status(&rig->client), 503);
     CHECK_EQ(ask_ready(), 0); /* waits for the same one */
     CHECK_EQ(rig->job_count, 1);
     CHECK_EQ(rig_last_job(rig)->cancels, 0);
     rig_live_ms(rig, 1000);
     job_done(rig_last_job(rig), DONE_LENGTH); /* slow, but there */
-    CHECK_EQ(take_status(&client), 200);
+    CHECK_EQ(take_status(&rig->client), 200);
     CHECK_EQ(ask_ready(), 200);
-    close_all();
+    gateway_rig_close(rig);
 }
 
 TEST(a_probe_is_given_up_after_10_s)
@@ -252,16 +235,16 @@ TEST(a_probe_is_given_up_after_10_s)
     struct job *job = rig_last_job(rig);
     job_start(job); /* it beats, and makes nothing */
     rig_live_ms(rig, 9000);
-    CHECK_EQ(take_status(&client), 503);
+    CHECK_EQ(take_status(&rig->client), 503);
     CHECK_EQ(ask_ready(), 0);
     rig_live_ms(rig, 1000);
-    CHECK_EQ(take_status(&client), 503);
+    CHECK_EQ(take_status(&rig->client), 503);
     CHECK(job->cancels > 0);
     check_health("degraded");
     job_done(job, DONE_CANCELLED);
     CHECK_EQ(ask_ready(), 0); /* 10 s have passed since it began */
     CHECK_EQ(rig->job_count, 2);
-    close_all();
+    gateway_rig_close(rig);
 }
 
 TEST(a_busy_model_is_not_probed)
@@ -277,7 +260,7 @@ TEST(a_busy_model_is_not_probed)
         rig_report(rig);
         CHECK_EQ(ask_ready(), cases[i / 3].status);
         CHECK_EQ(rig->job_count, 0);
-        close_all();
+        gateway_rig_close(rig);
     }
 }
 
@@ -286,7 +269,7 @@ TEST(a_busy_model_whose_probe_failed_is_not_trusted_until_it_makes_a_token)
     open_with_token(31000);
     CHECK_EQ(ask_ready(), 0);
     job_fail(rig_last_job(rig), FAULT_INTERNAL_ERROR, "no");
-    CHECK_EQ(take_status(&client), 503);
+    CHECK_EQ(take_status(&rig->client), 503);
     rig->state.slots_busy = 1;
     rig_live_ms(rig, 20000);
     CHECK_EQ(ask_ready(), 503);
@@ -295,7 +278,7 @@ TEST(a_busy_model_whose_probe_failed_is_not_trusted_until_it_makes_a_token)
     rig_report(rig);
     CHECK_EQ(ask_ready(), 200);
     check_health("ok");
-    close_all();
+    gateway_rig_close(rig);
 }
 
 TEST(a_client_that_leaves_while_it_waits_is_forgotten)
@@ -310,15 +293,15 @@ TEST(a_client_that_leaves_while_it_waits_is_forgotten)
     client_fini(&other);
     rig_settle(&rig->http);
     job_done(rig_last_job(rig), DONE_LENGTH);
-    CHECK_EQ(take_status(&client), 200);
-    close_all();
+    CHECK_EQ(take_status(&rig->client), 200);
+    gateway_rig_close(rig);
 }
 
 TEST(one_more_than_may_wait_is_told_no_at_once)
 {
     static struct client clients[READY_WAITING_MAX + 1];
     struct gateway_options options = gateway_rig_options();
-    options.http.connections_max = READY_WAITING_MAX + 1;
+    options.http.connections_max = READY_WAITING_MAX + 2;
     rig = gateway_rig_open(&options);
     rig->state.last_token_ms = 0;
     rig_report(rig);
@@ -341,9 +324,9 @@ TEST(a_drain_tells_those_who_wait_no)
     open_with_token(INT64_MAX);
     CHECK_EQ(ask_ready(), 0);
     rig_drain(rig, 1000);
-    CHECK_EQ(take_status(&client), 503);
+    CHECK_EQ(take_status(&rig->client), 503);
     CHECK(rig_last_job(rig)->cancels > 0);
-    client_fini(&client);
+    client_fini(&rig->client);
     rig_settle(&rig->http);
     CHECK_EQ(rig->drained, 1);
     gateway_rig_close(rig);
@@ -354,7 +337,6 @@ TEST(a_gateway_may_be_closed_while_somebody_waits_for_a_probe)
     open_with_token(INT64_MAX);
     CHECK_EQ(ask_ready(), 0);
     gateway_rig_close(rig);
-    client_fini(&client);
 }
 
 TEST(a_probe_that_cannot_be_asked_for_is_no)
@@ -365,12 +347,11 @@ TEST(a_probe_that_cannot_be_asked_for_is_no)
     rig = gateway_rig_open(&options);
     rig->state.last_token_ms = 0;
     rig_report(rig);
-    client_open(&client, &rig->http);
     client_open(&other, &rig->http);
     client_post_str(&other, "/v1/infer", "{\"prompt\":\"x\"}");
     client_settle(&other);
     CHECK_EQ(ask_ready(), 503);
     CHECK_EQ(rig->job_count, 1);
     client_fini(&other);
-    close_all();
+    gateway_rig_close(rig);
 }

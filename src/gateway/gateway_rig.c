@@ -251,8 +251,10 @@ int job_fill(struct job *job, struct slice text)
 
 struct gateway_options gateway_rig_options(void)
 {
+    struct http_limits limits = rig_limits();
+    limits.head_ms = limits.idle_ms = 0;
     return (struct gateway_options){
-        .http = rig_limits(),
+        .http = limits,
         .ask = ask_options_default(),
         .default_model = "m",
         .allowed_hosts = "",
@@ -274,7 +276,7 @@ static void subscribe(struct gateway_rig *rig)
 struct gateway_rig *gateway_rig_open_on(struct loop *loop, const struct gateway_options *options)
 {
     struct gateway_rig *rig = mem_alloc(sizeof(*rig));
-    struct gateway_options own = *options;
+    struct gateway_options own = options ? *options : gateway_rig_options();
     struct err_note note = {""};
     log_set_level(LOG_ERROR); /* a line per request would drown what a failing test says */
     rig->http.net.loop = loop;
@@ -294,6 +296,7 @@ struct gateway_rig *gateway_rig_open_on(struct loop *loop, const struct gateway_
     rig->back = bus_mem_open(rig->bus_mem, rig->http.net.loop);
     subscribe(rig);
     must(gateway_open(rig->front, &own, &rig->gateway, &note), note.text);
+    client_open(&rig->client, &rig->http);
     return rig;
 }
 
@@ -316,6 +319,7 @@ void gateway_rig_close(struct gateway_rig *rig)
         oblige(&rig->jobs[i]);
     gateway_close(&rig->gateway);
     ASSERT(!rig->gateway);
+    client_fini(&rig->client);
     bus_unsubscribe(&rig->submits);
     bus_unsubscribe(&rig->control);
     bus_close(&rig->front);
@@ -367,6 +371,11 @@ void rig_forget_jobs(struct gateway_rig *rig)
 
 /* --- the client's side --- */
 
+static struct gateway_rig *rig_of(struct client *client)
+{
+    return CONTAINER_OF(client->rig, struct gateway_rig, http);
+}
+
 void client_post(struct client *client, const char *path, const char *fields, struct slice body)
 {
     struct text head;
@@ -390,6 +399,23 @@ void client_get(struct client *client, const char *target, const char *fields)
                        fields);
     ASSERT(len > 0 && (size_t)len < sizeof(head));
     client_send_str(client, head);
+}
+
+struct job *client_ask(struct client *client, const char *path, const char *body)
+{
+    client_post_str(client, path, body);
+    client_settle(client);
+    return rig_last_job(rig_of(client));
+}
+
+void client_leave(struct client *client, enum way way)
+{
+    if (way == BY_FIN)
+        peer_close(client->fd);
+    else
+        peer_reset(client->fd);
+    client->fd = -1;
+    rig_settle(client->rig);
 }
 
 struct slice answer_field(const struct answer *answer, const char *name)
@@ -469,6 +495,50 @@ void client_forget(struct client *client, struct answer *answer)
     answer_fini(answer);
     memmove(client->in.data, client->in.data + bytes, client->in.len - bytes);
     text_shrink(&client->in, client->in.len - bytes);
+}
+
+int client_status(struct client *client)
+{
+    struct answer answer = client_answer(client);
+    int status = answer.status;
+    answer_fini(&answer);
+    return status;
+}
+
+static bool has_code(const struct answer *answer, const char *code)
+{
+    json_t *body;
+    if (json_read(text_slice(&answer->body), JSON_DEPTH_MAX, &body, NULL) != ERR_OK)
+        return false;
+    const json_t *error = json_object_get(body, "error");
+    bool has = slice_eq_str(json_slice(json_object_get(error, "code")), code) &&
+               json_string_length(json_object_get(error, "message")) > 0;
+    json_decref(body);
+    return has;
+}
+
+bool client_was_refused(struct client *client, int status, const char *code)
+{
+    struct answer answer = client_answer(client);
+    bool was = answer.status == status && answer.is_whole &&
+               slice_eq_str(answer_field(&answer, "Content-Type"), "application/json") &&
+               has_code(&answer, code);
+    if (was)
+        client_forget(client, &answer);
+    else
+        fprintf(stderr, "not a %d %s:\n" SLICE_FMT "\n", status, code,
+                SLICE_ARG(text_slice(&client->in)));
+    answer_fini(&answer);
+    return was;
+}
+
+size_t answer_count(const struct answer *answer, const char *needle)
+{
+    size_t count = 0;
+    struct slice rest = text_slice(&answer->body), wanted = slice_str(needle);
+    for (size_t at; (at = slice_find(rest, wanted)) != SLICE_NPOS; count++)
+        rest = slice_after(rest, at + wanted.len);
+    return count;
 }
 
 void answer_fini(struct answer *answer)

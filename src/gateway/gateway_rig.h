@@ -28,6 +28,7 @@ struct gateway_rig {
     struct bus_mem *bus_mem;
     struct bus *front, *back; /* the gateway's endpoint and the worker's */
     struct gateway *gateway;
+    struct client client; /* connected; others are the test's own */
     struct bus_subscription *submits, *control;
     struct node_state state; /* what the worker says of itself; a test may change it */
     struct job jobs[JOBS_MAX];
@@ -36,13 +37,14 @@ struct gateway_rig {
     int drained;  /* calls of on_drained() */
 };
 
-/* Limits that no test meets by accident: head_hold 3 s, ping 10 s, stall 3 s. */
+/* Limits that no test meets by accident: the head of a stream is held for 3 s, pings come after
+ * 10 s, who does not read is closed after 3 s; who sends nothing is not. */
 struct gateway_options gateway_rig_options(void);
-/* With a worker that has reported that it is ready. */
+/* With a worker that has reported that it is ready. Options NULL: those. */
 struct gateway_rig *gateway_rig_open(const struct gateway_options *options);
 /* The same, and no worker has reported yet. */
 struct gateway_rig *gateway_rig_open_alone(const struct gateway_options *options);
-/* On a loop of the caller's, which may be a real one; no worker has reported yet. */
+/* The same, on a loop of the caller's, which may be a real one. */
 struct gateway_rig *gateway_rig_open_on(struct loop *loop, const struct gateway_options *options);
 /* Closes the gateway, whatever is in flight, and frees all. ASSERTs that nothing is left. */
 void gateway_rig_close(struct gateway_rig *rig);
@@ -80,6 +82,10 @@ void job_post(struct job *job, const struct event *event);
 void client_post(struct client *client, const char *path, const char *fields, struct slice body);
 void client_post_str(struct client *client, const char *path, const char *body);
 void client_get(struct client *client, const char *target, const char *fields);
+/* Posts, and returns the job that the worker made of it. */
+struct job *client_ask(struct client *client, const char *path, const char *body);
+enum way { BY_FIN, BY_RESET, WAYS };
+void client_leave(struct client *client, enum way way); /* and the loop is run */
 
 /* The first answer among the bytes that a client has read. */
 struct answer {
@@ -90,10 +96,16 @@ struct answer {
     bool is_whole;     /* the last chunk or byte is here */
     size_t bytes;      /* of the input, when whole */
 };
+/* Which is 0 as long as its head is not here. Runs the loop, and reads, like all that follows. */
+int client_status(struct client *client);
+/* Is the answer that status with an error of that code, whole, in our form? Prints it if not, and
+ * takes it off. */
+bool client_was_refused(struct client *client, int status, const char *code);
 /* Runs the loop, reads, and takes apart what has come; status 0 if no head is whole. */
 struct answer client_answer(struct client *client);
 /* Takes the answer's bytes off the client's input, so that the next one is the first. */
 void client_forget(struct client *client, struct answer *answer);
 void answer_fini(struct answer *answer);
+size_t answer_count(const struct answer *answer, const char *needle); /* in its body */
 /* The field's value; data NULL when it is not there. */
 struct slice answer_field(const struct answer *answer, const char *name);

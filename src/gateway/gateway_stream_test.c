@@ -14,25 +14,6 @@ static const char hard_text[] =
     "\xef\xb8\x8f\xe2\x80\x8d\xe2\x80\xa8\xe2\x80\xa9 </script> \xc3\xa9";
 
 static struct gateway_rig *rig;
-static struct client client;
-
-static void open_with(const struct gateway_options *options)
-{
-    rig = gateway_rig_open(options);
-    client_open(&client, &rig->http);
-}
-
-static void open_default(void)
-{
-    struct gateway_options options = gateway_rig_options();
-    open_with(&options);
-}
-
-static void close_all(void)
-{
-    client_fini(&client);
-    gateway_rig_close(rig);
-}
 
 /* --- the surfaces --- */
 
@@ -124,18 +105,7 @@ static const struct surface surfaces[] = {
 
 static struct job *ask(const struct surface *surface)
 {
-    client_post_str(&client, surface->path, surface->body);
-    client_settle(&client);
-    return rig_last_job(rig);
-}
-
-static size_t count_in(const struct text *text, const char *needle)
-{
-    size_t count = 0;
-    struct slice rest = text_slice(text), wanted = slice_str(needle);
-    for (size_t at; (at = slice_find(rest, wanted)) != SLICE_NPOS; count++)
-        rest = slice_after(rest, at + wanted.len);
-    return count;
+    return client_ask(&rig->client, surface->path, surface->body);
 }
 
 /* --- text --- */
@@ -187,47 +157,47 @@ static void say_in_pieces(struct job *job, struct slice text, size_t step)
 TEST(joined_deltas_are_the_text_byte_for_byte_in_every_dialect)
 {
     struct slice text = slice_str(hard_text);
-    open_default();
+    rig = gateway_rig_open(NULL);
     for (size_t i = 0; i < ARRAY_COUNT(surfaces); i++)
         for (size_t step = 1; step <= utf8_count(text); step++) {
             struct job *job = ask(&surfaces[i]);
             job_start(job);
             say_in_pieces(job, text, step);
             job_done(job, DONE_EOS);
-            struct answer answer = client_answer(&client);
+            struct answer answer = client_answer(&rig->client);
             CHECK(answer.is_whole);
             struct gathered gathered = gather(&surfaces[i], &answer);
             CHECK_SLICES(text_slice(&gathered.text), text);
             text_fini(&gathered.text);
-            client_forget(&client, &answer);
+            client_forget(&rig->client, &answer);
             rig_forget_jobs(rig);
         }
-    close_all();
+    gateway_rig_close(rig);
 }
 
 TEST(a_whole_answer_is_the_same_text)
 {
     struct slice text = slice_str(hard_text);
-    open_default();
+    rig = gateway_rig_open(NULL);
     for (size_t i = 0; i < ARRAY_COUNT(surfaces); i++) {
         if (!surfaces[i].whole_path)
             continue;
-        client_post_str(&client, surfaces[i].whole_path, surfaces[i].whole_body);
-        client_settle(&client);
+        client_post_str(&rig->client, surfaces[i].whole_path, surfaces[i].whole_body);
+        client_settle(&rig->client);
         struct job *job = rig_last_job(rig);
         job_start(job);
         say_in_pieces(job, text, 1);
         job_done(job, DONE_EOS);
-        struct answer answer = client_answer(&client);
+        struct answer answer = client_answer(&rig->client);
         json_t *body;
         struct err_note note = {""};
         CHECK_EQ(answer.status, 200);
         CHECK_OK(json_read(text_slice(&answer.body), JSON_DEPTH_MAX, &body, &note));
         CHECK_SLICES(surfaces[i].whole_text_of(body), text);
         json_decref(body);
-        client_forget(&client, &answer);
+        client_forget(&rig->client, &answer);
     }
-    close_all();
+    gateway_rig_close(rig);
 }
 
 TEST(grouped_text_loses_nothing_and_has_fewer_pieces)
@@ -237,20 +207,20 @@ TEST(grouped_text_loses_nothing_and_has_fewer_pieces)
     for (size_t k = 0; k < ARRAY_COUNT(sizes); k++) {
         struct gateway_options options = gateway_rig_options();
         options.sse_chunk_chars = sizes[k];
-        open_with(&options);
+        rig = gateway_rig_open(&options);
         for (size_t i = 0; i < ARRAY_COUNT(surfaces); i++) {
             struct job *job = ask(&surfaces[i]);
             job_start(job);
             say_in_pieces(job, text, 1);
             job_done(job, DONE_EOS);
-            struct answer answer = client_answer(&client);
+            struct answer answer = client_answer(&rig->client);
             struct gathered gathered = gather(&surfaces[i], &answer);
             CHECK_SLICES(text_slice(&gathered.text), text);
             CHECK_EQ(gathered.pieces, (utf8_count(text) + sizes[k] - 1) / sizes[k]);
             text_fini(&gathered.text);
-            client_forget(&client, &answer);
+            client_forget(&rig->client, &answer);
         }
-        close_all();
+        gateway_rig_close(rig);
     }
 }
 
@@ -258,31 +228,31 @@ TEST(grouped_text_that_is_held_still_comes_before_an_error)
 {
     struct gateway_options options = gateway_rig_options();
     options.sse_chunk_chars = 4;
-    open_with(&options);
+    rig = gateway_rig_open(&options);
     struct job *job = ask(&surfaces[0]);
     job_start(job);
     say_in_pieces(job, SLICE("abcdef"), 1);
     job_fail(job, FAULT_INTERNAL_ERROR, "boom");
-    struct answer answer = client_answer(&client);
+    struct answer answer = client_answer(&rig->client);
     struct gathered gathered = gather(&surfaces[0], &answer);
     CHECK_SLICE(text_slice(&gathered.text), "abcdef");
-    CHECK_EQ(count_in(&answer.body, OPENAI_ERROR), 1);
+    CHECK_EQ(answer_count(&answer, OPENAI_ERROR), 1);
     text_fini(&gathered.text);
     answer_fini(&answer);
-    close_all();
+    gateway_rig_close(rig);
 }
 
 TEST(what_one_turn_brings_leaves_as_one_chunk)
 {
-    open_default();
+    rig = gateway_rig_open(NULL);
     struct job *job = ask(&surfaces[0]);
     job_start(job);
     job_burst(job, SLICE("x"), 10);
-    struct answer answer = client_answer(&client);
+    struct answer answer = client_answer(&rig->client);
     CHECK_EQ(answer.chunks, 1);
-    CHECK_EQ(count_in(&answer.body, "\"text\":\"x\""), 10);
+    CHECK_EQ(answer_count(&answer, "\"text\":\"x\""), 10);
     answer_fini(&answer);
-    close_all();
+    gateway_rig_close(rig);
 }
 
 /* --- ends --- */
@@ -291,21 +261,21 @@ TEST(what_one_turn_brings_leaves_as_one_chunk)
  */
 static void check_ended(const struct surface *surface, size_t error_count)
 {
-    struct answer answer = client_answer(&client);
+    struct answer answer = client_answer(&rig->client);
     CHECK_EQ(answer.status, 200);
     CHECK(answer.is_whole);
-    CHECK_EQ(count_in(&answer.body, surface->terminator), 1);
-    CHECK_EQ(count_in(&answer.body, surface->error), error_count);
+    CHECK_EQ(answer_count(&answer, surface->terminator), 1);
+    CHECK_EQ(answer_count(&answer, surface->error), error_count);
     CHECK(slice_ends_with(text_slice(&answer.body), SLICE("\n\n")));
     size_t end = slice_find(text_slice(&answer.body), slice_str(surface->terminator));
     struct slice tail = slice_after(text_slice(&answer.body), end);
     CHECK_EQ(slice_find(tail, SLICE("\n\n")), tail.len - 2); /* one event, and nothing behind it */
-    client_forget(&client, &answer);
+    client_forget(&rig->client, &answer);
 }
 
 TEST(a_fault_after_the_head_is_the_dialects_error_event_and_its_terminator_once)
 {
-    open_default();
+    rig = gateway_rig_open(NULL);
     for (size_t i = 0; i < ARRAY_COUNT(surfaces); i++) {
         struct job *job = ask(&surfaces[i]);
         job_start(job);
@@ -314,13 +284,13 @@ TEST(a_fault_after_the_head_is_the_dialects_error_event_and_its_terminator_once)
         check_ended(&surfaces[i], 1);
         CHECK(rig_is_idle(rig));
     }
-    close_all();
+    gateway_rig_close(rig);
 }
 
 TEST(every_good_end_has_its_terminator_once)
 {
     static const enum done_reason reasons[] = {DONE_EOS, DONE_STOP, DONE_LENGTH};
-    open_default();
+    rig = gateway_rig_open(NULL);
     for (size_t i = 0; i < ARRAY_COUNT(surfaces); i++)
         for (size_t k = 0; k < ARRAY_COUNT(reasons); k++) {
             struct job *job = ask(&surfaces[i]);
@@ -332,12 +302,12 @@ TEST(every_good_end_has_its_terminator_once)
             CHECK(rig_is_idle(rig));
         }
     CHECK_EQ(gateway_stats(rig->gateway).connections, 1); /* all of it on one connection */
-    close_all();
+    gateway_rig_close(rig);
 }
 
 TEST(a_worker_that_falls_silent_ends_the_stream_properly)
 {
-    open_default();
+    rig = gateway_rig_open(NULL);
     for (size_t i = 0; i < ARRAY_COUNT(surfaces); i++) {
         struct job *job = ask(&surfaces[i]);
         job_start(job);
@@ -347,49 +317,49 @@ TEST(a_worker_that_falls_silent_ends_the_stream_properly)
         check_ended(&surfaces[i], 0); /* the error's text is not "boom" */
         CHECK(rig_is_idle(rig));
     }
-    close_all();
+    gateway_rig_close(rig);
 }
 
 TEST(a_cancelled_generation_ends_in_the_dialects_words)
 {
-    open_default();
+    rig = gateway_rig_open(NULL);
     for (size_t i = 0; i < ARRAY_COUNT(surfaces); i++) {
         struct job *job = ask(&surfaces[i]);
         job_start(job);
         job_delta(job, SLICE("x"));
         job_done(job, DONE_CANCELLED);
-        struct answer answer = client_answer(&client);
+        struct answer answer = client_answer(&rig->client);
         bool has_a_word = strcmp(surfaces[i].name, "inference") == 0;
-        CHECK_EQ(count_in(&answer.body, "cancelled"), has_a_word ? 1 : 2 - (i == 5));
-        CHECK_EQ(count_in(&answer.body, "\"stop_reason\":\"cancelled\""), has_a_word);
+        CHECK_EQ(answer_count(&answer, "cancelled"), has_a_word ? 1 : 2 - (i == 5));
+        CHECK_EQ(answer_count(&answer, "\"stop_reason\":\"cancelled\""), has_a_word);
         answer_fini(&answer);
         check_ended(&surfaces[i], 0);
     }
-    close_all();
+    gateway_rig_close(rig);
 }
 
 TEST(a_stream_to_http_1_0_ends_with_its_terminator_and_the_connection)
 {
-    open_default();
-    client_send_str(&client, "POST /v1/infer HTTP/1.0\r\nContent-Length: 28\r\n\r\n"
-                             "{\"prompt\":\"x\",\"stream\":true}");
-    client_settle(&client);
+    rig = gateway_rig_open(NULL);
+    client_send_str(&rig->client, "POST /v1/infer HTTP/1.0\r\nContent-Length: 28\r\n\r\n"
+                                  "{\"prompt\":\"x\",\"stream\":true}");
+    client_settle(&rig->client);
     job_start(rig_last_job(rig));
     job_delta(rig_last_job(rig), SLICE("x"));
     job_done(rig_last_job(rig), DONE_EOS);
-    struct answer answer = client_answer(&client);
-    CHECK(answer.is_whole && client.eof);
+    struct answer answer = client_answer(&rig->client);
+    CHECK(answer.is_whole && rig->client.eof);
     CHECK_SLICE(text_slice(&answer.body), "data: {\"token\":\"x\"}\n\ndata: [DONE]\n\n");
     answer_fini(&answer);
-    close_all();
+    gateway_rig_close(rig);
 }
 
 TEST(two_pipelined_streams_are_answered_one_after_the_other)
 {
-    open_default();
-    client_post_str(&client, "/v1/infer", "{\"prompt\":\"a\",\"stream\":true}");
-    client_post_str(&client, "/v1/infer", "{\"prompt\":\"b\",\"stream\":true}");
-    client_settle(&client);
+    rig = gateway_rig_open(NULL);
+    client_post_str(&rig->client, "/v1/infer", "{\"prompt\":\"a\",\"stream\":true}");
+    client_post_str(&rig->client, "/v1/infer", "{\"prompt\":\"b\",\"stream\":true}");
+    client_settle(&rig->client);
     CHECK_EQ(rig->job_count, 1);
     for (int i = 0; i < 2; i++) {
         struct job *job = rig_last_job(rig);
@@ -399,21 +369,21 @@ TEST(two_pipelined_streams_are_answered_one_after_the_other)
         job_done(job, DONE_EOS);
         check_ended(&surfaces[3], 0);
     }
-    close_all();
+    gateway_rig_close(rig);
 }
 
 /* --- silence --- */
 
 static void check_body(const char *expected)
 {
-    struct answer answer = client_answer(&client);
+    struct answer answer = client_answer(&rig->client);
     CHECK_SLICES(text_slice(&answer.body), slice_str(expected));
     answer_fini(&answer);
 }
 
 TEST(a_ping_comes_after_ping_ms_of_silence_and_is_one_line)
 {
-    open_default();
+    rig = gateway_rig_open(NULL);
     struct job *job = ask(&surfaces[3]);
     job_start(job);
     job_delta(job, SLICE("x"));
@@ -428,231 +398,78 @@ TEST(a_ping_comes_after_ping_ms_of_silence_and_is_one_line)
     check_body("data: {\"token\":\"x\"}\n\n: ping\n: ping\ndata: {\"token\":\"y\"}\n\n"
                "data: [DONE]\n\n");
     rig_live_ms(rig, 4000);
-    CHECK_EQ(client_count(&client, ": ping"), 2); /* none after the end */
-    close_all();
+    CHECK_EQ(client_count(&rig->client, ": ping"), 2); /* none after the end */
+    gateway_rig_close(rig);
 }
 
 TEST(an_answer_that_flows_has_no_pings)
 {
-    open_default();
+    rig = gateway_rig_open(NULL);
     struct job *job = ask(&surfaces[3]);
     job_start(job);
     for (int i = 0; i < 20; i++) {
         job_delta(job, SLICE("x"));
         rig_live_ms(rig, 9000);
     }
-    CHECK_EQ(client_count(&client, ": ping"), 0);
-    close_all();
+    CHECK_EQ(client_count(&rig->client, ": ping"), 0);
+    gateway_rig_close(rig);
 }
 
 TEST(no_ping_comes_before_the_head_nor_into_a_whole_answer)
 {
     struct gateway_options options = gateway_rig_options();
     options.head_hold_ms = 60000;
-    open_with(&options);
+    rig = gateway_rig_open(&options);
     struct job *job = ask(&surfaces[3]);
     job_accept(job);
     rig_live_ms(rig, 30000);
-    client_settle(&client);
-    CHECK_EQ(client.in.len, 0);
-    close_all();
-    open_default();
-    client_post_str(&client, "/v1/infer", "{\"prompt\":\"x\"}");
-    client_settle(&client);
+    client_settle(&rig->client);
+    CHECK_EQ(rig->client.in.len, 0);
+    gateway_rig_close(rig);
+    rig = gateway_rig_open(NULL);
+    client_post_str(&rig->client, "/v1/infer", "{\"prompt\":\"x\"}");
+    client_settle(&rig->client);
     job_start(rig_last_job(rig));
     rig_live_ms(rig, 30000);
-    client_settle(&client);
-    CHECK_EQ(client.in.len, 0);
-    close_all();
+    client_settle(&rig->client);
+    CHECK_EQ(rig->client.in.len, 0);
+    gateway_rig_close(rig);
 }
 
 /* The head is out by head_hold, so what `started` brings must not wait for the first token; and
  * what waits must not keep the pings back. */
 TEST(a_long_silence_after_started_is_pinged_in_every_dialect)
 {
-    open_default();
+    rig = gateway_rig_open(NULL);
     for (size_t i = 0; i < ARRAY_COUNT(surfaces); i++) {
         struct job *job = ask(&surfaces[i]);
         job_accept(job);
         rig_live_ms(rig, 3000);
         job_say(job, &(struct event){.type = EVENT_STARTED,
                                      .started = {.model = SLICE("m"), .worker = SLICE("w")}});
-        struct answer answer = client_answer(&client);
+        struct answer answer = client_answer(&rig->client);
         CHECK_EQ(answer.status, 200);
         size_t begun = answer.body.len;
         if (i == 2) /* chat says whose turn it is */
-            CHECK_EQ(count_in(&answer.body, "\"role\":\"assistant\""), 1);
+            CHECK_EQ(answer_count(&answer, "\"role\":\"assistant\""), 1);
         answer_fini(&answer);
         rig_live_ms(rig, 20000);
-        answer = client_answer(&client);
+        answer = client_answer(&rig->client);
         CHECK_EQ(answer.body.len, begun + 2 * strlen(": ping\n"));
         answer_fini(&answer);
         job_done(job, DONE_EOS);
         check_ended(&surfaces[i], 0);
     }
-    close_all();
-}
-
-/* --- several answers in one --- */
-
-#define THREE       "{\"prompt\":[\"a\",\"b\",\"c\"],\"stream\":true}"
-#define THREE_WHOLE "{\"prompt\":[\"a\",\"b\",\"c\"]}"
-
-/* The text of choice `index`, and how often it finished. */
-struct choice_text {
-    int index;
-    struct text text;
-    int finishes;
-};
-
-static void gather_choice(void *ctx, const struct sse_event *event)
-{
-    struct choice_text *wanted = ctx;
-    json_t *value;
-    if (slice_eq_str(event->data, "[DONE]"))
-        return;
-    CHECK_OK(json_read(event->data, JSON_DEPTH_MAX, &value, NULL));
-    const json_t *choice = first_choice(value);
-    if (choice && json_integer_value(json_object_get(choice, "index")) == wanted->index) {
-        text_add(&wanted->text, member(choice, "text"));
-        wanted->finishes += json_is_string(json_object_get(choice, "finish_reason"));
-    }
-    json_decref(value);
-}
-
-static void check_choice(const struct answer *answer, int index, const char *text, int finishes)
-{
-    struct choice_text wanted = {.index = index};
-    struct sse_decoder *decoder;
-    text_init(&wanted.text, 4096);
-    CHECK_OK(sse_decoder_new(16 << 20, &decoder));
-    CHECK_OK(sse_decoder_feed(decoder, text_slice(&answer->body), gather_choice, &wanted));
-    CHECK_SLICES(text_slice(&wanted.text), slice_str(text));
-    CHECK_EQ(wanted.finishes, finishes);
-    sse_decoder_free(decoder);
-    text_fini(&wanted.text);
-}
-
-static void ask_three(const char *body)
-{
-    client_post_str(&client, "/v1/completions", body);
-    client_settle(&client);
-    CHECK_EQ(rig->job_count, 3);
-    for (int i = 0; i < 3; i++)
-        job_start(&rig->jobs[i]);
-}
-
-TEST(prompts_of_a_list_are_streamed_side_by_side)
-{
-    open_default();
-    ask_three(THREE);
-    CHECK_SLICE(rig->jobs[2].request.prompt, "c");
-    CHECK(!id_eq(rig->jobs[0].request.id, rig->jobs[1].request.id));
-    job_delta(&rig->jobs[2], SLICE("c1"));
-    job_delta(&rig->jobs[0], SLICE("a1"));
-    job_delta(&rig->jobs[2], SLICE("c2"));
-    job_done(&rig->jobs[2], DONE_LENGTH);
-    job_delta(&rig->jobs[1], SLICE("b1"));
-    job_delta(&rig->jobs[0], SLICE("a2"));
-    job_done(&rig->jobs[0], DONE_EOS);
-    struct answer answer = client_answer(&client);
-    CHECK_EQ(count_in(&answer.body, "[DONE]"), 0);
-    check_choice(&answer, 0, "a1a2", 1);
-    check_choice(&answer, 1, "b1", 0);
-    check_choice(&answer, 2, "c1c2", 1);
-    answer_fini(&answer);
-    job_done(&rig->jobs[1], DONE_EOS);
-    answer = client_answer(&client);
-    check_choice(&answer, 1, "b1", 1);
-    answer_fini(&answer);
-    check_ended(&surfaces[0], 0);
-    CHECK(rig_is_idle(rig));
-    close_all();
-}
-
-/* The others may be silent for long. */
-TEST(the_end_of_one_answer_leaves_at_once)
-{
-    open_default();
-    ask_three(THREE);
-    job_delta(&rig->jobs[0], SLICE("a1"));
-    job_done(&rig->jobs[0], DONE_EOS);
-    struct answer answer = client_answer(&client);
-    check_choice(&answer, 0, "a1", 1);
-    answer_fini(&answer);
-    rig_live_ms(rig, 10000);
-    CHECK_EQ(client_count(&client, ": ping"), 0); /* read below */
-    client_settle(&client);
-    CHECK_EQ(client_count(&client, ": ping"), 1);
-    close_all();
-}
-
-TEST(a_fault_in_one_answer_ends_all_of_a_stream)
-{
-    open_default();
-    ask_three(THREE);
-    job_delta(&rig->jobs[0], SLICE("a1"));
-    job_fail(&rig->jobs[1], FAULT_INTERNAL_ERROR, "boom");
-    check_ended(&surfaces[0], 1);
-    CHECK(rig->jobs[0].cancels > 0 && rig->jobs[2].cancels > 0);
-    CHECK_EQ(rig->jobs[1].cancels, 0);
-    job_done(&rig->jobs[0], DONE_CANCELLED);
-    job_done(&rig->jobs[2], DONE_CANCELLED);
-    CHECK(rig_is_idle(rig));
-    close_all();
-}
-
-TEST(a_whole_answer_of_several_prompts_keeps_their_order)
-{
-    open_default();
-    ask_three(THREE_WHOLE);
-    job_delta(&rig->jobs[2], SLICE("c1"));
-    job_done(&rig->jobs[2], DONE_LENGTH);
-    job_delta(&rig->jobs[0], SLICE("a1"));
-    job_done(&rig->jobs[0], DONE_EOS);
-    job_delta(&rig->jobs[1], SLICE("b1"));
-    struct answer answer = client_answer(&client);
-    CHECK_EQ(answer.status, 0);
-    answer_fini(&answer);
-    job_done(&rig->jobs[1], DONE_EOS);
-    answer = client_answer(&client);
-    CHECK_EQ(answer.status, 200);
-    CHECK(slice_find(text_slice(&answer.body),
-                     SLICE("\"choices\":[{\"text\":\"a1\",\"index\":0,\"logprobs\":null,"
-                           "\"finish_reason\":\"stop\"},{\"text\":\"b1\",\"index\":1,"
-                           "\"logprobs\":null,\"finish_reason\":\"stop\"},{\"text\":\"c1\","
-                           "\"index\":2,\"logprobs\":null,\"finish_reason\":\"length\"}],"
-                           "\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":3,"
-                           "\"total_tokens\":12,")) != SLICE_NPOS);
-    answer_fini(&answer);
-    CHECK(rig_is_idle(rig));
-    close_all();
-}
-
-TEST(a_fault_in_one_of_several_whole_answers_is_the_status_of_all)
-{
-    open_default();
-    ask_three(THREE_WHOLE);
-    job_delta(&rig->jobs[0], SLICE("a1"));
-    job_done(&rig->jobs[0], DONE_EOS);
-    job_fail(&rig->jobs[1], FAULT_CONTEXT_LENGTH_EXCEEDED, "too long");
-    struct answer answer = client_answer(&client);
-    CHECK_EQ(answer.status, 400);
-    CHECK_EQ(count_in(&answer.body, "context_length_exceeded"), 1);
-    answer_fini(&answer);
-    CHECK(rig->jobs[2].cancels > 0);
-    job_done(&rig->jobs[2], DONE_CANCELLED);
-    CHECK(rig_is_idle(rig));
-    close_all();
+    gateway_rig_close(rig);
 }
 
 TEST(usage_is_told_once_at_the_end_and_is_the_workers)
 {
-    open_default();
+    rig = gateway_rig_open(NULL);
     client_post_str(
-        &client, "/v1/completions",
+        &rig->client, "/v1/completions",
         "{\"prompt\":\"x\",\"stream\":true,\"stream_options\":{\"include_usage\":true}}");
-    client_settle(&client);
+    client_settle(&rig->client);
     struct job *job = rig_last_job(rig);
     job_start(job);
     job_delta(job, SLICE("x"));
@@ -660,13 +477,13 @@ TEST(usage_is_told_once_at_the_end_and_is_the_workers)
                      .type = EVENT_USAGE,
                      .usage = {.prompt_tokens = 11, .cached_tokens = 4, .completion_tokens = 5}});
     job_done(job, DONE_EOS);
-    struct answer answer = client_answer(&client);
-    CHECK_EQ(count_in(&answer.body, "\"usage\":{\"prompt_tokens\":11,\"completion_tokens\":5,"
-                                    "\"total_tokens\":16,\"prompt_tokens_details\":"
-                                    "{\"cached_tokens\":4}}"),
+    struct answer answer = client_answer(&rig->client);
+    CHECK_EQ(answer_count(&answer, "\"usage\":{\"prompt_tokens\":11,\"completion_tokens\":5,"
+                                   "\"total_tokens\":16,\"prompt_tokens_details\":"
+                                   "{\"cached_tokens\":4}}"),
              1);
     answer_fini(&answer);
-    close_all();
+    gateway_rig_close(rig);
 }
 
 TEST(an_echo_is_the_first_piece_of_the_text_whatever_its_length)
@@ -681,19 +498,19 @@ TEST(an_echo_is_the_first_piece_of_the_text_whatever_its_length)
     memset(prompt, 'p', PROMPT_BYTES);
     body.len += PROMPT_BYTES;
     text_add(&body, SLICE("\"}"));
-    open_with(&options);
-    client_post(&client, "/v1/completions", "", text_slice(&body));
-    client_settle(&client);
+    rig = gateway_rig_open(&options);
+    client_post(&rig->client, "/v1/completions", "", text_slice(&body));
+    client_settle(&rig->client);
     struct job *job = rig_last_job(rig);
     job_start(job);
     job_delta(job, SLICE("x"));
     job_done(job, DONE_EOS);
-    struct answer answer = client_answer(&client);
+    struct answer answer = client_answer(&rig->client);
     CHECK(answer.is_whole);
     struct gathered gathered = gather(&surfaces[0], &answer);
     CHECK_EQ(gathered.text.len, PROMPT_BYTES + 1);
     text_fini(&gathered.text);
     answer_fini(&answer);
     text_fini(&body);
-    close_all();
+    gateway_rig_close(rig);
 }
