@@ -248,7 +248,7 @@ MUST_USE static enum err open_gateways(struct solo *solo, unsigned count, struct
     for (unsigned i = 0; i < count; i++) {
         struct gateway_role *role = &solo->gateways[solo->gateway_count++];
         char name[16];
-        snprintf(name, sizeof(name), "gateway-%u", i);
+        snprintf(name, sizeof(name), "gateway-%hhu", (unsigned char)i); /* i < GATEWAYS_MAX */
         role->solo = solo;
         role->role = role_thread_new(name);
         role->bus = bus_mem_open(solo->bus_mem, role_thread_loop(role->role));
