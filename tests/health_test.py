@@ -41,8 +41,9 @@ class Health(unittest.TestCase):
     def test_an_engine_that_hangs_is_not_ready(self):
         with Server(dummy_stall_at=1, worker_threads=1) as server:  # a probe is one thread's
             self.check_not_ready(server, "degraded")
-            self.assertEqual(server.health()["status"], "degraded")
+            eventually(lambda: server.health()["status"] == "degraded", "the probe is given up and known to have failed")
             self.check_not_ready(server, "degraded")
+            server.wait_idle()
 
     def test_a_busy_model_is_not_asked(self):
         with Server(dummy_slots=1, dummy_delay_ms=LONG_MS) as server:
