@@ -85,7 +85,7 @@ const struct config_key config_keys[] = {
     ROW_U32(ping_ms, "PING_MS", NULL, "10000", 100, 600000,
             "keep-alive comment after so much silence in a stream, ms"),
     ROW_U32(max_connections, "MAX_CONNECTIONS", NULL, "10000", 1, 1000000,
-            "client connections; above: 503"),
+            "client connections, an equal share for each loop thread; above: 503"),
     ROW_U32(head_ms, "HEAD_MS", NULL, "10000", 10, DAY_MS,
             "a request's head must be whole within, ms"),
     ROW_U32(body_ms, "BODY_MS", NULL, "30000", 10, DAY_MS,

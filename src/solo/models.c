@@ -1,14 +1,32 @@
 /* models - what the config's model keys mean for workers and engines. */
 #include "solo/models.h"
 
+#include "base/log.h"
+
 #include <stdio.h>
+
+/* What it costs, and where it differs from what was asked for (architecture.md, KV geometry). */
+static void log_geometry(const struct engine_llama_options *asked, const struct engine_info *info)
+{
+    enum { KIB = 1024 };
+    log_event(LOG_INFO, "model_memory",
+              "weights_kib=%llu kv_kib=%llu compute_kib=%llu slots=%u context=%u threads=%u",
+              (unsigned long long)info->weights_bytes / KIB,
+              (unsigned long long)info->kv_bytes / KIB,
+              (unsigned long long)info->compute_bytes / KIB, info->slots, info->context_tokens,
+              asked->threads);
+    if (asked->context_tokens > info->context_tokens)
+        log_event(LOG_INFO, "context_capped", "llama_n_ctx=%u trained_for=%u",
+                  asked->context_tokens, info->context_tokens);
+}
 
 MUST_USE static enum err open_llama(void *ctx, engine_progress_fn *on_progress, void *progress_ctx,
                                     struct engine **out_engine, struct err_note *out_note)
 {
     struct models *models = ctx;
-    return engine_llama_open(&models->llama_engine, on_progress, progress_ctx, out_engine,
-                             out_note);
+    TRY(engine_llama_open(&models->llama_engine, on_progress, progress_ctx, out_engine, out_note));
+    log_geometry(&models->llama_engine, &(*out_engine)->info);
+    return ERR_OK;
 }
 
 MUST_USE static enum err open_dummy(void *ctx, engine_progress_fn *on_progress, void *progress_ctx,
@@ -35,6 +53,13 @@ static uint32_t default_threads(unsigned cores)
 {
     uint32_t threads = cores > 1 ? cores - 1 : 1;
     return threads < 4 ? threads : 4;
+}
+
+/* Obeyed, but said: with an engine thread on every core the loops wait for their turn. */
+static void warn_of_threads(const char *key, uint32_t threads, unsigned cores)
+{
+    if (threads >= cores && cores > 1)
+        log_event(LOG_WARN, "threads_not_below_cores", "%s=%u cores=%u", key, threads, cores);
 }
 
 static void llama_from_config(const struct config *config, unsigned cores, struct models *models)
@@ -79,6 +104,8 @@ static void dummy_from_config(const struct config *config, struct models *models
 
 void models_from_config(const struct config *config, unsigned cores, struct models *out_models)
 {
+    warn_of_threads("llama_n_threads", config->llama_n_threads, cores);
+    warn_of_threads("llama_n_threads_batch", config->llama_n_threads_batch, cores);
     *out_models = (struct models){0};
     llama_from_config(config, cores, out_models);
     dummy_from_config(config, out_models);

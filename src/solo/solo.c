@@ -219,8 +219,8 @@ static struct http_limits limits_from_config(const struct config *config, unsign
     limits.idle_ms = config->idle_ms;
     limits.stall_ms = config->stall_ms;
     limits.out_max_bytes = config->out_max_bytes;
-    /* The kernel spreads connections unevenly over the loops, so each may take all of them up to
-     * the bound of the process: the descriptors are the hard one. */
+    /* An equal share each: the kernel spreads connections by hash, so the fullest loop refuses a
+     * little before all of them are taken, and never after. */
     limits.connections_max = (config->max_connections + gateways - 1) / gateways;
     return limits;
 }
