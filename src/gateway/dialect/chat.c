@@ -130,7 +130,8 @@ static void stream_begin(struct call *call, uint32_t choice, struct text *out)
                "{\"index\":%u,\"delta\":{\"role\":\"assistant\",\"content\":\"\"},"
                "\"logprobs\":null,\"finish_reason\":null}",
                choice);
-    openai_chunk_close(call, SLICE(""), out);
+    openai_choices_close(call, out);
+    openai_chunk_end(out);
 }
 
 static void add_delta(struct call *call, uint32_t choice, struct slice text, struct text *out)
@@ -139,7 +140,8 @@ static void add_delta(struct call *call, uint32_t choice, struct slice text, str
     text_add_f(out, "{\"index\":%u,\"delta\":{\"content\":", choice);
     json_add_string(out, text);
     text_add(out, SLICE("},\"logprobs\":null,\"finish_reason\":null}"));
-    openai_chunk_close(call, SLICE(""), out);
+    openai_choices_close(call, out);
+    openai_chunk_end(out);
 }
 
 static void add_done(struct call *call, uint32_t choice, enum done_reason reason, struct text *out)
@@ -147,7 +149,8 @@ static void add_done(struct call *call, uint32_t choice, enum done_reason reason
     openai_chunk_open(call, &kind, choice, out);
     text_add_f(out, "{\"index\":%u,\"delta\":{},\"logprobs\":null,\"finish_reason\":\"%s\"}",
                choice, openai_finish_reason(reason));
-    openai_chunk_close(call, SLICE(""), out);
+    openai_choices_close(call, out);
+    openai_chunk_end(out);
 }
 
 static void stream_event(struct call *call, uint32_t choice, const struct event *event,

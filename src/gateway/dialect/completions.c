@@ -4,7 +4,6 @@
 #include "gateway/dialect/dialects.h"
 #include "gateway/dialect/openai.h"
 #include "gateway/params.h"
-#include "sse/sse.h"
 
 static const struct openai_kind kind = {"cmpl-", "text_completion", "text_completion"};
 
@@ -100,21 +99,14 @@ static void add_chunk(struct call *call, uint32_t choice, struct slice text, con
     openai_chunk_open(call, &kind, choice, out);
     text_add(out, SLICE("{\"text\":"));
     json_add_string(out, text);
-    text_add_f(out, ",\"index\":%u,\"logprobs\":null,\"finish_reason\":", choice);
-    text_add_str(out, finish);
-    text_add(out, SLICE("}"));
-    struct slice more = SLICE("");
-    struct text delta;
-    text_init(&delta, out->max_bytes);
-    if (call->query_stream && finish[0] == 'n') { /* null: still going */
-        text_add(&delta, SLICE(",\"delta\":"));
-        json_add_string(&delta, text);
-        more = text_slice(&delta);
-    } else if (call->query_stream) {
-        more = SLICE(",\"delta\":\"\",\"done\":true");
+    text_add_f(out, ",\"index\":%u,\"logprobs\":null,\"finish_reason\":%s}", choice, finish);
+    openai_choices_close(call, out);
+    if (call->query_stream) {
+        text_add(out, SLICE(",\"delta\":"));
+        json_add_string(out, text);
+        text_add_str(out, finish[0] == 'n' ? "" : ",\"done\":true"); /* null: it goes on */
     }
-    openai_chunk_close(call, more, out);
-    text_fini(&delta);
+    openai_chunk_end(out);
 }
 
 static void stream_begin(struct call *call, uint32_t choice, struct text *out)

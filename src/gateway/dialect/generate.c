@@ -1,8 +1,8 @@
 /* generate - POST /generate (whole) and /generate/stream (event: token ..., event: done) of the
  * WorkflowAI model service. */
+#include "gateway/dialect/data_event.h"
 #include "gateway/dialect/dialects.h"
 #include "gateway/params.h"
-#include "sse/sse.h"
 
 MUST_USE static enum err parse(struct call *call, const struct dialect_input *input,
                                struct api_error *out_error)
@@ -31,19 +31,14 @@ static void stream_event(struct call *call, uint32_t choice, const struct event 
 {
     (void)call;
     (void)choice;
-    if (event->type != EVENT_DELTA)
-        return;
-    text_add(out, SLICE("event: token\ndata: {\"token\":"));
-    json_add_string(out, event->delta.text);
-    text_add(out, SLICE("}\n\n"));
+    if (event->type == EVENT_DELTA)
+        data_event_text(out, SLICE("event: token\ndata: {\"token\":"), event->delta.text);
 }
 
 static void stream_fault(struct call *call, const struct api_error *error, struct text *out)
 {
     (void)call;
-    text_add(out, SLICE("event: error\ndata: {\"error\":"));
-    json_add_string(out, slice_str(error->message));
-    text_add(out, SLICE("}\n\n"));
+    data_event_text(out, SLICE("event: error\ndata: {\"error\":"), slice_str(error->message));
 }
 
 static void stream_end(struct call *call, struct text *out)

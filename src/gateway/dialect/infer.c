@@ -1,9 +1,9 @@
 /* infer - /v1/infer of the rbee component: POST with a JSON body, or GET with the same names in the
  * query (a browser's EventSource can only GET). Stream: data: {"token":"Hello"} ..., data: [DONE].
  */
+#include "gateway/dialect/data_event.h"
 #include "gateway/dialect/dialects.h"
 #include "gateway/params.h"
-#include "sse/sse.h"
 
 /* The query's names as a JSON body, so that one parser reads both. */
 MUST_USE static enum err body_from_query(struct slice query, json_t **out_body,
@@ -70,25 +70,8 @@ static void stream_event(struct call *call, uint32_t choice, const struct event 
 {
     (void)call;
     (void)choice;
-    if (event->type != EVENT_DELTA)
-        return;
-    text_add(out, SLICE("data: {\"token\":"));
-    json_add_string(out, event->delta.text);
-    text_add(out, SLICE("}\n\n"));
-}
-
-static void stream_fault(struct call *call, const struct api_error *error, struct text *out)
-{
-    (void)call;
-    text_add(out, SLICE("data: "));
-    api_error_write(error, out);
-    text_add(out, SLICE("\n\n"));
-}
-
-static void stream_end(struct call *call, struct text *out)
-{
-    (void)call;
-    sse_add_data(out, SLICE("[DONE]"));
+    if (event->type == EVENT_DELTA)
+        data_event_text(out, SLICE("data: {\"token\":"), event->delta.text);
 }
 
 static void whole(struct call *call, struct text *out)
@@ -104,7 +87,7 @@ const struct dialect dialect_infer = {
     .name = "infer",
     .parse = parse,
     .stream_event = stream_event,
-    .stream_fault = stream_fault,
-    .stream_end = stream_end,
+    .stream_fault = data_event_fault,
+    .stream_end = data_event_done,
     .whole = whole,
 };

@@ -1,8 +1,8 @@
 /* inference - POST /v1/inference of the rbee worker: always a stream of data: {"event":...}, then
  * data: [DONE]. */
+#include "gateway/dialect/data_event.h"
 #include "gateway/dialect/dialects.h"
 #include "gateway/params.h"
-#include "sse/sse.h"
 
 MUST_USE static enum err parse(struct call *call, const struct dialect_input *input,
                                struct api_error *out_error)
@@ -45,15 +45,9 @@ static void stream_event(struct call *call, uint32_t choice, const struct event 
 static void stream_fault(struct call *call, const struct api_error *error, struct text *out)
 {
     (void)call;
-    text_add(out, SLICE("data: {\"event\":\"error\",\"code\":\"INFERENCE_FAILED\",\"message\":"));
-    json_add_string(out, slice_str(error->message));
-    text_add(out, SLICE("}\n\n"));
-}
-
-static void stream_end(struct call *call, struct text *out)
-{
-    (void)call;
-    sse_add_data(out, SLICE("[DONE]"));
+    data_event_text(out,
+                    SLICE("data: {\"event\":\"error\",\"code\":\"INFERENCE_FAILED\",\"message\":"),
+                    slice_str(error->message));
 }
 
 const struct dialect dialect_inference = {
@@ -63,5 +57,5 @@ const struct dialect dialect_inference = {
     .stream_begin = stream_begin,
     .stream_event = stream_event,
     .stream_fault = stream_fault,
-    .stream_end = stream_end,
+    .stream_end = data_event_done,
 };

@@ -1,8 +1,8 @@
 /* openai - what the two OpenAI surfaces have in common. */
 #include "gateway/dialect/openai.h"
 
+#include "gateway/dialect/data_event.h"
 #include "gateway/params.h"
-#include "sse/sse.h"
 
 static bool is_text_format(const json_t *value) /* {"type":"text"} asks for nothing */
 {
@@ -84,10 +84,13 @@ void openai_chunk_open(struct call *call, const struct openai_kind *kind, uint32
         keep_prefix(call, choice, slice_after(text_slice(out), start));
 }
 
-void openai_chunk_close(struct call *call, struct slice more, struct text *out)
+void openai_choices_close(const struct call *call, struct text *out)
 {
     text_add(out, call->include_usage ? SLICE("],\"usage\":null") : SLICE("]"));
-    text_add(out, more);
+}
+
+void openai_chunk_end(struct text *out)
+{
     text_add(out, SLICE("}\n\n"));
 }
 
@@ -101,21 +104,19 @@ const char *openai_finish_reason(enum done_reason reason)
 void openai_progress(struct call *call, const struct openai_kind *kind, const struct event *event,
                      struct text *out)
 {
-    struct text more;
-    text_init(&more, 256);
-    text_add_f(&more, ",\"progress\":{\"state\":\"%s\"", event_type_name(event->type));
+    openai_chunk_open(call, kind, 0, out);
+    openai_choices_close(call, out);
+    text_add_f(out, ",\"progress\":{\"state\":\"%s\"", event_type_name(event->type));
     if (event->type == EVENT_QUEUED)
-        text_add_f(&more, ",\"position\":%u,\"eta_ms\":%u", event->queued.position,
+        text_add_f(out, ",\"position\":%u,\"eta_ms\":%u", event->queued.position,
                    event->queued.eta_ms);
     else if (event->type == EVENT_LOADING)
-        text_add_f(&more, ",\"fraction\":%.3f", (double)event->loading.fraction);
+        text_add_f(out, ",\"fraction\":%.3f", (double)event->loading.fraction);
     else if (event->type == EVENT_PREFILL)
-        text_add_f(&more, ",\"done\":%u,\"total\":%u", event->prefill.done_tokens,
+        text_add_f(out, ",\"done\":%u,\"total\":%u", event->prefill.done_tokens,
                    event->prefill.total_tokens);
-    text_add(&more, SLICE("}"));
-    openai_chunk_open(call, kind, 0, out);
-    openai_chunk_close(call, text_slice(&more), out);
-    text_fini(&more);
+    text_add(out, SLICE("}"));
+    openai_chunk_end(out);
 }
 
 static void add_usage(const struct call *call, struct text *out)
@@ -135,9 +136,7 @@ static void add_usage(const struct call *call, struct text *out)
 void openai_stream_fault(struct call *call, const struct api_error *error, struct text *out)
 {
     call->include_usage = false; /* there is none to tell */
-    text_add(out, SLICE("data: "));
-    api_error_write(error, out);
-    text_add(out, SLICE("\n\n"));
+    data_event_fault(call, error, out);
 }
 
 void openai_stream_end(struct call *call, const struct openai_kind *kind, struct text *out)
@@ -146,9 +145,9 @@ void openai_stream_end(struct call *call, const struct openai_kind *kind, struct
         openai_chunk_open(call, kind, 0, out);
         text_add(out, SLICE("],"));
         add_usage(call, out);
-        text_add(out, SLICE("}\n\n"));
+        openai_chunk_end(out);
     }
-    sse_add_data(out, SLICE("[DONE]"));
+    data_event_done(call, out);
 }
 
 void openai_whole_open(struct call *call, const struct openai_kind *kind, struct text *out)

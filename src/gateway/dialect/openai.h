@@ -20,9 +20,10 @@ MUST_USE enum err openai_parse(struct call *call, const struct dialect_input *in
  * Made once per call and choice, and copied after that. */
 void openai_chunk_open(struct call *call, const struct openai_kind *kind, uint32_t choice,
                        struct text *out);
-/* ] and, when usage was asked for, "usage":null; then `more` (",\"delta\":..." or empty), } and the
- * end of the event. */
-void openai_chunk_close(struct call *call, struct slice more, struct text *out);
+/* ] and, when usage was asked for, "usage":null. More members of the chunk may follow. */
+void openai_choices_close(const struct call *call, struct text *out);
+/* } and the end of the event. */
+void openai_chunk_end(struct text *out);
 
 /* "stop" or "length". */
 const char *openai_finish_reason(enum done_reason reason);

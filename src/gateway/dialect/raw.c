@@ -1,12 +1,11 @@
 /* raw - the stream of "Serving v2" for any request with ?format=raw: data: {"delta":"..."} ...,
  * data: {"done":true}. It formats only; the route's own dialect parses. */
+#include "gateway/dialect/data_event.h"
 #include "gateway/dialect/dialects.h"
 
 static void add_delta(struct slice delta, struct text *out)
 {
-    text_add(out, SLICE("data: {\"delta\":"));
-    json_add_string(out, delta);
-    text_add(out, SLICE("}\n\n"));
+    data_event_text(out, SLICE("data: {\"delta\":"), delta);
 }
 
 static void stream_begin(struct call *call, uint32_t choice, struct text *out)
@@ -25,14 +24,6 @@ static void stream_event(struct call *call, uint32_t choice, const struct event 
         add_delta(event->delta.text, out);
 }
 
-static void stream_fault(struct call *call, const struct api_error *error, struct text *out)
-{
-    (void)call;
-    text_add(out, SLICE("data: "));
-    api_error_write(error, out);
-    text_add(out, SLICE("\n\n"));
-}
-
 static void stream_end(struct call *call, struct text *out)
 {
     (void)call;
@@ -43,6 +34,6 @@ const struct dialect dialect_raw = {
     .name = "raw",
     .stream_begin = stream_begin,
     .stream_event = stream_event,
-    .stream_fault = stream_fault,
+    .stream_fault = data_event_fault,
     .stream_end = stream_end,
 };
