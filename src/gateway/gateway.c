@@ -1,257 +1,15 @@
-/* gateway - opens and closes the parts of one loop thread's front; what happens to a head and to a
- * request. */
+/* gateway - opens, drains and closes the parts of one loop thread's front. */
 #include "gateway/gateway.h"
 
 #include "base/mem.h"
-#include "gateway/gateway_state.h"
+#include "gateway/handler.h"
 #include "gateway/ready.h"
 #include "gateway/reply.h"
-#include "gateway/routes.h"
 
-enum {
-    DRAIN_LAST_WORDS_MS = 1000
-}; /* for a stream's error and terminator to leave after drain_ms */
+/* For a stream's error and terminator to leave after drain_ms. */
+enum { DRAIN_LAST_WORDS_MS = 1000 };
 
-/* --- the head: everything that can be refused without the body --- */
-
-static void refuse(struct gateway *gateway, struct http_conn *conn, const struct api_error *error,
-                   struct slice more_fields)
-{
-    gateway->stats.errors++;
-    reply_refuse(conn, error, more_fields);
-}
-
-/* Takes one part off a field such as `text/plain; charset="utf-8"`: up to the next ';' that is not
- * quoted (RFC 9110 5.6.6). */
-static struct slice take_parameter(struct slice *rest)
-{
-    bool is_quoted = false;
-    size_t end = 0;
-    for (; end < rest->len && (is_quoted || rest->data[end] != ';'); end++) {
-        if (rest->data[end] == '"')
-            is_quoted = !is_quoted;
-        else if (is_quoted && rest->data[end] == '\\')
-            end++;
-    }
-    struct slice part = slice_first(*rest, end);
-    *rest = slice_after(*rest, end + 1);
-    return slice_trim(part);
-}
-
-/* Without its quotes; data NULL when the media type names none. */
-static struct slice charset_of(struct slice type)
-{
-    struct slice name, value;
-    while (type.len > 0) {
-        if (!slice_cut(take_parameter(&type), '=', &name, &value) ||
-            !slice_eq_ci(name, SLICE("charset")))
-            continue;
-        bool is_quoted = value.len >= 2 && value.data[0] == '"';
-        return is_quoted ? slice_first(slice_after(value, 1), value.len - 2) : value;
-    }
-    return (struct slice){NULL, 0};
-}
-
-/* 415 is for what we could not read whatever the route: a compressed body, or text that is not
- * UTF-8. The media type itself is not looked at: curl sends form-urlencoded by default (spec
- * section 1). */
-MUST_USE static enum err check_encoding(const struct http_request *request,
-                                        struct api_error *out_error)
-{
-    struct slice encoding = http_request_field(request, "Content-Encoding");
-    struct slice charset = charset_of(http_request_field(request, "Content-Type"));
-    if (encoding.len > 0 && !slice_eq_ci(encoding, SLICE("identity")))
-        return api_error_set(out_error, 415, "unsupported_encoding", NULL,
-                             "Content-Encoding is not supported; send the body as it is");
-    if (charset.data == NULL || slice_eq_ci(charset, SLICE("utf-8")) ||
-        slice_eq_ci(charset, SLICE("utf8")) || slice_eq_ci(charset, SLICE("us-ascii")))
-        return ERR_OK;
-    return api_error_set(out_error, 415, "unsupported_charset", NULL,
-                         "the charset of Content-Type must be utf-8");
-}
-
-MUST_USE static enum err check_access(struct gateway *gateway, struct http_conn *conn,
-                                      const struct http_request *request,
-                                      struct api_error *out_error)
-{
-    struct slice origin;
-    switch (access_check(&gateway->access, request, &origin)) {
-    case ACCESS_OK:
-        if (origin.len > 255)
-            return api_error_set(out_error, 403, "forbidden", NULL, "Origin is too long");
-        http_conn_set_tag(conn, origin);
-        return ERR_OK;
-    case ACCESS_WRONG_HOST:
-        return api_error_set(out_error, 421, "wrong_host", NULL,
-                             "this server does not answer for the host '" SLICE_FMT
-                             "'; allowed_hosts can add it",
-                             SLICE_ARG(slice_first(request->host, 255)));
-    case ACCESS_WRONG_ORIGIN:
-        break;
-    }
-    return api_error_set(out_error, 403, "forbidden", NULL,
-                         "this origin may not use this server; allowed_origins can add it");
-}
-
-/* For `OPTIONS *`, and for paths that are not there: a browser that may not even ask would never
- * learn of the 404. */
-static unsigned allowed_anywhere(void)
-{
-    unsigned allowed = 1u << HTTP_OPTIONS;
-    for (size_t i = 0; i < gateway_route_count; i++)
-        allowed |= 1u << gateway_routes[i].method;
-    return allowed & 1u << HTTP_GET ? allowed | 1u << HTTP_HEAD : allowed;
-}
-
-static void answer_options(struct http_conn *conn, unsigned allowed)
-{
-    struct text allow, fields;
-    text_init(&allow, 256);
-    text_init(&fields, 1024);
-    router_allow(allowed, &allow);
-    text_add_f(&fields, "Allow: " SLICE_FMT "\r\n", SLICE_ARG(text_slice(&allow)));
-    access_preflight_fields(text_slice(&allow), &fields);
-    http_conn_reply(conn, 204, SLICE(""), text_slice(&fields), SLICE(""));
-    text_fini(&allow);
-    text_fini(&fields);
-}
-
-static void answer_method_not_allowed(struct gateway *gateway, struct http_conn *conn,
-                                      const struct http_request *request, unsigned allowed)
-{
-    struct api_error error;
-    struct text fields;
-    text_init(&fields, 256);
-    text_add(&fields, SLICE("Allow: "));
-    router_allow(allowed, &fields);
-    text_add(&fields, SLICE("\r\n"));
-    (void)api_error_set(&error, 405, "method_not_allowed", NULL, /* the code is in the error */
-                        "the method " SLICE_FMT " is not allowed here",
-                        SLICE_ARG(slice_first(request->method_text, 32)));
-    refuse(gateway, conn, &error, text_slice(&fields));
-    text_fini(&fields);
-}
-
-/* True: there is a route, and nothing speaks against reading the body. Otherwise it was answered.
- */
-static bool find_route(struct gateway *gateway, struct http_conn *conn,
-                       const struct http_request *request, struct route_match *out_match)
-{
-    struct api_error error;
-    enum err err =
-        router_find(gateway_routes, gateway_route_count, request->method, request->path, out_match);
-    if (request->method == HTTP_OPTIONS) {
-        answer_options(conn, err == ERR_REFUSED ? out_match->allowed : allowed_anywhere());
-        return false;
-    }
-    if (err == ERR_REFUSED) {
-        answer_method_not_allowed(gateway, conn, request, out_match->allowed);
-        return false;
-    }
-    if (err != ERR_OK) {
-        (void)api_error_set(&error, 404, "not_found", NULL, "there is nothing at " SLICE_FMT,
-                            SLICE_ARG(slice_first(request->path, 200)));
-        refuse(gateway, conn, &error, SLICE(""));
-        return false;
-    }
-    return true;
-}
-
-/* Asked twice: a drain may begin between head and body, and end before the body is whole. */
-static bool is_refused_by_drain(struct gateway *gateway, struct http_conn *conn,
-                                const struct route_target *target)
-{
-    struct api_error error;
-    if (!gateway->draining || !target->dialect)
-        return false;
-    (void)api_error_set(&error, 503, "draining", NULL, /* the code is in the error */
-                        "this server is stopping");
-    error.retry_after_ms = 1000;
-    refuse(gateway, conn, &error, SLICE(""));
-    return true;
-}
-
-static enum http_head_verdict on_head(void *ctx, struct http_conn *conn,
-                                      const struct http_request *request)
-{
-    struct gateway *gateway = ctx;
-    struct route_match match;
-    struct api_error error;
-    if (check_access(gateway, conn, request, &error) != ERR_OK ||
-        check_encoding(request, &error) != ERR_OK) {
-        refuse(gateway, conn, &error, SLICE(""));
-        return HTTP_HEAD_REPLIED;
-    }
-    if (!find_route(gateway, conn, request, &match) ||
-        is_refused_by_drain(gateway, conn, match.route->target))
-        return HTTP_HEAD_REPLIED;
-    return HTTP_HEAD_CONTINUE;
-}
-
-/* What GET would begin with; a model is not set to work for a body that nobody will see. */
-static void answer_head_of_stream(struct http_conn *conn)
-{
-    http_conn_begin(conn, 200, SLICE("text/event-stream"), SLICE("Cache-Control: no-cache\r\n"));
-    http_conn_end(conn);
-}
-
-static void on_request(void *ctx, struct http_conn *conn, const struct http_request *request)
-{
-    struct gateway *gateway = ctx;
-    struct route_match match;
-    if (!find_route(gateway, conn, request, &match)) /* it was found a moment ago, at the head */
-        return;
-    const struct route_target *target = match.route->target;
-    if (is_refused_by_drain(gateway, conn, target))
-        return;
-    if (target->dialect && request->method == HTTP_HEAD)
-        answer_head_of_stream(conn);
-    else if (target->dialect)
-        reply_start(gateway, conn, target->dialect, request);
-    else
-        target->answer(gateway, conn, request, &match);
-}
-
-/* What the HTTP server refuses by itself looks like every other error. */
-static const char *code_of(int status)
-{
-    switch (status) {
-    case 408:
-        return "request_timeout";
-    case 413:
-        return "body_too_large";
-    case 414:
-        return "target_too_long";
-    case 417:
-        return "expectation_failed";
-    case 431:
-        return "head_too_large";
-    case 501:
-        return "not_implemented";
-    case 503:
-        return "too_many_connections";
-    case 505:
-        return "http_version_not_supported";
-    default:
-        return "bad_request";
-    }
-}
-
-static void error_body(void *ctx, int status, const char *sentence, struct text *out_body)
-{
-    (void)ctx;
-    struct api_error error;
-    (void)api_error_set(&error, status, code_of(status), NULL, "%s", sentence);
-    api_error_write(&error, out_body);
-}
-
-static void common_fields(void *ctx, struct http_conn *conn, struct text *out_lines)
-{
-    (void)ctx;
-    access_fields(http_conn_tag(conn), out_lines);
-}
-
-/* --- life --- */
+/* --- drain --- */
 
 static void maybe_drained(struct gateway *gateway)
 {
@@ -311,13 +69,11 @@ void gateway_drain(struct gateway *gateway, uint32_t drain_ms, void (*on_drained
     http_server_drain(gateway->server, on_server_drained, gateway);
 }
 
+/* --- open and close --- */
+
 MUST_USE static enum err open_parts(struct gateway *gateway, struct err_note *out_note)
 {
-    const struct http_handler handler = {.ctx = gateway,
-                                         .on_head = on_head,
-                                         .on_request = on_request,
-                                         .error_body = error_body,
-                                         .common_fields = common_fields};
+    const struct http_handler handler = handler_of(gateway);
     if (model_table_new(gateway->bus, &gateway->models) != ERR_OK ||
         ask_hub_new(gateway->bus, &gateway->options.ask, &gateway->hub) != ERR_OK)
         return err_note_fail(out_note, ERR_SYSTEM, "the gateway cannot subscribe on the bus");
@@ -347,7 +103,7 @@ enum err gateway_open(struct bus *bus, const struct gateway_options *options,
     return ERR_OK;
 }
 
-static void ignore_idle(void *ctx)
+static void note_idle(void *ctx)
 {
     *(bool *)ctx = true;
 }
@@ -368,7 +124,7 @@ void gateway_close(struct gateway **gateway_slot)
     ready_free(gateway->ready);
     if (gateway->hub) {
         bool idle = false;
-        ask_hub_drain(gateway->hub, ignore_idle, &idle);
+        ask_hub_drain(gateway->hub, note_idle, &idle);
         while (!idle)
             loop_turn(gateway->loop, true);
         ask_hub_free(gateway->hub);

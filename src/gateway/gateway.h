@@ -3,8 +3,8 @@
  * Keeps nothing that outlives a connection. Knows no engine, no worker, no store: it meets them in
  * wire/ only.
  *
- *   http_server -> routes.c -> dialect parse (dialect.h) -> reply.c -> ask -> bus
- *                                                              ^---- events ----'
+ *   http_server -> handler.c -> dialect parse (dialect.h) -> reply.c -> ask -> bus
+ *                                                               ^---- events ----'
  * What a dialect is and how small it can be: dialect/README.md. */
 #pragma once
 
@@ -26,7 +26,8 @@ struct gateway_options {
 };
 
 struct gateway;
-/* ERR_*: from listener and bus, with note. */
+/* `options` is copied, its strings are borrowed for the gateway's life. ERR_*: from listener and
+ * bus, with note. */
 MUST_USE enum err gateway_open(struct bus *bus, const struct gateway_options *options,
                                struct gateway **out_gateway, struct err_note *out_note);
 /* Refuses new requests (503 draining + Retry-After), lets running streams end for at most drain_ms,
@@ -34,6 +35,8 @@ MUST_USE enum err gateway_open(struct bus *bus, const struct gateway_options *op
  * not read those. on_drained once, from the loop. */
 void gateway_drain(struct gateway *gateway, uint32_t drain_ms, void (*on_drained)(void *ctx),
                    void *ctx);
+/* At once, whatever is in flight: turns the loop until all of it is gone, so not from inside a
+ * turn. Sets it NULL; NULL inside is fine. */
 void gateway_close(struct gateway **gateway);
 
 struct gateway_stats {

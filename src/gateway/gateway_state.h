@@ -24,5 +24,8 @@ struct gateway {
     void *drained_ctx;
 };
 
+/* Refuses, and counts it. `more_fields`: whole lines. */
+void gateway_refuse(struct gateway *gateway, struct http_conn *conn, const struct api_error *error,
+                    struct slice more_fields);
 /* Called when a reply went: a draining gateway may be done now. */
 void gateway_reply_gone(struct gateway *gateway);

@@ -73,12 +73,17 @@ void health_answer(struct gateway *gateway, struct http_conn *conn,
     reply_json(conn, 200, SLICE("Cache-Control: no-store\r\n"), &body);
 }
 
+void health_say_ok(struct http_conn *conn)
+{
+    http_conn_reply(conn, 200, SLICE("application/json"), SLICE("Cache-Control: no-store\r\n"),
+                    SLICE("{\"status\":\"ok\"}"));
+}
+
 void health_live_answer(struct gateway *gateway, struct http_conn *conn,
                         const struct http_request *request, const struct route_match *match)
 {
     (void)gateway;
     (void)request;
     (void)match;
-    http_conn_reply(conn, 200, SLICE("application/json"), SLICE("Cache-Control: no-store\r\n"),
-                    SLICE("{\"status\":\"ok\"}"));
+    health_say_ok(conn);
 }

@@ -11,6 +11,8 @@ const char *health_status(const struct gateway *gateway);
  * slots, queue. */
 void health_answer(struct gateway *gateway, struct http_conn *conn,
                    const struct http_request *request, const struct route_match *match);
+/* 200 {"status":"ok"}. */
+void health_say_ok(struct http_conn *conn);
 /* GET /health/live: 200 while the loop turns. */
 void health_live_answer(struct gateway *gateway, struct http_conn *conn,
                         const struct http_request *request, const struct route_match *match);

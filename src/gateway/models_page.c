@@ -61,7 +61,7 @@ void models_page_one(struct gateway *gateway, struct http_conn *conn,
         (void)api_error_set(&error, 404, "model_not_found", "model", /* the code is in the error */
                             "the model '" SLICE_FMT "' does not exist",
                             SLICE_ARG(match->params[0]));
-        reply_refuse(conn, &error, SLICE(""));
+        gateway_refuse(gateway, conn, &error, SLICE(""));
         return;
     }
     struct text body;

@@ -116,12 +116,6 @@ static enum verdict judge(const struct ready *ready)
 
 /* --- answers --- */
 
-static void answer_yes(struct http_conn *conn)
-{
-    http_conn_reply(conn, 200, SLICE("application/json"), SLICE("Cache-Control: no-store\r\n"),
-                    SLICE("{\"status\":\"ok\"}"));
-}
-
 static void answer_no(struct gateway *gateway, struct http_conn *conn)
 {
     const char *status = health_status(gateway);
@@ -152,7 +146,7 @@ static void tell(struct waiter *waiter, bool is_ready)
     struct http_conn *conn = waiter->conn;
     forget(waiter);
     if (is_ready)
-        answer_yes(conn);
+        health_say_ok(conn);
     else
         answer_no(waiter->ready->gateway, conn);
 }
@@ -246,7 +240,7 @@ void ready_answer(struct gateway *gateway, struct http_conn *conn,
     struct ready *ready = gateway->ready;
     enum verdict verdict = judge(ready);
     if (verdict == VERDICT_YES) {
-        answer_yes(conn);
+        health_say_ok(conn);
     } else if (verdict == VERDICT_NO) {
         answer_no(gateway, conn);
     } else {
