@@ -53,6 +53,20 @@ TEST(a_virtual_deadline_fires_at_its_microsecond_and_not_before)
     }
 }
 
+TEST(a_deadline_that_was_slept_through_fires_late_and_once)
+{
+    struct timer timer;
+    timer_init(&timer, loop_new_virtual(1000));
+    deadline_after(&timer.deadline, 1500);
+    loop_skip(timer.loop, 1000000);
+    CHECK_EQ(timer.fired, 0);
+    loop_advance(timer.loop, 10);
+    CHECK_EQ(timer.fired, 1);
+    CHECK_EQ(timer.fired_us, 1001000);
+    CHECK_EQ(loop_now_us(timer.loop), 1001010);
+    loop_free(timer.loop);
+}
+
 TEST(advance_stops_at_every_deadline_on_the_way_in_order)
 {
     struct loop *loop = loop_new_virtual(77);

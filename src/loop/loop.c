@@ -223,6 +223,12 @@ void loop_advance(struct loop *loop, uint64_t us)
     settle(loop);
 }
 
+void loop_skip(struct loop *loop, uint64_t us)
+{
+    ASSERT(loop->is_virtual && !loop->in_turn && us < UINT64_MAX - loop->now_us);
+    loop->now_us += us;
+}
+
 struct uv_loop_s *loop_uv(struct loop *loop)
 {
     return &loop->uv;

@@ -34,6 +34,9 @@ uint64_t loop_now_us(const struct loop *loop);
  * at every deadline on the way, so that they fire in order and each sees its own time; what can
  * happen before time moves happens first. A loop that never runs out of work is a bug (ASSERT). */
 void loop_advance(struct loop *loop, uint64_t us);
+/* Virtual loops only: time goes by and the loop does not run, as in a process that was stopped.
+ * Deadlines on the way fire late, in the next turn. */
+void loop_skip(struct loop *loop, uint64_t us);
 
 /* Runs turns until loop_stop(), at least one. Not for virtual loops. */
 void loop_run(struct loop *loop);

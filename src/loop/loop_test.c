@@ -557,6 +557,11 @@ static void advance_a_real_loop(void)
     loop_advance(loop_new(), 1);
 }
 
+static void skip_on_a_real_loop(void)
+{
+    loop_skip(loop_new(), 1);
+}
+
 static void run_a_virtual_loop(void)
 {
     loop_run(loop_new_virtual(0));
@@ -576,6 +581,7 @@ TEST(misuse_aborts)
     CHECK(aborts(free_with_an_armed_deadline));
     CHECK(aborts(free_with_an_open_mailbox));
     CHECK(aborts(advance_a_real_loop));
+    CHECK(aborts(skip_on_a_real_loop));
     CHECK(aborts(run_a_virtual_loop));
     CHECK(aborts(advance_over_an_endless_chain));
 }
