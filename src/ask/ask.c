@@ -4,7 +4,13 @@
 #include "base/map.h"
 #include "base/mem.h"
 
-enum { NOBODY_BOUNCES_MAX = 2, US_PER_MS = 1000 };
+enum {
+    NOBODY_BOUNCES_MAX = 2,
+    US_PER_MS = 1000,
+    /* Silence is counted in parts of silence_ms. When this process was stopped and goes on, at most
+     * one of them is its own pause: the worker is not blamed for that. */
+    SILENCE_PARTS = 5,
+};
 
 /* --- states --- */
 
@@ -18,6 +24,12 @@ static const uint8_t allowed[ASK_STATE_COUNT] = {[ASK_SUBMITTED] =
 static void arm(struct deadline *deadline, uint32_t after_ms)
 {
     deadline_after(deadline, (uint64_t)after_ms * US_PER_MS);
+}
+
+static void listen_anew(struct ask *ask)
+{
+    ask->silent_parts = 0;
+    arm(&ask->limit, (ask->hub->options.silence_ms + SILENCE_PARTS - 1) / SILENCE_PARTS);
 }
 
 static bool events_miss(const struct ask *ask)
@@ -35,7 +47,7 @@ static void arm_deadlines(struct ask *ask)
         return;
     case ASK_RUNNING:
         deadline_clear(&ask->repeat); /* ask_for_resend() arms it */
-        arm(&ask->limit, options->silence_ms);
+        listen_anew(ask);
         return;
     case ASK_CANCELLING:
         arm(&ask->repeat, options->repeat_ms);
@@ -195,6 +207,17 @@ static void on_submit_limit(struct ask *ask)
         end_with_error(ask, FAULT_WORKER_LOST, "no worker took the request in time", 0);
 }
 
+static void on_silence(struct ask *ask)
+{
+    unsigned parts = ask->silent_parts + 1;
+    if (parts < SILENCE_PARTS) {
+        listen_anew(ask);
+        ask->silent_parts = parts;
+    } else {
+        end_with_error(ask, FAULT_WORKER_LOST, "the worker went silent", DUE_CANCEL);
+    }
+}
+
 static void on_limit(void *ctx)
 {
     struct ask *ask = ctx;
@@ -203,7 +226,7 @@ static void on_limit(void *ctx)
     else if (ask->state == ASK_CANCELLING)
         end_cancelled(ask, DUE_CANCEL);
     else
-        end_with_error(ask, FAULT_WORKER_LOST, "the worker went silent", DUE_CANCEL);
+        on_silence(ask);
 }
 
 /* --- what the worker says --- */
@@ -301,7 +324,7 @@ void ask_on_record(struct ask *ask, const struct wire_record *record, struct tex
     if (record->epoch != ask->epoch)
         return;
     if (ask->state == ASK_RUNNING)
-        arm(&ask->limit, ask->hub->options.silence_ms);
+        listen_anew(ask);
     if (record->type == WIRE_HEARTBEAT)
         on_heartbeat(ask, record->seq);
     else if (record->type == WIRE_UNKNOWN_STREAM && ask->state != ASK_SUBMITTED)

@@ -34,7 +34,7 @@ struct ask_hub;
 struct ask_options {
     uint32_t repeat_ms;     /* 250 */
     uint32_t submit_ms;     /* 5000: nobody accepted */
-    uint32_t silence_ms;    /* 5000: the worker neither sends nor beats */
+    uint32_t silence_ms;    /* 5000: the worker neither sends nor beats while our loop runs */
     uint32_t cancel_ms;     /* 2000: cancelled, and no end came: end it here */
     uint32_t credit_events; /* 64; at least 1 */
     uint32_t credit_bytes;  /* 65536; at least 1 */

@@ -22,6 +22,7 @@ struct ask {
 
     enum ask_state state; /* only ask.c's set_state() writes it */
     struct deadline repeat, limit;
+    unsigned silent_parts; /* of silence_ms, while RUNNING */
     struct id id;
     uint32_t epoch;
     ask_event_fn *on_event; /* NULL: abandoned, or the end was delivered */

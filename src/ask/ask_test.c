@@ -222,6 +222,26 @@ TEST(a_worker_that_goes_silent_is_lost)
     stage_close(&stage);
 }
 
+/* SIGSTOP and SIGCONT, a suspended machine: neither side was there. */
+TEST(our_own_pause_is_not_the_silence_of_the_worker)
+{
+    struct owner owner = eager();
+    open_default();
+    start(&owner);
+    for (int pause = 0; pause < 3; pause++) {
+        loop_skip(stage.loop, 60 * 1000000ull);
+        stage_run(&stage, 900);
+        CHECK_EQ(owner.ends, 0);
+        say_heartbeat(&stage, &owner, 1);
+    }
+    loop_skip(stage.loop, 60 * 1000000ull);
+    stage_run(&stage, 3999);
+    CHECK_EQ(owner.ends, 0);
+    stage_run(&stage, 1);
+    CHECK(owner.ends == 1 && owner.fault == FAULT_WORKER_LOST);
+    stage_close(&stage);
+}
+
 TEST(heartbeats_keep_a_quiet_stream_alive)
 {
     struct owner owner = eager();

@@ -102,7 +102,10 @@ static bool engine_is_stuck(const struct worker *worker)
 
 static bool asker_is_silent(const struct worker *worker, const struct stream *stream)
 {
-    return loop_now_us(worker->loop) - outbox_quiet_since_us(stream->out) >
+    uint64_t since_us = outbox_quiet_since_us(stream->out);
+    if (since_us < worker->awake_since_us)
+        since_us = worker->awake_since_us;
+    return loop_now_us(worker->loop) - since_us >
            worker->pace.asker_silence_ms * (uint64_t)US_PER_MS;
 }
 
@@ -120,9 +123,20 @@ static void beat_all(struct worker *worker, struct list *streams, bool is_stuck)
     }
 }
 
+/* A beat that comes late says that we did not run (SIGSTOP, a suspended machine). What askers could
+ * not say in that time is not their silence. */
+static void notice_own_pause(struct worker *worker)
+{
+    uint64_t now_us = loop_now_us(worker->loop);
+    if (now_us - worker->beaten_us > 2 * (uint64_t)worker->pace.beat_ms * US_PER_MS)
+        worker->awake_since_us = now_us;
+    worker->beaten_us = now_us;
+}
+
 static void on_beat(void *ctx)
 {
     struct worker *worker = ctx;
+    notice_own_pause(worker);
     worker_streams_forget_old(worker);
     beat_all(worker, &worker->ended, false);
     beat_all(worker, &worker->living, engine_is_stuck(worker));

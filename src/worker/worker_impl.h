@@ -110,6 +110,7 @@ struct worker {
     struct text refusals; /* unknown_stream records of one message */
 
     struct deadline expiry, beat, progress, drain, state_due;
+    uint64_t beaten_us, awake_since_us; /* the last beat; the first one after a pause of ours */
     struct deferred state_flush;
     struct node_state said; /* what was last published; its slices are not kept */
     uint64_t state_at_us;   /* and when */

@@ -330,6 +330,28 @@ TEST(an_asker_that_says_nothing_for_long_is_gone)
     rig_free(rig);
 }
 
+/* A beat that comes late shows that this process did not run; what was not said meanwhile is
+ * nobody's silence. The asker here never says a word. */
+TEST(our_own_pause_is_not_the_silence_of_an_asker)
+{
+    struct rig *rig = rig_start_stalling(4, 60000);
+    struct raw *raw = raw_open(rig);
+    rig->worker->pace.asker_silence_ms = 0;
+    struct request request = raw_request(raw);
+    raw_submit(raw, &request);
+    for (int late_beats = 0; late_beats < 2; late_beats++) {
+        rig->worker->beaten_us = 0; /* the last one was long ago */
+        raw->heartbeats = 0;
+        rig_until(rig, raw_has_heartbeat, raw);
+    }
+    CHECK_EQ(worker_stats(rig->worker).cancelled, 0);
+    while (worker_stats(rig->worker).cancelled == 0) /* at the next beat, which is in time */
+        loop_turn(rig->loop, true);
+    raw_close(raw);
+    rig_until_idle(rig);
+    rig_free(rig);
+}
+
 TEST(only_so_many_ended_requests_are_remembered_the_latest_ones)
 {
     struct rig *rig = rig_new();
