@@ -3,6 +3,7 @@
 #include "config/config.h"
 #include "solo/solo.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,6 +17,27 @@ static const char usage[] =
     "it came from\n"
     "  millrace config doc                     the table of all keys, in Markdown\n"
     "  millrace version\n";
+
+/* Else the first sockets of a process that was started without them would get these numbers, and
+ * log lines would go to a client. */
+static void fill_standard_descriptors(void)
+{
+    int fd;
+    do
+        fd = open("/dev/null", O_RDWR);
+    while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd >= 0)
+        (void)close(fd); /* nothing was written */
+}
+
+/* The exit status of a command whose output is all that it does. */
+static int finish_output(void)
+{
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return 0;
+    perror("millrace: standard output");
+    return 1;
+}
 
 static void print_text(struct text *text, FILE *file)
 {
@@ -40,13 +62,13 @@ static int show(const struct config *config)
     config_show(config, &lines);
     print_text(&lines, stdout);
     text_fini(&lines);
-    return 0;
+    return finish_output();
 }
 
 static int check(const struct config *config)
 {
     printf("config is fine%s%s\n", config->file[0] ? ": " : "", config->file);
-    return 0;
+    return finish_output();
 }
 
 static int print_doc_table(void)
@@ -56,7 +78,7 @@ static int print_doc_table(void)
     config_doc_table(&table);
     print_text(&table, stdout);
     text_fini(&table);
-    return 0;
+    return finish_output();
 }
 
 /* Loads the config from argv (argv[0] is the name for messages), sets the log level, calls `then`.
@@ -82,6 +104,7 @@ static int with_config(int argc, char **argv, int (*then)(const struct config *c
 
 int main(int argc, char **argv)
 {
+    fill_standard_descriptors();
     signal(SIGPIPE, SIG_IGN); /* a closed peer is an error code, not the end */
     /* Else ggml, on its way to abort, starts a debugger that it finds installed, and waits for it.
      */
