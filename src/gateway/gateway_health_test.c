@@ -252,7 +252,7 @@ TEST(a_busy_model_is_not_probed)
     static const struct {
         int64_t age_ms;
         int status;
-    } cases[] = {{31000, 200}, {110000, 200}, {120000, 503}, {INT64_MAX, 503}};
+    } cases[] = {{31000, 200}, {110000, 200}, {120000, 503}, {INT64_MAX, 200}};
     for (size_t i = 0; i < ARRAY_COUNT(cases) * 3; i++) {
         open_with_token(cases[i / 3].age_ms);
         uint32_t *loads[] = {&rig->state.slots_busy, &rig->state.queued, &rig->state.parked};
@@ -262,6 +262,26 @@ TEST(a_busy_model_is_not_probed)
         CHECK_EQ(rig->job_count, 0);
         gateway_rig_close(rig);
     }
+}
+
+/* It may be another gateway's probe that it is busy with, or its first prompt, a long one. */
+TEST(a_busy_model_that_never_made_a_token_is_trusted_for_2_min)
+{
+    open_with_token(INT64_MAX);
+    rig->state.slots_busy = 1;
+    rig_report(rig);
+    CHECK_EQ(ask_ready(), 200);
+    rig_live_ms(rig, 119999);
+    CHECK_EQ(ask_ready(), 200);
+    rig_live_ms(rig, 1);
+    CHECK_EQ(ask_ready(), 503);
+    rig->state.phase = NODE_LOADING; /* a new start, a new two minutes */
+    rig_report(rig);
+    CHECK_EQ(ask_ready(), 503);
+    rig->state.phase = NODE_READY;
+    rig_report(rig);
+    CHECK_EQ(ask_ready(), 200);
+    gateway_rig_close(rig);
 }
 
 TEST(a_busy_model_whose_probe_failed_is_not_trusted_until_it_makes_a_token)

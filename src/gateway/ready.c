@@ -20,6 +20,7 @@ struct ready {
     struct ask *probe;           /* NULL: none under way */
     uint64_t probed_us;          /* when the last one began; 0: never, here and below */
     uint64_t good_us, failed_us; /* when one last ended well, and when one did not */
+    uint64_t loaded_us;          /* when the model was first found ready; 0: it is not */
     struct deadline give_up;
     struct list waiting; /* struct waiter.link */
     size_t waiting_count;
@@ -95,12 +96,32 @@ bool ready_has_failed(const struct ready *ready)
     return has_failed_since(ready, last_good_token_age_ms(ready, &pulse));
 }
 
+/* A busy model makes no tokens during a long prefill, and cannot be asked for one. The first
+ * prefill of all counts from the load: another gateway's probe may be what it is busy with. */
+static bool is_trusted(const struct ready *ready, int64_t age_ms)
+{
+    if (has_failed_since(ready, age_ms))
+        return false;
+    if (age_ms == INT64_MAX)
+        age_ms = ms_since(ready, ready->loaded_us);
+    return age_ms < BUSY_TRUST_MS;
+}
+
+static void note_load(struct ready *ready, bool is_ready)
+{
+    if (!is_ready)
+        ready->loaded_us = 0;
+    else if (ready->loaded_us == 0)
+        ready->loaded_us = now_us(ready);
+}
+
 enum verdict { VERDICT_NO, VERDICT_YES, VERDICT_PROBE };
 
 /* The table of ready.h. */
-static enum verdict judge(const struct ready *ready)
+static enum verdict judge(struct ready *ready)
 {
     struct pulse pulse = take_pulse(ready->gateway);
+    note_load(ready, pulse.is_ready);
     int64_t age_ms = last_good_token_age_ms(ready, &pulse);
     if (ready->gateway->draining || !pulse.is_ready)
         return VERDICT_NO;
@@ -109,8 +130,7 @@ static enum verdict judge(const struct ready *ready)
     if (ready->probe)
         return VERDICT_PROBE;
     if (pulse.is_busy)
-        return age_ms < BUSY_TRUST_MS && !has_failed_since(ready, age_ms) ? VERDICT_YES
-                                                                          : VERDICT_NO;
+        return is_trusted(ready, age_ms) ? VERDICT_YES : VERDICT_NO;
     return may_probe(ready) ? VERDICT_PROBE : VERDICT_NO;
 }
 
