@@ -289,7 +289,8 @@ TEST(what_is_not_there_yet_is_refused_by_name)
                                              {"tool_choice", "\"required\""},
                                              {"response_format", "{\"type\":\"json_object\"}"},
                                              {"grammar", "\"root\""},
-                                             {"resumable", "true"}};
+                                             {"resumable", "true"},
+                                             {"session", "{\"id\":\"s\",\"append\":true}"}};
     for (size_t i = 0; i < ARRAY_COUNT(members); i++) {
         char body[256], message[128];
         snprintf(body, sizeof(body), "{\"%s\":%s,\"messages\":[]}", members[i][0], members[i][1]);

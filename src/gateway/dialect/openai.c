@@ -28,6 +28,7 @@ static const struct param_refusal refusals[] = {
     {"grammar", param_is_false},
     {"suffix", param_is_false},
     {"resumable", param_is_false},
+    {"session", param_is_false}, /* its "append" would be answered without what went before */
     {"audio", param_is_false},
     {"prediction", param_is_false},
     {"web_search_options", param_is_false},
