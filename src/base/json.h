@@ -56,3 +56,9 @@ void json_out_double(struct json_out *json, double value);
 void json_out_bool(struct json_out *json, bool value);
 void json_out_null(struct json_out *json);
 void json_out_raw(struct json_out *json, struct slice value); /* already JSON */
+/* A key with its value: json_out_key() and one of the above. */
+void json_out_add_string(struct json_out *json, const char *key, struct slice value);
+void json_out_add_u64(struct json_out *json, const char *key, uint64_t value);
+void json_out_add_i64(struct json_out *json, const char *key, int64_t value);
+void json_out_add_double(struct json_out *json, const char *key, double value);
+void json_out_add_bool(struct json_out *json, const char *key, bool value);

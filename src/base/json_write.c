@@ -207,3 +207,33 @@ void json_out_raw(struct json_out *json, struct slice value)
     before_value(json);
     text_add(json->text, value);
 }
+
+void json_out_add_string(struct json_out *json, const char *key, struct slice value)
+{
+    json_out_key(json, key);
+    json_out_string(json, value);
+}
+
+void json_out_add_u64(struct json_out *json, const char *key, uint64_t value)
+{
+    json_out_key(json, key);
+    json_out_u64(json, value);
+}
+
+void json_out_add_i64(struct json_out *json, const char *key, int64_t value)
+{
+    json_out_key(json, key);
+    json_out_i64(json, value);
+}
+
+void json_out_add_double(struct json_out *json, const char *key, double value)
+{
+    json_out_key(json, key);
+    json_out_double(json, value);
+}
+
+void json_out_add_bool(struct json_out *json, const char *key, bool value)
+{
+    json_out_key(json, key);
+    json_out_bool(json, value);
+}

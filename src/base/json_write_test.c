@@ -95,6 +95,23 @@ TEST(writer_keeps_the_commas)
     text_fini(&text);
 }
 
+TEST(a_member_is_a_key_and_its_value)
+{
+    struct text text;
+    text_init(&text, 1000);
+    struct json_out json = json_out_to(&text);
+    json_out_begin_object(&json);
+    json_out_add_string(&json, "a", SLICE("x\"y"));
+    json_out_add_u64(&json, "b", UINT64_MAX);
+    json_out_add_i64(&json, "c", INT64_MIN);
+    json_out_add_double(&json, "d", 0.5);
+    json_out_add_bool(&json, "e", false);
+    json_out_end_object(&json);
+    CHECK_SLICE(text_slice(&text), "{\"a\":\"x\\\"y\",\"b\":18446744073709551615,"
+                                   "\"c\":-9223372036854775808,\"d\":0.5,\"e\":false}");
+    text_fini(&text);
+}
+
 TEST(writer_reaches_depth_32_and_not_33)
 {
     struct text text;

@@ -73,17 +73,15 @@ void api_error_write(const struct api_error *error, struct text *out)
     json_out_begin_object(&json);
     json_out_key(&json, "error");
     json_out_begin_object(&json);
-    json_out_key(&json, "message");
-    json_out_string(&json, slice_str(error->message)); /* repairs a character that snprintf cut */
-    json_out_key(&json, "type");
-    json_out_string(&json, slice_str(error->type));
+    /* It repairs a character that snprintf cut. */
+    json_out_add_string(&json, "message", slice_str(error->message));
+    json_out_add_string(&json, "type", slice_str(error->type));
     json_out_key(&json, "param");
     if (error->param[0])
         json_out_string(&json, slice_str(error->param));
     else
         json_out_null(&json);
-    json_out_key(&json, "code");
-    json_out_string(&json, slice_str(error->code));
+    json_out_add_string(&json, "code", slice_str(error->code));
     json_out_end_object(&json);
     json_out_end_object(&json);
 }

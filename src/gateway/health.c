@@ -16,35 +16,22 @@ const char *health_status(const struct gateway *gateway)
     return node->phase == NODE_READY && !ready_has_failed(gateway->ready) ? "ok" : "degraded";
 }
 
-static void add_number(struct json_out *json, const char *key, uint64_t value)
-{
-    json_out_key(json, key);
-    json_out_u64(json, value);
-}
-
-static void add_text(struct json_out *json, const char *key, struct slice value)
-{
-    json_out_key(json, key);
-    json_out_string(json, value);
-}
-
 static void add_node(struct json_out *json, const struct node_state *state)
 {
     json_out_begin_object(json);
-    add_text(json, "id", state->model);
-    add_text(json, "engine", state->engine);
-    add_text(json, "state", slice_str(node_phase_name(state->phase)));
-    add_text(json, "detail", state->detail);
+    json_out_add_string(json, "id", state->model);
+    json_out_add_string(json, "engine", state->engine);
+    json_out_add_string(json, "state", slice_str(node_phase_name(state->phase)));
+    json_out_add_string(json, "detail", state->detail);
     if (state->phase == NODE_LOADING) {
-        json_out_key(json, "load_fraction");
-        json_out_double(json, (double)state->load_fraction);
+        json_out_add_double(json, "load_fraction", (double)state->load_fraction);
     }
-    add_number(json, "context_tokens", state->context_tokens);
-    add_number(json, "slots", state->slots);
-    add_number(json, "slots_busy", state->slots_busy);
-    add_number(json, "queued", state->queued);
-    add_number(json, "parked", state->parked);
-    add_number(json, "tokens_total", state->tokens_total);
+    json_out_add_u64(json, "context_tokens", state->context_tokens);
+    json_out_add_u64(json, "slots", state->slots);
+    json_out_add_u64(json, "slots_busy", state->slots_busy);
+    json_out_add_u64(json, "queued", state->queued);
+    json_out_add_u64(json, "parked", state->parked);
+    json_out_add_u64(json, "tokens_total", state->tokens_total);
     json_out_end_object(json);
 }
 
@@ -57,12 +44,11 @@ void health_answer(struct gateway *gateway, struct http_conn *conn,
     text_init(&body, MODEL_PAGE_MAX_BYTES);
     struct json_out json = json_out_to(&body);
     json_out_begin_object(&json);
-    add_text(&json, "status", slice_str(health_status(gateway)));
-    json_out_key(&json, "draining");
-    json_out_bool(&json, gateway->draining);
-    add_number(&json, "uptime_ms",
-               (loop_now_us(gateway->loop) - gateway->options.started_us) / 1000);
-    add_text(&json, "version", SLICE(MILLRACE_VERSION));
+    json_out_add_string(&json, "status", slice_str(health_status(gateway)));
+    json_out_add_bool(&json, "draining", gateway->draining);
+    json_out_add_u64(&json, "uptime_ms",
+                     (loop_now_us(gateway->loop) - gateway->options.started_us) / 1000);
+    json_out_add_string(&json, "version", SLICE(MILLRACE_VERSION));
     json_out_key(&json, "models");
     json_out_begin_array(&json);
     const struct node_state *state;

@@ -8,24 +8,15 @@
 static void add_model(struct json_out *json, const struct node_state *state)
 {
     json_out_begin_object(json);
-    json_out_key(json, "id");
-    json_out_string(json, state->model);
-    json_out_key(json, "object");
-    json_out_string(json, SLICE("model"));
-    json_out_key(json, "created");
-    json_out_i64(json, state->created_s);
-    json_out_key(json, "owned_by");
-    json_out_string(json, SLICE("millrace"));
-    json_out_key(json, "state");
-    json_out_string(json, slice_str(node_phase_name(state->phase)));
-    json_out_key(json, "engine");
-    json_out_string(json, state->engine);
-    json_out_key(json, "description");
-    json_out_string(json, state->detail);
-    json_out_key(json, "context_length");
-    json_out_u64(json, state->context_tokens);
-    json_out_key(json, "size_bytes");
-    json_out_u64(json, state->size_bytes);
+    json_out_add_string(json, "id", state->model);
+    json_out_add_string(json, "object", SLICE("model"));
+    json_out_add_i64(json, "created", state->created_s);
+    json_out_add_string(json, "owned_by", SLICE("millrace"));
+    json_out_add_string(json, "state", slice_str(node_phase_name(state->phase)));
+    json_out_add_string(json, "engine", state->engine);
+    json_out_add_string(json, "description", state->detail);
+    json_out_add_u64(json, "context_length", state->context_tokens);
+    json_out_add_u64(json, "size_bytes", state->size_bytes);
     json_out_end_object(json);
 }
 
@@ -38,8 +29,7 @@ void models_page_list(struct gateway *gateway, struct http_conn *conn,
     text_init(&body, MODEL_PAGE_MAX_BYTES);
     struct json_out json = json_out_to(&body);
     json_out_begin_object(&json);
-    json_out_key(&json, "object");
-    json_out_string(&json, SLICE("list"));
+    json_out_add_string(&json, "object", SLICE("list"));
     json_out_key(&json, "data");
     json_out_begin_array(&json);
     const struct node_state *state;

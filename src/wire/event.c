@@ -63,66 +63,53 @@ static void encode_delta(struct text *out, const struct event *event, const int3
     text_add(out, event->delta.text);
 }
 
-static void add_string(struct json_out *json, const char *key, struct slice value)
-{
-    json_out_key(json, key);
-    json_out_string(json, value);
-}
-
-static void add_count(struct json_out *json, const char *key, uint64_t count)
-{
-    json_out_key(json, key);
-    json_out_u64(json, fields_clamp(count));
-}
-
 static void encode_started(struct json_out *json, const struct event *event)
 {
     char seed[24];
-    add_string(json, "model", event->started.model);
-    add_string(json, "worker", event->started.worker);
-    add_count(json, "prompt_tokens", event->started.prompt_tokens);
-    add_count(json, "cached_tokens", event->started.cached_tokens);
+    json_out_add_string(json, "model", event->started.model);
+    json_out_add_string(json, "worker", event->started.worker);
+    fields_add_count(json, "prompt_tokens", event->started.prompt_tokens);
+    fields_add_count(json, "cached_tokens", event->started.cached_tokens);
     snprintf(seed, sizeof(seed), "%llu", (unsigned long long)event->started.seed);
-    add_string(json, "seed", slice_str(seed));
+    json_out_add_string(json, "seed", slice_str(seed));
 }
 
 static void encode_usage(struct json_out *json, const struct event *event)
 {
-    add_count(json, "prompt_tokens", event->usage.prompt_tokens);
-    add_count(json, "cached_tokens", event->usage.cached_tokens);
-    add_count(json, "completion_tokens", event->usage.completion_tokens);
-    add_count(json, "queue_us", event->usage.queue_us);
-    add_count(json, "prefill_us", event->usage.prefill_us);
-    add_count(json, "decode_us", event->usage.decode_us);
+    fields_add_count(json, "prompt_tokens", event->usage.prompt_tokens);
+    fields_add_count(json, "cached_tokens", event->usage.cached_tokens);
+    fields_add_count(json, "completion_tokens", event->usage.completion_tokens);
+    fields_add_count(json, "queue_us", event->usage.queue_us);
+    fields_add_count(json, "prefill_us", event->usage.prefill_us);
+    fields_add_count(json, "decode_us", event->usage.decode_us);
 }
 
 static void encode_error(struct json_out *json, const struct event *event)
 {
-    add_string(json, "fault", slice_str(fault_name(event->error.fault)));
-    add_string(json, "message", event->error.message);
+    json_out_add_string(json, "fault", slice_str(fault_name(event->error.fault)));
+    json_out_add_string(json, "message", event->error.message);
     if (event->error.param.len)
-        add_string(json, "param", event->error.param);
-    add_count(json, "retry_after_ms", event->error.retry_after_ms);
+        json_out_add_string(json, "param", event->error.param);
+    fields_add_count(json, "retry_after_ms", event->error.retry_after_ms);
 }
 
 static void encode_members(struct json_out *json, const struct event *event)
 {
     switch (event->type) {
     case EVENT_ACCEPTED:
-        add_string(json, "worker", event->accepted.worker);
-        add_string(json, "control", event->accepted.control);
+        json_out_add_string(json, "worker", event->accepted.worker);
+        json_out_add_string(json, "control", event->accepted.control);
         break;
     case EVENT_QUEUED:
-        add_count(json, "position", event->queued.position);
-        add_count(json, "eta_ms", event->queued.eta_ms);
+        fields_add_count(json, "position", event->queued.position);
+        fields_add_count(json, "eta_ms", event->queued.eta_ms);
         break;
     case EVENT_LOADING:
-        json_out_key(json, "fraction");
-        json_out_double(json, (double)event->loading.fraction);
+        json_out_add_double(json, "fraction", (double)event->loading.fraction);
         break;
     case EVENT_PREFILL:
-        add_count(json, "done_tokens", event->prefill.done_tokens);
-        add_count(json, "total_tokens", event->prefill.total_tokens);
+        fields_add_count(json, "done_tokens", event->prefill.done_tokens);
+        fields_add_count(json, "total_tokens", event->prefill.total_tokens);
         break;
     case EVENT_STARTED:
         encode_started(json, event);
@@ -131,9 +118,9 @@ static void encode_members(struct json_out *json, const struct event *event)
         encode_usage(json, event);
         break;
     case EVENT_DONE:
-        add_string(json, "reason", slice_str(done_reason_name(event->done.reason)));
+        json_out_add_string(json, "reason", slice_str(done_reason_name(event->done.reason)));
         if (event->done.stop.len)
-            add_string(json, "stop", event->done.stop);
+            json_out_add_string(json, "stop", event->done.stop);
         break;
     case EVENT_ERROR:
         encode_error(json, event);

@@ -56,3 +56,7 @@ static inline uint64_t fields_clamp(uint64_t count)
 {
     return count < (uint64_t)FIELDS_INTEGER_MAX ? count : (uint64_t)FIELDS_INTEGER_MAX;
 }
+static inline void fields_add_count(struct json_out *json, const char *key, uint64_t count)
+{
+    json_out_add_u64(json, key, fields_clamp(count));
+}

@@ -16,21 +16,9 @@ const char *node_phase_name(enum node_phase phase)
     return (unsigned)phase < NODE_PHASE_COUNT ? phase_names[phase] : "?";
 }
 
-static void add_string(struct json_out *json, const char *key, struct slice value)
-{
-    json_out_key(json, key);
-    json_out_string(json, value);
-}
-
-static void add_count(struct json_out *json, const char *key, uint64_t count)
-{
-    json_out_key(json, key);
-    json_out_u64(json, fields_clamp(count));
-}
-
 static void add_time(struct json_out *json, const char *key, int64_t time)
 {
-    add_count(json, key, time > 0 ? (uint64_t)time : 0);
+    fields_add_count(json, key, time > 0 ? (uint64_t)time : 0);
 }
 
 /* Invalid bytes become U+FFFD, 3 bytes for one: cut so that the decoder's limit holds even then. */
@@ -44,22 +32,21 @@ void node_state_encode(const struct node_state *state, struct text *out)
 {
     struct json_out json = json_out_to(out);
     json_out_begin_object(&json);
-    add_string(&json, "node", state->node);
-    add_string(&json, "model", state->model);
-    add_string(&json, "engine", state->engine);
-    add_string(&json, "detail", cut_detail(state->detail));
-    add_string(&json, "control", state->control);
-    add_string(&json, "phase", slice_str(node_phase_name(state->phase)));
-    json_out_key(&json, "load_fraction");
-    json_out_double(&json, (double)state->load_fraction);
-    add_count(&json, "context_tokens", state->context_tokens);
-    add_count(&json, "slots", state->slots);
-    add_count(&json, "slots_busy", state->slots_busy);
-    add_count(&json, "queued", state->queued);
-    add_count(&json, "parked", state->parked);
+    json_out_add_string(&json, "node", state->node);
+    json_out_add_string(&json, "model", state->model);
+    json_out_add_string(&json, "engine", state->engine);
+    json_out_add_string(&json, "detail", cut_detail(state->detail));
+    json_out_add_string(&json, "control", state->control);
+    json_out_add_string(&json, "phase", slice_str(node_phase_name(state->phase)));
+    json_out_add_double(&json, "load_fraction", (double)state->load_fraction);
+    fields_add_count(&json, "context_tokens", state->context_tokens);
+    fields_add_count(&json, "slots", state->slots);
+    fields_add_count(&json, "slots_busy", state->slots_busy);
+    fields_add_count(&json, "queued", state->queued);
+    fields_add_count(&json, "parked", state->parked);
     add_time(&json, "created_s", state->created_s);
-    add_count(&json, "size_bytes", state->size_bytes);
-    add_count(&json, "tokens_total", state->tokens_total);
+    fields_add_count(&json, "size_bytes", state->size_bytes);
+    fields_add_count(&json, "tokens_total", state->tokens_total);
     add_time(&json, "last_token_ms", state->last_token_ms);
     json_out_end_object(&json);
 }

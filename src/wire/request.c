@@ -17,34 +17,10 @@ struct sampling sampling_default(void)
 
 /* --- encoding --- */
 
-static void add_string(struct json_out *json, const char *key, struct slice value)
-{
-    json_out_key(json, key);
-    json_out_string(json, value);
-}
-
 static void add_optional_string(struct json_out *json, const char *key, struct slice value)
 {
     if (value.len)
-        add_string(json, key, value);
-}
-
-static void add_integer(struct json_out *json, const char *key, int64_t value)
-{
-    json_out_key(json, key);
-    json_out_i64(json, value);
-}
-
-static void add_number(struct json_out *json, const char *key, float value)
-{
-    json_out_key(json, key);
-    json_out_double(json, (double)value);
-}
-
-static void add_bool(struct json_out *json, const char *key, bool value)
-{
-    json_out_key(json, key);
-    json_out_bool(json, value);
+        json_out_add_string(json, key, value);
 }
 
 static void encode_messages(struct json_out *json, const struct request *request)
@@ -54,8 +30,8 @@ static void encode_messages(struct json_out *json, const struct request *request
     for (size_t i = 0; i < request->message_count; i++) {
         const struct chat_message *message = &request->messages[i];
         json_out_begin_object(json);
-        add_string(json, "role", message->role);
-        add_string(json, "content", message->content);
+        json_out_add_string(json, "role", message->role);
+        json_out_add_string(json, "content", message->content);
         add_optional_string(json, "name", message->name);
         json_out_end_object(json);
     }
@@ -66,7 +42,7 @@ static void encode_prompt(struct json_out *json, const struct request *request)
 {
     switch (request->prompt_kind) {
     case PROMPT_TEXT:
-        add_string(json, "prompt", request->prompt);
+        json_out_add_string(json, "prompt", request->prompt);
         return;
     case PROMPT_TOKENS:
         json_out_key(json, "tokens");
@@ -98,18 +74,18 @@ static void encode_sampling(struct json_out *json, const struct sampling *sampli
 {
     json_out_key(json, "sampling");
     json_out_begin_object(json);
-    add_number(json, "temperature", sampling->temperature);
-    add_number(json, "top_p", sampling->top_p);
-    add_number(json, "min_p", sampling->min_p);
-    add_integer(json, "top_k", sampling->top_k);
-    add_number(json, "repeat_penalty", sampling->repeat_penalty);
-    add_number(json, "frequency_penalty", sampling->frequency_penalty);
-    add_number(json, "presence_penalty", sampling->presence_penalty);
-    add_integer(json, "penalty_last_n", sampling->penalty_last_n);
+    json_out_add_double(json, "temperature", (double)sampling->temperature);
+    json_out_add_double(json, "top_p", (double)sampling->top_p);
+    json_out_add_double(json, "min_p", (double)sampling->min_p);
+    json_out_add_i64(json, "top_k", sampling->top_k);
+    json_out_add_double(json, "repeat_penalty", (double)sampling->repeat_penalty);
+    json_out_add_double(json, "frequency_penalty", (double)sampling->frequency_penalty);
+    json_out_add_double(json, "presence_penalty", (double)sampling->presence_penalty);
+    json_out_add_i64(json, "penalty_last_n", sampling->penalty_last_n);
     if (sampling->has_seed) {
         char seed[24];
         snprintf(seed, sizeof(seed), "%llu", (unsigned long long)sampling->seed);
-        add_string(json, "seed", slice_str(seed));
+        json_out_add_string(json, "seed", slice_str(seed));
     }
     if (sampling->bias_count)
         encode_bias(json, sampling);
@@ -132,24 +108,24 @@ void request_encode(const struct request *request, struct text *out)
     char id[ID_TEXT_BYTES + 1];
     struct json_out json = json_out_to(out);
     json_out_begin_object(&json);
-    add_string(&json, "id", id_format(request->id, id));
-    add_integer(&json, "epoch", request->epoch);
-    add_string(&json, "inbox", request->inbox);
+    json_out_add_string(&json, "id", id_format(request->id, id));
+    json_out_add_i64(&json, "epoch", request->epoch);
+    json_out_add_string(&json, "inbox", request->inbox);
     add_optional_string(&json, "tenant", request->tenant);
     add_optional_string(&json, "session", request->session);
     add_optional_string(&json, "label", request->label);
-    add_string(&json, "model", request->model);
+    json_out_add_string(&json, "model", request->model);
     encode_prompt(&json, request);
     encode_sampling(&json, &request->sampling);
-    add_integer(&json, "max_tokens", request->max_tokens);
+    json_out_add_i64(&json, "max_tokens", request->max_tokens);
     encode_stops(&json, request);
-    add_bool(&json, "ignore_eos", request->ignore_eos);
-    add_bool(&json, "want_progress", request->want_progress);
-    add_string(&json, "priority", slice_str(priority_names[request->priority]));
-    add_integer(&json, "deadline_ms", request->deadline_ms);
-    add_integer(&json, "arrival_ms", request->arrival_ms);
-    add_integer(&json, "credit_events", request->credit_events);
-    add_integer(&json, "credit_bytes", request->credit_bytes);
+    json_out_add_bool(&json, "ignore_eos", request->ignore_eos);
+    json_out_add_bool(&json, "want_progress", request->want_progress);
+    json_out_add_string(&json, "priority", slice_str(priority_names[request->priority]));
+    json_out_add_i64(&json, "deadline_ms", request->deadline_ms);
+    json_out_add_i64(&json, "arrival_ms", request->arrival_ms);
+    json_out_add_i64(&json, "credit_events", request->credit_events);
+    json_out_add_i64(&json, "credit_bytes", request->credit_bytes);
     json_out_end_object(&json);
 }
 
