@@ -273,17 +273,19 @@ static const struct argp_option *option_table(struct arena *arena)
     return options;
 }
 
+static struct argp argp_of(struct arena *arena)
+{
+    return (struct argp){.options = option_table(arena),
+                         .parser = on_option,
+                         .args_doc = "[PORT]",
+                         .doc = "Serves language models as streams. Every option is also a key of "
+                                "config.json and an environment variable: see docs/config.md."};
+}
+
 MUST_USE static enum err read_command_line(int argc, char **argv, struct arena *arena,
                                            struct command_line *line)
 {
-    const struct argp argp = {option_table(arena),
-                              on_option,
-                              "[PORT]",
-                              "Serves language models as streams. Every option is also a key of "
-                              "config.json and an environment variable: see docs/config.md.",
-                              NULL,
-                              NULL,
-                              NULL};
+    const struct argp argp = argp_of(arena);
     error_t error = argp_parse(&argp, argc, argv, ARGP_NO_EXIT | ARGP_NO_ERRS, NULL, line);
     if (error == 0)
         return ERR_OK;
@@ -305,14 +307,7 @@ static bool wants_help(int argc, char **argv)
 
 static void print_help(const char *name, struct arena *arena)
 {
-    const struct argp argp = {option_table(arena),
-                              on_option,
-                              "[PORT]",
-                              "Serves language models as streams. Every option is also a key of "
-                              "config.json and an environment variable: see docs/config.md.",
-                              NULL,
-                              NULL,
-                              NULL};
+    const struct argp argp = argp_of(arena);
     argp_help(&argp, stdout, ARGP_HELP_SHORT_USAGE | ARGP_HELP_LONG | ARGP_HELP_PRE_DOC,
               (char *)(uintptr_t)name);
 }
