@@ -18,8 +18,10 @@ enum err folder_runtime(char *out_path, size_t path_bytes, struct err_note *out_
         return err_note_fail(out_note, ERR_LIMIT, "XDG_RUNTIME_DIR is longer than %zu bytes",
                              path_bytes - 16);
     if (mkdir(out_path, 0700) != 0 && errno != EEXIST)
-        return err_note_fail(out_note, ERR_SYSTEM, "cannot make the folder %s: %s", out_path,
-                             strerror(errno));
+        return err_note_fail(out_note, ERR_SYSTEM,
+                             "cannot make the folder %s: %s; XDG_RUNTIME_DIR must be a folder of "
+                             "this user, or not set",
+                             out_path, strerror(errno));
     struct stat info; /* lstat: /tmp is everyone's, a link there may be a trap */
     if (lstat(out_path, &info) != 0)
         return err_note_fail(out_note, ERR_SYSTEM, "%s: %s", out_path, strerror(errno));
