@@ -10,7 +10,7 @@
 #include <unistd.h>
 #include <uv.h>
 
-struct attempt {
+struct net_attempt {
     uv_poll_t poll;
     struct loop *loop;
     int fd;
@@ -31,14 +31,14 @@ static enum err err_of(int error)
 
 static void on_poll_closed(uv_handle_t *handle)
 {
-    mem_free(CONTAINER_OF((uv_poll_t *)handle, struct attempt, poll));
+    mem_free(CONTAINER_OF((uv_poll_t *)handle, struct net_attempt, poll));
 }
 
 /* Writable or broken: the handshake is over either way, and the socket knows how it went. */
 static void on_decided(uv_poll_t *poll, int status, int events)
 {
     (void)status, (void)events; /* SO_ERROR says it better */
-    struct attempt *attempt = CONTAINER_OF(poll, struct attempt, poll);
+    struct net_attempt *attempt = CONTAINER_OF(poll, struct net_attempt, poll);
     int error = 0;
     socklen_t len = sizeof(error);
     if (getsockopt(attempt->fd, SOL_SOCKET, SO_ERROR, &error, &len) != 0)
@@ -72,12 +72,13 @@ static enum err start_handshake(const struct net_address *address, int *out_fd)
     return ERR_OK;
 }
 
-enum err net_connect(struct loop *loop, const struct net_address *address,
-                     const struct stream_options *options, connect_fn *on_connect, void *ctx)
+enum err net_connect_begin(struct loop *loop, const struct net_address *address,
+                           const struct stream_options *options, connect_fn *on_connect, void *ctx,
+                           struct net_attempt **out_attempt)
 {
     int fd = -1;
     TRY(start_handshake(address, &fd));
-    struct attempt *attempt = mem_alloc(sizeof(*attempt));
+    struct net_attempt *attempt = mem_alloc(sizeof(*attempt));
     if (uv_poll_init(loop_uv(loop), &attempt->poll, fd) != 0) {
         (void)close(fd);
         mem_free(attempt);
@@ -90,5 +91,20 @@ enum err net_connect(struct loop *loop, const struct net_address *address,
     attempt->on_connect = on_connect;
     attempt->ctx = ctx;
     ASSERT(uv_poll_start(&attempt->poll, UV_WRITABLE, on_decided) == 0);
+    *out_attempt = attempt;
     return ERR_OK;
+}
+
+void net_connect_cancel(struct net_attempt **attempt)
+{
+    uv_close((uv_handle_t *)&(*attempt)->poll, on_poll_closed);
+    (void)close((*attempt)->fd);
+    *attempt = NULL;
+}
+
+enum err net_connect(struct loop *loop, const struct net_address *address,
+                     const struct stream_options *options, connect_fn *on_connect, void *ctx)
+{
+    struct net_attempt *attempt;
+    return net_connect_begin(loop, address, options, on_connect, ctx, &attempt);
 }

@@ -53,5 +53,12 @@ typedef void connect_fn(void *ctx, struct stream *stream, enum err why);
 MUST_USE enum err net_connect(struct loop *loop, const struct net_address *address,
                               const struct stream_options *options, connect_fn *on_connect,
                               void *ctx);
+/* The same, with a way to give it up: the handle is good until on_connect() begins. */
+struct net_attempt;
+MUST_USE enum err net_connect_begin(struct loop *loop, const struct net_address *address,
+                                    const struct stream_options *options, connect_fn *on_connect,
+                                    void *ctx, struct net_attempt **out_attempt);
+/* Takes the attempt: its socket is closed at once, and on_connect() does not come. */
+void net_connect_cancel(struct net_attempt **attempt);
 /* Raises the soft descriptor limit to the hard one; returns the limit now in force. */
 uint64_t net_raise_fd_limit(void);

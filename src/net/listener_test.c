@@ -361,6 +361,27 @@ TEST(a_refused_connect_says_so)
     rig_close(&rig);
 }
 
+/* The kernel has shaken hands by then: the other side sees a connection that ends at once. */
+TEST(a_connect_that_was_given_up_is_never_told_of)
+{
+    struct rig rig;
+    struct outcome outcome = {0};
+    struct net_attempt *attempt = NULL;
+    rig_open(&rig, loop_new(), 64 * KIB);
+    size_t descriptors = open_descriptors();
+    CHECK_OK(
+        net_connect_begin(rig.loop, &rig.address, &rig.options, on_connect, &outcome, &attempt));
+    CHECK(attempt != NULL);
+    net_connect_cancel(&attempt);
+    CHECK(attempt == NULL);
+    TURN_UNTIL(&rig, rig.accepted == 1 && rig.ends[0].calls[END_EOF] == 1);
+    end_close(&rig.ends[0]);
+    CHECK(rig_is_quiet(&rig));
+    CHECK_EQ(outcome.calls, 0);
+    CHECK_EQ(open_descriptors(), descriptors);
+    rig_close(&rig);
+}
+
 TEST(a_connect_that_cannot_begin_fails_in_the_call)
 {
     struct rig rig;
