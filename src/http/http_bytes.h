@@ -1,5 +1,5 @@
 /* http_bytes - which bytes may stand where in an HTTP message, and what %XX means. Internal to
- * http/. */
+ * http/ and client/. */
 #pragma once
 
 #include "base/slice.h"
