@@ -18,9 +18,9 @@ struct http1_test_message {
     enum http1_refusal refusal;
     bool has_head;
     struct http_request request; /* when has_head; its slices point into `head` */
-    struct http_field fields[HTTP_FIELDS_MAX];
-    size_t end; /* when ERR_OK: where the next message begins */
-    char *head; /* owned */
+    struct http_field *fields;   /* owned, so that the request's pointer survives a copy of this */
+    size_t end;                  /* when ERR_OK: where the next message begins */
+    char *head;                  /* owned */
     struct text body;
 };
 
@@ -83,7 +83,8 @@ static inline void http1_test_parse(struct slice input, const struct http1_limit
 {
     struct http1_body_parser parser;
     size_t at = 0;
-    *out_message = (struct http1_test_message){0};
+    *out_message = (struct http1_test_message){
+        .fields = mem_array(HTTP_FIELDS_MAX, sizeof(struct http_field))};
     text_init(&out_message->body, input.len);
     size_t have = http1_test_head(input, limits, &cuts, out_message, &at);
     if (!out_message->has_head)
@@ -106,6 +107,7 @@ static inline void http1_test_parse(struct slice input, const struct http1_limit
 static inline void http1_test_message_fini(struct http1_test_message *message)
 {
     mem_free(message->head);
+    mem_free(message->fields);
     text_fini(&message->body);
 }
 
