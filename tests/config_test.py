@@ -2,11 +2,16 @@
 what; and a wrong value ends it with 2 and a sentence that names key, value and range."""
 
 import json
+import signal
+import subprocess
 import tempfile
 import unittest
 from pathlib import Path
 
+import harness
 from harness import Server, main, run_millrace
+from http_client import Connection, request
+from port_test import free_port
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -118,6 +123,50 @@ class Config(unittest.TestCase):
         shown = [line.split(" = ")[0].strip() for line in run_millrace("config", "show").stdout.splitlines()]
         self.assertGreater(len(keys), 30)
         self.assertEqual(keys, [key for key in shown if key in keys])
+
+    def test_sighup_reads_it_again(self):
+        with Server() as server:
+            config = server.folder / "config.json"
+            keys = json.loads(config.read_text())
+            config.write_text(json.dumps({**keys, "log_level": "debug", "ping_ms": 500}))
+            server.signal(signal.SIGHUP)
+            server.wait_log("event=reload_applied key=log_level")
+            server.wait_log("event=reload_needs_restart key=ping_ms")
+            server.wait_log("event=reloaded differs_from_start=2")
+            config.write_text("{")
+            server.signal(signal.SIGHUP)
+            server.wait_log("event=reload_refused .*config.json")
+            self.assertEqual(server.get("/live").status, 200)
+
+    def test_standard_descriptors_may_be_closed(self):
+        """Its sockets must not get their numbers: log lines would go to clients."""
+        port = free_port()
+        with tempfile.TemporaryDirectory() as folder:
+            process = subprocess.Popen(
+                ["sh", "-c", 'exec "$0" serve "$1" --default-model=dummy <&- >&- 2>&-',
+                 harness.MILLRACE, str(port)], env=harness.environment(Path(folder)), cwd=folder)
+            try:
+                def answers():
+                    try:
+                        with Connection(port) as connection:
+                            connection.send(request("GET", "/live"))
+                            return connection.response().status == 200
+                    except OSError:
+                        return False
+                harness.eventually(answers, "an answer")
+                process.terminate()
+                self.assertEqual(process.wait(harness.WAIT_S), 0)
+            finally:
+                process.kill()
+                process.wait()
+
+    def test_output_that_cannot_be_written_is_a_failure(self):
+        for verb in ("show", "check", "doc"):
+            with open("/dev/full", "w") as full:
+                done = subprocess.run([harness.MILLRACE, "config", verb], stdout=full, text=True,
+                                      stderr=subprocess.PIPE, env=harness.environment(Path("/")), cwd="/")
+            self.assertEqual(done.returncode, 1)
+            self.assertIn("standard output", done.stderr)
 
     def test_help_version_and_a_wrong_command(self):
         helped = run_millrace("serve", "--help")

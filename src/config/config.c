@@ -336,6 +336,8 @@ enum err config_load(int argc, char **argv, char *const *env, struct config **ou
     struct config *config = mem_alloc(sizeof(*config));
     config->arena = arena_new(CONFIG_ARENA_BYTES);
     config->file = "";
+    config->argc = argc;
+    config->argv = argv;
     enum err err = ERR_CANCELLED;
     if (wants_help(argc, argv))
         print_help(argv[0], config->arena);
@@ -355,6 +357,26 @@ void config_free(struct config *config)
         return;
     arena_free(config->arena);
     mem_free(config);
+}
+
+enum err config_reload(const struct config *config, char *const *env, struct config **out_config,
+                       struct err_note *out_note)
+{
+    return config_load(config->argc, config->argv, env, out_config, out_note);
+}
+
+static const char *value_in_force(const struct config *config, size_t key_index)
+{
+    const struct config_origin *origin = &config->origin[key_index];
+    return origin->text[origin->source];
+}
+
+void config_changes(const struct config *before, const struct config *after,
+                    config_change_fn *on_change, void *ctx)
+{
+    for (size_t i = 0; i < config_key_count; i++)
+        if (strcmp(value_in_force(before, i), value_in_force(after, i)) != 0)
+            on_change(ctx, config_keys[i].name);
 }
 
 void config_show(const struct config *config, struct text *out)

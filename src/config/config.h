@@ -4,7 +4,7 @@
  * config.json in the working folder if it is there. Unknown keys, wrong types and values out of
  * range are errors that name key, value, source and range; nothing is silently defaulted. Every key
  * is one row of keys.c: the three readers, `config show`, --help and docs/config.md (a test
- * compares) all come from it. Main thread, at start. */
+ * compares) all come from it. Main thread. */
 #pragma once
 
 #include "base/arena.h"
@@ -59,6 +59,8 @@ struct config {
             *text[CONFIG_COMMAND_LINE + 1]; /* the value as each source gave it; NULL: it did not */
     } origin[CONFIG_KEYS_MAX];
     struct arena *arena;
+    int argc; /* borrowed, for config_reload() */
+    char **argv;
 };
 
 /* argv[0] is the name for messages. Options: "--http-port 9000", "--http-port=9000", "--config
@@ -68,6 +70,15 @@ struct config {
 MUST_USE enum err config_load(int argc, char **argv, char *const *env, struct config **out_config,
                               struct err_note *out_note);
 void config_free(struct config *config); /* NULL is fine */
+/* Reads the same sources again; argv of config_load() must still be there. `env` may have moved
+ * since (setenv), so it is asked for. */
+MUST_USE enum err config_reload(const struct config *config, char *const *env,
+                                struct config **out_config, struct err_note *out_note);
+
+typedef void config_change_fn(void *ctx, const char *key);
+/* Calls for every key whose value differs. */
+void config_changes(const struct config *before, const struct config *after,
+                    config_change_fn *on_change, void *ctx);
 
 /* "http_port = 8080    (default)" per key, secrets masked. */
 void config_show(const struct config *config, struct text *out);

@@ -204,6 +204,37 @@ TEST(every_key_can_be_set_from_every_source_and_shows_it)
     config_free(config);
 }
 
+static void note_change(void *ctx, const char *key)
+{
+    struct text *changes = ctx;
+    text_add_f(changes, "%s;", key);
+}
+
+TEST(reading_again_tells_the_keys_that_differ)
+{
+    struct config *config, *again;
+    char *env[] = {"LOG_LEVEL=debug", "HTTP_PORT=81", NULL};
+    char *argv[] = {"test", "--ping-ms=500", NULL};
+    struct err_note note;
+    struct text changes;
+    text_init(&changes, 4096);
+    CHECK_OK(config_load(2, argv, env, &config, &note));
+    CHECK_OK(config_reload(config, env, &again, &note));
+    config_changes(config, again, note_change, &changes);
+    CHECK_EQ(changes.len, 0);
+    config_free(again);
+    env[0] = "LOG_LEVEL=warn";
+    env[1] = "HTTP_PORT=99999";
+    CHECK_ERR(config_reload(config, env, &again, &note), ERR_REFUSED);
+    env[1] = "PING_MS=900"; /* the command line still wins */
+    CHECK_OK(config_reload(config, env, &again, &note));
+    config_changes(config, again, note_change, &changes);
+    CHECK_SLICE(text_slice(&changes), "http_port;log_level;");
+    text_fini(&changes);
+    config_free(again);
+    config_free(config);
+}
+
 TEST(docs_config_md_holds_the_table_as_it_is)
 {
     const char *path = getenv("CONFIG_DOC");

@@ -12,6 +12,7 @@
 #include "solo/role_thread.h"
 
 #include <stdio.h>
+#include <unistd.h>
 #include <uv.h>
 
 enum { GATEWAYS_MAX = 64, STARTED_LINE_BYTES = 2048 };
@@ -37,7 +38,7 @@ struct solo {
     const struct config *config;
     struct loop *loop; /* the main thread's: signals, and news from the roles */
     struct mailbox *news;
-    uv_signal_t signals[2];
+    uv_signal_t signals[3];
     struct bus_mem *bus_mem;
     struct net_claim *claim;
     struct net_address address;
@@ -161,6 +162,37 @@ static void on_signal(uv_signal_t *handle, int number)
         _exit(130);
     }
     begin_stop(solo, number == SIGINT ? "SIGINT" : "SIGTERM");
+}
+
+/* --- SIGHUP: the configuration is read again --- */
+
+/* Names only: a value may be a secret one day. */
+static void tell_change(void *ctx, const char *key)
+{
+    ++*(unsigned *)ctx;
+    if (strcmp(key, "log_level") == 0)
+        log_event(LOG_INFO, "reload_applied", "key=%s", key);
+    else
+        log_event(LOG_WARN, "reload_needs_restart", "key=%s", key);
+}
+
+static void on_hangup(uv_signal_t *handle, int number)
+{
+    (void)number;
+    struct solo *solo = handle->data;
+    struct config *wanted;
+    struct err_note note;
+    enum log_level level;
+    unsigned changes = 0;
+    if (config_reload(solo->config, environ, &wanted, &note) != ERR_OK) {
+        log_event(LOG_ERROR, "reload_refused", "note=%s", log_quote(slice_str(note.text), 512));
+        return;
+    }
+    if (log_level_parse(slice_str(wanted->log_level), &level) == ERR_OK)
+        log_set_level(level);
+    config_changes(solo->config, wanted, tell_change, &changes);
+    log_event(LOG_INFO, "reloaded", "differs_from_start=%u", changes);
+    config_free(wanted);
 }
 
 /* --- workers --- */
@@ -303,11 +335,14 @@ MUST_USE static enum err open_all(struct solo *solo, struct err_note *out_note)
 
 static void watch_signals(struct solo *solo)
 {
-    static const int numbers[2] = {SIGTERM, SIGINT};
-    for (int i = 0; i < 2; i++) {
+    static const struct {
+        int number;
+        uv_signal_cb on_signal;
+    } watched[] = {{SIGTERM, on_signal}, {SIGINT, on_signal}, {SIGHUP, on_hangup}};
+    for (size_t i = 0; i < ARRAY_COUNT(watched); i++) {
         uv_signal_init(loop_uv(solo->loop), &solo->signals[i]);
         solo->signals[i].data = solo;
-        uv_signal_start(&solo->signals[i], on_signal, numbers[i]);
+        uv_signal_start(&solo->signals[i], watched[i].on_signal, watched[i].number);
     }
 }
 
@@ -371,7 +406,7 @@ static void close_all(struct solo *solo)
         close_worker(&solo->workers[i]);
     net_claim_release(solo->claim);
     bus_mem_free(solo->bus_mem);
-    for (int i = 0; i < 2; i++)
+    for (size_t i = 0; i < ARRAY_COUNT(solo->signals); i++)
         if (solo->signals[i].data)
             uv_close((uv_handle_t *)&solo->signals[i], NULL);
     mailbox_close(solo->news, drop_news, NULL);

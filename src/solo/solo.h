@@ -11,7 +11,8 @@
 
 #include "config/config.h"
 
-/* Serves until SIGTERM or SIGINT (a second one ends at once). Returns the exit status: 0 after a
- * drain; 1 and a line on stderr when it could not start, or when the model that was asked for
- * cannot be loaded. */
+/* Serves until SIGTERM or SIGINT (a second one ends at once); SIGHUP reads the configuration again,
+ * takes its log_level and tells which other keys would need a restart. Returns the exit status: 0
+ * after a drain; 1 and a line on stderr when it could not start, or when the model that was asked
+ * for cannot be loaded. */
 int solo_serve(const struct config *config);
