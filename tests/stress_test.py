@@ -1,0 +1,218 @@
+"""stress - bench/stress_sse against the real server, small; and against servers that lie, where it
+must notice: a check that cannot fail shows nothing."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import unittest
+
+from harness import Server, check_stderr, main, seeded_random
+from http_client import WAIT_S
+
+STRESS_SSE = os.environ.get("STRESS_SSE", "")
+
+
+def stress(port, *args):
+    """Its exit status and all that it printed."""
+    done = subprocess.run([STRESS_SSE, "--url", f"http://127.0.0.1:{port}", *map(str, args)],
+                          capture_output=True, text=True, timeout=3 * WAIT_S, stdin=subprocess.DEVNULL)
+    check_stderr(done.stderr)
+    return done.returncode, done.stdout + done.stderr
+
+
+class Crowd(unittest.TestCase):
+    def check(self, server, model):
+        status, text = stress(server.port, "--model", model, "--concurrency", 30, "--rounds", 120,
+                              "--abort-ratio", 0.7, "--abort-min", 0.02, "--abort-max", 0.25,
+                              "--timeout", WAIT_S, "--pid", server.process.pid,
+                              "--seed", seeded_random().randrange(2**32))
+        print(text, file=sys.stderr)
+        self.assertEqual(status, 0, text)
+        self.assertIn("clean, 0 doubts", text)
+        self.assertIn(" 0 failed in ", text)
+
+    def test_on_dummy(self):
+        with Server() as server:
+            self.check(server, "dummy")
+
+    def test_on_a_real_model(self):
+        with Server(ready=None) as server:
+            if server.model("llama").get("state") == "failed":
+                self.skipTest(server.model("llama")["detail"])
+            server.wait_ready("llama")
+            self.check(server, "llama")
+
+
+def chunk(reason=None, content="x", id="chatcmpl-1"):
+    return json.dumps({"id": id, "object": "chat.completion.chunk", "choices": [
+        {"index": 0, "delta": {"content": content} if content else {}, "finish_reason": reason}]})
+
+
+def events(*datas):
+    return "".join(f"data: {data}\n\n" for data in datas)
+
+
+def answer(status, body, *fields):
+    head = [f"HTTP/1.1 {status} X", *fields, f"Content-Length: {len(body.encode())}", "Connection: close"]
+    return ("\r\n".join(head) + "\r\n\r\n" + body).encode()
+
+
+def stream(body):
+    return answer(200, body, "Content-Type: text/event-stream")
+
+
+def refusal(*fields, status=429, kind="rate_limit_error"):
+    return answer(status, json.dumps({"error": {"message": "m", "type": kind, "param": None, "code": "c"}}), *fields)
+
+
+def health(busy):
+    return answer(200, json.dumps({"models": [{"id": "dummy", "slots_busy": busy, "queued": 0, "parked": 0}]}))
+
+
+GOOD = stream(events(chunk(), chunk("stop", None), "[DONE]"))
+LIES = {
+    "an event behind [DONE]": stream(events(chunk(), chunk("stop"), "[DONE]", chunk())),
+    "an event behind [DONE] that is [DONE] again": stream(events(chunk("stop"), "[DONE]", "[DONE]")),
+    "ended without [DONE]": stream(events(chunk(), chunk("stop"))),
+    "without a finish_reason": stream(events(chunk(), "[DONE]")),
+    "an unknown finish_reason": stream(events(chunk("tired"), "[DONE]")),
+    "behind the one with the finish reason": stream(events(chunk("stop"), chunk(), "[DONE]")),
+    "not JSON": stream(events(chunk()[:-1], chunk("stop"), "[DONE]")),
+    "different ids": stream(events(chunk(), chunk("stop", id="chatcmpl-2"), "[DONE]")),
+    "an error event: oh": stream(events(chunk(), '{"error":{"message":"oh"}}', "[DONE]")),
+    "with a name": stream("event: x\n" + events(chunk(), chunk("stop"), "[DONE]")),
+    "no event stream": answer(200, events(chunk("stop"), "[DONE]"), "Content-Type: text/plain"),
+    "bytes behind the end": GOOD + b"\n",
+    "ERR_CLOSED in BODY": GOOD[:-1],
+    "ERR_CLOSED in HEAD": b"HTTP/1.1 200 OK\r\n",
+    "both Content-Length": GOOD.replace(b"\r\n\r\n", b"\r\nTransfer-Encoding: chunked\r\n\r\n", 1),
+    "Retry-After ''": refusal(),
+    "Retry-After 'soon'": refusal("Retry-After: soon"),
+    "no error of type server_error": refusal("Retry-After: 1", status=503),
+    "whose body is not JSON": answer(429, "busy", "Retry-After: 1"),
+    "status 500": answer(500, "{}"),
+}
+
+
+class Liar:
+    """Says it is idle, and `said` to everything else. Every connection ends behind its answer, but
+    those of a liar who `stays` (not of /health); one who `leaks` forgets to close the descriptor."""
+
+    def __init__(self, said, busy=0, stays=False, leaks=False):
+        self.said, self.busy, self.stays, self.leaks = said, busy, stays, leaks
+        self.open = []
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        self.thread = threading.Thread(target=self.serve)
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.listener.shutdown(socket.SHUT_RDWR)  # accept() returns
+        self.thread.join()
+        for connection in self.open:
+            connection.close()
+        self.listener.close()
+
+    def serve(self):
+        while True:
+            try:
+                connection, _ = self.listener.accept()
+            except OSError:
+                return
+            connection.settimeout(WAIT_S)
+            is_health = self.answer(connection)
+            if self.leaks:
+                connection.shutdown(socket.SHUT_WR)
+            if self.leaks or (self.stays and not is_health):
+                self.open.append(connection)
+            else:
+                connection.close()
+
+    def answer(self, connection):
+        request = b""
+        while not self.is_whole(request):
+            piece = connection.recv(4096)
+            if not piece:
+                break
+            request += piece
+        is_health = request.startswith(b"GET /health ")
+        try:
+            connection.sendall(health(self.busy) if is_health else self.said)
+        except OSError:
+            pass  # it had seen enough
+        return is_health
+
+    @staticmethod
+    def is_whole(request):
+        head, separator, body = request.partition(b"\r\n\r\n")
+        if not separator:
+            return False
+        length = [line[16:] for line in head.split(b"\r\n") if line.startswith(b"Content-Length: ")]
+        return len(body) >= int(length[0] if length else 0)
+
+
+class Lies(unittest.TestCase):
+    def run_on(self, said, *args, **lies):
+        with Liar(said, **lies) as liar:
+            return stress(liar.port, "--rounds", 4, "--concurrency", 2, "--abort-ratio", 0, *args)
+
+    def test_the_truth_is_believed(self):
+        status, text = self.run_on(GOOD)
+        self.assertEqual(status, 0, text)
+        self.assertIn("4 ok, 0 aborted, 0 refused, 0 failed", text)
+
+    def test_every_lie_is_seen_and_named(self):
+        for said, data in LIES.items():
+            with self.subTest(said):
+                status, text = self.run_on(data)
+                self.assertEqual(status, 1, text)
+                self.assertIn("4 failed", text)
+                self.assertIn(said.split(" that is ")[0], text)
+
+    def test_a_run_that_shows_nothing_is_a_doubt(self):
+        status, text = self.run_on(refusal("Retry-After: 1"))
+        self.assertEqual(status, 1, text)
+        self.assertIn("0 ok, 0 aborted, 4 refused, 0 failed", text)
+        self.assertIn("nothing is shown", text)
+
+    def test_a_server_that_never_idles_is_a_doubt(self):
+        status, text = self.run_on(GOOD, "--timeout", 0.2, busy=1)
+        self.assertEqual(status, 1, text)
+        self.assertIn("/health is not idle after 0.2 s: 1 in flight", text)
+
+    def test_a_server_that_does_not_hang_up_is_a_doubt(self):
+        status, text = self.run_on(GOOD, "--timeout", 0.2, stays=True)
+        self.assertEqual(status, 1, text)
+        self.assertIn("did not hang up", text)
+        self.assertIn("4 failed", text)
+
+    def test_a_server_that_grows_is_a_doubt(self):
+        status, text = self.run_on(GOOD, "--timeout", 1, "--pid", os.getpid(), leaks=True)
+        self.assertEqual(status, 1, text)
+        self.assertIn("descriptors grew", text)
+
+    def test_a_process_that_is_not_there_is_a_doubt(self):
+        with Liar(GOOD) as liar:
+            status, text = stress(liar.port, "--rounds", 2, "--abort-ratio", 0, "--pid", 2**31 - 1)
+        self.assertEqual(status, 1, text)
+        self.assertIn("cannot be looked at", text)
+
+
+class Targets(unittest.TestCase):
+    def test_only_loopback_is_stressed(self):
+        for url in ("http://192.0.2.1:80", "http://0.0.0.0:80", "http://example.com:80", "https://127.0.0.1:80",
+                    "http://127.0.0.1", "http://127.0.0.1:0", "http://127.0.0.1:80/x"):
+            with self.subTest(url):
+                done = subprocess.run([STRESS_SSE, "--url", url], capture_output=True, text=True, timeout=WAIT_S)
+                self.assertEqual(done.returncode, 64, done.stderr)
+                self.assertIn(url, done.stderr)
+
+
+if __name__ == "__main__":
+    main()
