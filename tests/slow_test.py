@@ -5,8 +5,8 @@ import select
 import time
 import unittest
 
-from harness import Server, main
-from http_client import Reset, parse_events, parse_responses, request
+from harness import Server, eventually, main
+from http_client import PING_BYTES, Reset, parse_events, parse_responses, request
 from surfaces import completions, generate, infer
 
 KIB = 1024
@@ -156,6 +156,17 @@ class SlowReaders(unittest.TestCase):
         poll.register(connection.socket, 0)  # POLLERR and POLLHUP come in any case
         if poll.poll(60_000):
             raise Reset()
+
+    def test_pings_do_not_pile_up_for_who_does_not_read(self):
+        """They are for silence; what waits to be read is none."""
+        with Server(dummy_slots=1, park_ms=100, stall_ms=600_000, ping_ms=500, **READER) as server:
+            with self.ask(server) as slow:
+                server.wait_model(parked=1)
+                since_ms = server.health()["uptime_ms"]
+                eventually(lambda: server.health()["uptime_ms"] > since_ms + 3000, "six pings' time is over")
+                body = slow.response("POST").body
+                self.assertLess(body.count(PING_BYTES), 3)
+                self.assertEqual(infer.read_stream(parse_events(body)).text, TEXT)
 
     def test_pings_do_not_keep_a_dead_reader(self):
         """Nor do they pile up: one that reads nothing gets no more of them."""
