@@ -82,6 +82,10 @@ void client_settle(struct client *client);
 /* The bytes read so far, without their Date lines; borrowed until the next call. */
 const char *client_text(struct client *client);
 size_t client_count(struct client *client, const char *needle); /* how often it occurs in them */
+/* GET /0, /1 ..., each with the lines `more`. */
+void client_send_requests(struct client *client, int count, const char *more);
+/* The rig's answers to them are there, in that order, and no others. */
+bool client_has_in_order(struct client *client, int count);
 
 /* Reads and turns until `cond` holds. */
 #define READ_UNTIL(client, cond) TURN_UNTIL(&(client)->rig->net, (client_read(client), (cond)))
