@@ -206,7 +206,9 @@ static void on_worker_ready(void *ctx)
 static void tell_engine_missing(struct solo *solo, void *subject, const char *note)
 {
     (void)solo;
-    fprintf(stderr, "millrace: the model '%s' cannot run: %s\n",
+    fprintf(stderr,
+            "millrace: the model '%s' cannot run: %s\nmillrace: meanwhile ask for the model "
+            "'dummy'\n",
             ((struct worker_role *)subject)->model, note);
 }
 
