@@ -437,7 +437,7 @@ static enum err make_context(struct llama_engine *self, struct load *load)
 }
 
 /* Left to itself libllama starts and ends its threads in every decode(): on the shipped model and 2
- * threads 370 us a token, with a pool 310 (2026-11-21, 2 vCPU EPYC). The pool does not poll for
+ * threads 370 us a token, with a pool 315 (2026-11-21, 2 vCPU EPYC). The pool does not poll for
  * work: that would gain another tenth, at the price of a busy core beside an idle engine. */
 static void make_threads(struct llama_engine *self, const struct engine_llama_options *options)
 {
