@@ -14,7 +14,7 @@ from typing import NamedTuple, Optional
 
 # The bound of a wait that should take milliseconds, on a busy machine. A lower one saves time when
 # something is known to be broken.
-WAIT_S = float(os.environ.get("MILLRACE_WAIT_S", 60))
+WAIT_S = int(os.environ.get("MILLRACE_WAIT_S", 60))
 
 STATUS_LINE = re.compile(rb"HTTP/1\.1 ([1-5][0-9][0-9]) ([ -~]+)")
 FIELD_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+): ([!-~\x80-\xff](?:[ -~\x80-\xff]*[!-~\x80-\xff])?)")
