@@ -3,10 +3,10 @@
  *
  * Passes go block by block: loops of constant length over plain arrays, which compilers turn into
  * vector code; blocks whose largest value lies below the cut are passed over. Microseconds of a
- * pick among 150 000 tokens of which 20 stand out (2026-11, a shared core of an EPYC, gcc -O2; in
- * brackets the version before: token by token, with libm's expf):
- *     greedy 77 (270)      temperature 1   420 (1140)     temperature 2, top_p 0.99  2800 (4500)
- *     top_k 40 110 (620)   top_p 0.9       700 (1400)     min_p 0.05                   71 (630) */
+ * pick among 150 000 tokens of which 20 stand out, as bench/sampler_pick prints them (medians,
+ * 2026-11, a shared core of an EPYC, gcc -O3):
+ *     greedy   129      temperature 1   560      temperature 2, top_p 0.99   3170
+ *     top_k 40 127      top_p 0.9       770      min_p 0.05                    98 */
 #include "worker/sampler.h"
 
 #include "base/mem.h"
