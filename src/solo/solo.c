@@ -357,8 +357,11 @@ static void print_address(const struct solo *solo)
            "Try it (the answer arrives token by token; Ctrl-C stops the generation too):\n\n"
            "  curl -N http://%s/v1/chat/completions \\\n"
            "    -d '{\"model\":\"%s\",\"stream\":true,\"messages\":[{\"role\":\"user\","
-           "\"content\":\"Tell me a story about a fox.\"}]}'\n\n",
-           MILLRACE_VERSION, address, address, solo->config->default_model);
+           "\"content\":\"Tell me a story about a fox.\"}]}'\n\n"
+           "or, without any model:\n\n"
+           "  curl -N 'http://%s/v1/completions?stream=true' \\\n"
+           "    -d '{\"model\":\"dummy\",\"prompt\":\"Tell me a joke\"}'\n\n",
+           MILLRACE_VERSION, address, address, solo->config->default_model, address);
     fflush(stdout);
 }
 
