@@ -64,6 +64,24 @@ TEST(a_worker_that_exceeds_its_bytes_in_one_event_is_cut_and_the_client_told)
     gateway_rig_close(rig);
 }
 
+TEST(there_is_room_for_the_last_words_however_much_was_sent)
+{
+    rig = gateway_rig_open(NULL);
+    struct job *job = ask(STREAM);
+    job_start(job);
+    job_delta(job, SLICE("x"));
+    size_t all_but_five = rig_reply(rig)->out.max_bytes - strlen("data: {\"token\":\"\"}\n\n") - 5;
+    char *text = mem_alloc(all_but_five);
+    memset(text, 'b', all_but_five);
+    struct event large = {.type = EVENT_DELTA, .delta.text = slice_of(text, all_but_five)};
+    job_post(job, &large);
+    job_burst(job, SLICE("y"), 1); /* in the same turn */
+    check_broken(job);
+    CHECK_EQ(client_count(&rig->client, "{\"token\":\"y\"}"), 0);
+    mem_free(text);
+    gateway_rig_close(rig);
+}
+
 /* Gathers pieces of 4 MiB in all, and `more` bytes. */
 static void gather_whole(struct job *job, size_t more)
 {

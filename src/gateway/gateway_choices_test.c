@@ -96,6 +96,21 @@ TEST(prompts_of_a_list_are_streamed_side_by_side)
     gateway_rig_close(rig);
 }
 
+TEST(the_head_is_held_from_the_first_one_that_was_taken)
+{
+    rig = gateway_rig_open(NULL);
+    client_post_str(&rig->client, "/v1/completions", THREE);
+    client_settle(&rig->client);
+    job_accept(&rig->jobs[1]);
+    rig_live_ms(rig, 2000);
+    job_accept(&rig->jobs[0]);
+    rig_live_ms(rig, 999);
+    CHECK_EQ(client_status(&rig->client), 0);
+    rig_live_ms(rig, 1);
+    CHECK_EQ(client_status(&rig->client), 200);
+    gateway_rig_close(rig);
+}
+
 /* The others may be silent for long. */
 TEST(the_end_of_one_answer_leaves_at_once)
 {

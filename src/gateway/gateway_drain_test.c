@@ -6,11 +6,22 @@
 #define STREAM "{\"prompt\":\"x\",\"stream\":true}"
 #define WHOLE  "{\"prompt\":\"x\"}"
 
+enum { NARROW_BYTES = 4096 }; /* of the receive buffer of a client that is slow */
+
 static struct gateway_rig *rig;
 
 static struct job *ask(const char *body)
 {
     return client_ask(&rig->client, "/v1/infer", body);
+}
+
+/* Streams until the client's side is full and the worker out of credit. */
+static void fill(struct job *job)
+{
+    char piece[500];
+    memset(piece, 'n', sizeof(piece));
+    while (job_fill(job, slice_of(piece, sizeof(piece))) > 0)
+        continue;
 }
 
 TEST(a_drain_lets_a_stream_end_by_itself)
@@ -118,22 +129,40 @@ TEST(a_drain_of_an_idle_gateway_is_over_at_once)
     gateway_rig_close(rig);
 }
 
+TEST(a_terminator_that_waits_to_be_read_is_not_followed_by_another)
+{
+    struct gateway_options options = gateway_rig_options();
+    struct client narrow;
+    options.http.out_max_bytes = 8 * 1024;
+    rig = gateway_rig_open(&options);
+    client_open_narrow(&narrow, &rig->http, NARROW_BYTES);
+    struct job *job = client_ask(&narrow, "/v1/infer", STREAM);
+    job_start(job);
+    fill(job);
+    job_done(job, DONE_EOS);
+    CHECK(rig_reply(rig)->ending);
+    rig_drain(rig, 1000);
+    rig_live_ms(rig, 1500);
+    client_settle(&narrow);
+    CHECK_EQ(client_count(&narrow, "[DONE]"), 1);
+    CHECK_EQ(client_count(&narrow, "draining"), 0);
+    client_fini(&narrow);
+    gateway_rig_close(rig);
+}
+
 /* One has not read its last words, one has sent half a request, one said nothing yet. */
 TEST(who_does_not_go_is_cut_off_a_second_after_drain_ms)
 {
     struct gateway_options options = gateway_rig_options();
     struct client narrow, half;
-    char piece[500];
-    memset(piece, 'n', sizeof(piece));
     options.http.stall_ms = 0;
     rig = gateway_rig_open(&options);
     client_open(&half, &rig->http);
     client_send_str(&half, "POST /v1/infer HTTP/1.1\r\nHost: loc");
-    client_open_narrow(&narrow, &rig->http, 4096);
+    client_open_narrow(&narrow, &rig->http, NARROW_BYTES);
     struct job *job = client_ask(&narrow, "/v1/infer", STREAM);
     job_start(job);
-    while (job_fill(job, slice_of(piece, sizeof(piece))) > 0)
-        continue;
+    fill(job);
     rig->obliges = true;
     rig_drain(rig, 5000);
     rig_live_ms(rig, 5999);

@@ -181,6 +181,7 @@ TEST(a_good_probe_counts_as_a_token_for_30_s)
     CHECK_EQ(take_status(&rig->client), 200);
     rig_live_ms(rig, 29999);
     CHECK_EQ(ask_ready(), 200);
+    check_health("ok");
     CHECK_EQ(rig->job_count, 1);
     rig_live_ms(rig, 1);
     CHECK_EQ(ask_ready(), 0);

@@ -411,6 +411,7 @@ TEST(an_answer_that_flows_has_no_pings)
         job_delta(job, SLICE("x"));
         rig_live_ms(rig, 9000);
     }
+    client_settle(&rig->client);
     CHECK_EQ(client_count(&rig->client, ": ping"), 0);
     gateway_rig_close(rig);
 }
@@ -483,6 +484,22 @@ TEST(usage_is_told_once_at_the_end_and_is_the_workers)
                                    "{\"cached_tokens\":4}}"),
              1);
     answer_fini(&answer);
+    gateway_rig_close(rig);
+}
+
+TEST(there_is_no_usage_to_tell_after_an_error)
+{
+    rig = gateway_rig_open(NULL);
+    struct job *job = client_ask(
+        &rig->client, "/v1/completions",
+        "{\"prompt\":\"x\",\"stream\":true,\"stream_options\":{\"include_usage\":true}}");
+    job_start(job);
+    job_delta(job, SLICE("x"));
+    job_fail(job, FAULT_INTERNAL_ERROR, "boom");
+    struct answer answer = client_answer(&rig->client);
+    CHECK_EQ(answer_count(&answer, "\"usage\":{"), 0);
+    answer_fini(&answer);
+    check_ended(&surfaces[0], 1);
     gateway_rig_close(rig);
 }
 

@@ -3,15 +3,15 @@
  * Yes if it made a token in the last 30 s. If it did not, and is idle, it is asked for one: the
  * probe. In between, what was known last holds.
  *
- *   the model is          last good token   last probe        answer
- *   not ready, or drain   -                 -                 no
- *   ready                 < 30 s ago        -                 yes
- *   ready                 older             under way         when it ends; after 2 s: no
- *   ready and busy        < 2 min ago       good or none      yes: a long prefill makes no tokens
- *   ready and busy        none yet          good or none      yes, for 2 min from when it was found
- * ready ready and busy        older             -                 no ready and idle        older
- * failed < 10 s ago no ready and idle        older             longer ago        probe, then as
- * above
+ *   the model is        last good token   last probe          answer
+ *   not ready           -                 -                   no; nor while the gateway drains
+ *   ready               < 30 s ago        -                   yes
+ *   ready               older or none     under way           when it ends; after 2 s: no
+ *   ready and busy      < 2 min ago       good or none        yes: a long prefill makes no tokens
+ *   ready and busy      none              good or none        yes, for 2 min since it was ready
+ *   ready and busy      otherwise         -                   no
+ *   ready and idle      older or none     failed < 10 s ago   no
+ *   ready and idle      older or none     longer ago          probe, then as above
  *
  * 1. A probe is one token, at most every 10 s, never under load, and is given up after 10 s.
  * 2. At most READY_WAITING_MAX clients wait for its end; one more is told no.
