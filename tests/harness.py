@@ -46,7 +46,7 @@ def environment(folder, more=None):
             # A small quarantine: with the usual 256 MiB no growth could be told from it.
             "ASAN_OPTIONS": "quarantine_size_mb=1:malloc_context_size=8:abort_on_error=0",
             "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
-            "TSAN_OPTIONS": "halt_on_error=1", **(more or {})}
+            "TSAN_OPTIONS": "halt_on_error=1:" + os.environ.get("TSAN_OPTIONS", ""), **(more or {})}
 
 
 def check_stderr(text):
