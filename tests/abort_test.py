@@ -1,6 +1,7 @@
 """abort - a client that goes away takes its request with it: queued, in prefill, in decode, while
 the model loads; within 1 s, printed (http-api.md section 6)."""
 
+import socket
 import sys
 import unittest
 
@@ -8,7 +9,6 @@ from harness import Server, main
 from http_client import request
 from surfaces import STREAMING, WHOLE, completions, infer
 
-SOON_S = 1.0  # from the hang-up to the freed place; a bound for a calm machine
 LONG_MS = 60_000
 SLOW = {"dummy_delay_ms": LONG_MS, "max_queue_wait_ms": LONG_MS}
 
@@ -48,7 +48,6 @@ class Abort(unittest.TestCase):
 
     def test_a_half_closed_connection_is_gone(self):
         """FIN while a reply is due means that nobody waits, as in nginx and Go (architecture.md)."""
-        import socket
         with Server(dummy_slots=1, **SLOW) as server, self.start(server) as connection:
             server.wait_model(slots_busy=1)
             connection.socket.shutdown(socket.SHUT_WR)
@@ -80,7 +79,7 @@ class Abort(unittest.TestCase):
             server.wait_idle()
 
     def test_in_prefill(self):
-        """With company that decodes, a long prompt goes in by chunks: hours of them here."""
+        """With company that decodes, a long prompt goes in by chunks, one a step."""
         with Server(dummy_slots=2, dummy_delay_ms=300, dummy_tokens=3000, default_max_tokens=3000) as server:
             with self.start(server) as running:
                 server.wait_model(slots_busy=1)

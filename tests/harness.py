@@ -14,7 +14,7 @@ import time
 import unittest
 from pathlib import Path
 
-from http_client import WAIT_S, Closed, Connection, request
+from http_client import WAIT_S, Connection, request
 
 MILLRACE = os.environ.get("MILLRACE", "")
 LISTENS = re.compile(r"millrace \S+ is listening on http://\S+:(\d+)\n")

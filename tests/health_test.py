@@ -41,7 +41,7 @@ class Health(unittest.TestCase):
     def test_an_engine_that_hangs_is_not_ready(self):
         with Server(dummy_stall_at=1, worker_threads=1) as server:  # a probe is one thread's
             self.check_not_ready(server, "degraded")
-            eventually(lambda: server.health()["status"] == "degraded", "the probe is given up and known to have failed")
+            eventually(lambda: server.health()["status"] == "degraded", "the probe is given up, and failed")
             self.check_not_ready(server, "degraded")
             server.wait_idle()
 
