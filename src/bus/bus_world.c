@@ -3,6 +3,10 @@
 
 #include "base/mem.h"
 #include "bus/bus_mem.h"
+#if MILLRACE_HAS_ZMQ
+#include "bus/bus_zmq.h"
+#include "bus/bus_zmq_rig.h"
+#endif
 
 /* --- bus_mem: virtual loops, one thread --- */
 
@@ -45,5 +49,88 @@ static void mem_settle(struct world *world)
     }
 }
 
-const struct transport transports[] = {{"mem", mem_open, mem_close, mem_settle}};
+static void mem_arrive(struct world *world)
+{
+    (void)world; /* publishing is arriving */
+}
+
+#if MILLRACE_HAS_ZMQ
+/* --- bus_zmq: real loops on this thread, the switch on its own --- */
+
+enum { ZMQ_DEAD_MS = 60 * 1000 }; /* nobody dies here, however busy the machine is */
+
+struct zmq_medium {
+    struct zmq_rig rig;
+    struct bus_zmq *bus_zmq;
+    struct loop *loops[ENDPOINTS];
+};
+
+static void zmq_open(struct world *world)
+{
+    struct zmq_medium *medium = mem_alloc(sizeof(*medium));
+    struct bus **endpoints[ENDPOINTS] = {&world->a, &world->b, &world->c};
+    zmq_rig_start(&medium->rig, WORLD_PEER_BYTES_MAX, ZMQ_DEAD_MS);
+    ASSERT(bus_zmq_new(medium->rig.directory, &medium->bus_zmq) == ERR_OK);
+    for (int i = 0; i < ENDPOINTS; i++) {
+        medium->loops[i] = loop_new();
+        enum err err = bus_zmq_open(medium->bus_zmq, medium->loops[i], ZMQ_DEAD_MS, endpoints[i]);
+        ASSERT_MSG(err == ERR_OK, "%s", err_name(err));
+    }
+    world->loop_of_a = medium->loops[0];
+    world->medium = medium;
+}
+
+static void zmq_close_world(struct world *world)
+{
+    struct zmq_medium *medium = world->medium;
+    for (int i = 0; i < ENDPOINTS; i++)
+        loop_free(medium->loops[i]);
+    bus_zmq_free(medium->bus_zmq);
+    zmq_rig_stop(&medium->rig);
+    mem_free(medium);
+}
+
+/* Returns how many endpoints are open. */
+static size_t sync_all(struct world *world)
+{
+    struct bus *endpoints[ENDPOINTS] = {world->a, world->b, world->c};
+    size_t open_count = 0;
+    for (int i = 0; i < ENDPOINTS; i++) {
+        if (!endpoints[i])
+            continue;
+        ASSERT(bus_zmq_sync(endpoints[i]) == ERR_OK);
+        open_count++;
+    }
+    return open_count;
+}
+
+/* A round in which the switch passed nothing on, and all that it had is acknowledged. */
+static void zmq_settle(struct world *world)
+{
+    struct zmq_medium *medium = world->medium;
+    for (size_t passed = SIZE_MAX;;) {
+        (void)sync_all(world); /* the second one counts */
+        for (int i = 0; i < ENDPOINTS; i++)
+            (void)loop_turn(medium->loops[i], false); /* the counts tell whether it did anything */
+        size_t open_count = sync_all(world);
+        struct zmq_switch_counts counts = zmq_switch_count(medium->rig.zmq_switch);
+        if (counts.waiting == 0 && counts.peers == open_count &&
+            counts.delivered + counts.bounced == passed)
+            return;
+        passed = counts.delivered + counts.bounced;
+    }
+}
+
+static void zmq_arrive(struct world *world)
+{
+    (void)sync_all(world); /* of a is enough */
+}
+#endif
+
+const struct transport transports[] = {
+    {"mem", mem_open, mem_close, mem_settle, mem_arrive},
+#if MILLRACE_HAS_ZMQ
+    {"zmq", zmq_open, zmq_close_world, zmq_settle, zmq_arrive},
+#endif
+};
 const size_t transport_count = ARRAY_COUNT(transports);

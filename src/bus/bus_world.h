@@ -19,6 +19,7 @@ struct transport {
     void (*open)(struct world *world);
     void (*close)(struct world *world);  /* after the endpoints are closed */
     void (*settle)(struct world *world); /* until nothing is under way any more */
+    void (*arrive)(struct world *world); /* what a sent waits at its receivers; no loop turns */
 };
 extern const struct transport transports[];
 extern const size_t transport_count;

@@ -1,0 +1,40 @@
+/* zmq_switch - where the endpoints of bus_zmq meet: one ROUTER socket on a loop of the host. It
+ * keeps the subscriptions, passes frames on, and knows what each peer has not handled yet.
+ *
+ * 1. What waits for a peer (passed on and not acknowledged) never exceeds peer_bytes_max; what
+ * would cross it bounces. A copy is kept (by reference) until the acknowledgement, so what waited
+ * for a peer that dies bounces too.
+ * 2. A sender may have ZLINK_OUT_WINDOWS x peer_bytes_max unsettled; one that has more than twice
+ * as much does not keep to the protocol, as one that sends what does not decode, and is cut off.
+ * 3. A peer is dead when nothing came from it for dead_ms, or when its process is gone (noticed
+ *    within two fifths of dead_ms). If it lives after all it is told, and joins again.
+ * 4. A switch that was held up itself takes nobody for dead on account of that time. */
+#pragma once
+
+#include "bus/bus.h"
+
+struct zmq_switch;
+
+struct zmq_switch_config {
+    const char *directory; /* for the socket "bus"; ours, mode 0700 */
+    size_t peer_bytes_max; /* spec: 8 MiB; at least 1 KiB */
+    uint32_t dead_ms;      /* spec: 1000; peers are looked at every fifth of it */
+};
+
+/* Listens on the loop. An old socket file is replaced; whoever wants one switch per folder holds a
+ * lock. Errors, with a sentence: ERR_REFUSED (the folder is not a directory, not ours, or open to
+ * others; a switch answers there), ERR_LIMIT (path too long for a socket), ERR_SYSTEM. */
+MUST_USE enum err zmq_switch_new(struct loop *loop, const struct zmq_switch_config *config,
+                                 struct err_note *out_note, struct zmq_switch **out_switch);
+/* The loop's thread, not from its callbacks. Its peers notice after dead_ms. NULL inside is fine.
+ */
+void zmq_switch_free(struct zmq_switch **zmq_switch);
+
+struct zmq_switch_counts {
+    size_t peers;     /* joined now */
+    size_t waiting;   /* deliveries and bounces passed on, not acknowledged yet */
+    size_t delivered; /* passed on, ever */
+    size_t bounced;   /* ever */
+};
+/* Any thread. Each is exact; they are read one after the other. */
+struct zmq_switch_counts zmq_switch_count(const struct zmq_switch *zmq_switch);
