@@ -1,5 +1,5 @@
 """abort - a client that goes away takes its request with it: queued, in prefill, in decode, while
-the model loads; within 1 s, printed (http-api.md section 6)."""
+the model loads. How long that took is printed (http-api.md section 6: within 1 s)."""
 
 import socket
 import sys

@@ -130,10 +130,10 @@ class ModelFiles(unittest.TestCase):
         random = seeded_random()
         noise = random.randbytes(100_000)
         self.check([("noise", noise), ("magic and noise", b"GGUF" + noise),
-                            ("version 3 and noise", b"GGUF\3\0\0\0" + noise), ("zeros", bytes(100_000)),
-                            ("text", b"model\n" * 1000),
+                    ("version 3 and noise", b"GGUF\3\0\0\0" + noise), ("zeros", bytes(100_000)),
+                    ("text", b"model\n" * 1000),
                     ("a noisy head", self.whole[:64] + noise + self.whole[100_064:]),
-                            ("big-endian", b"FUGG" + self.whole[4:]), ("an old version", b"GGML" + self.whole[4:])],
+                    ("big-endian", b"FUGG" + self.whole[4:]), ("an old version", b"GGML" + self.whole[4:])],
                    "refused")
 
     def test_lying_headers(self):
