@@ -21,6 +21,7 @@ static void check_broken(struct job *job)
     CHECK(answer.is_whole);
     CHECK_EQ(client_count(&rig->client, "\"code\":\"internal_error\""), 1);
     CHECK(slice_ends_with(text_slice(&answer.body), SLICE("}}\n\ndata: [DONE]\n\n")));
+    CHECK_EQ(answer_count(&answer, "}\n\ndata: {\"error\":"), 1); /* behind a whole event */
     CHECK(job->cancels > 0);
     answer_fini(&answer);
     job->ended = true;
@@ -46,6 +47,7 @@ TEST(a_worker_that_exceeds_its_bytes_is_cut_and_the_client_told)
     rig = gateway_rig_open(NULL);
     struct job *job = ask(STREAM);
     job_start(job);
+    job_delta(job, SLICE("x"));
     job_burst(job, slice_of(piece, sizeof(piece)), 7); /* fewer events than may come */
     check_broken(job);
     gateway_rig_close(rig);

@@ -100,6 +100,25 @@ TEST(a_request_whose_head_comes_during_a_drain_is_503)
     gateway_rig_close(rig);
 }
 
+TEST(health_is_answered_during_a_drain_and_ready_is_no)
+{
+    static const char *const paths[] = {"/health", "/ready"};
+    for (size_t i = 0; i < ARRAY_COUNT(paths); i++) {
+        rig = gateway_rig_open(NULL);
+        client_send_str(&rig->client, "GET ");
+        client_settle(&rig->client);
+        rig_drain(rig, 5000);
+        client_send_str(&rig->client, paths[i]);
+        client_send_str(&rig->client, " HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        struct answer answer = client_answer(&rig->client);
+        CHECK_EQ(answer.status, i == 0 ? 200 : 503);
+        CHECK_EQ(answer_count(&answer, "{\"status\":\"degraded\","), 1);
+        CHECK_EQ(answer_count(&answer, "\"draining\":true"), i == 0);
+        answer_fini(&answer);
+        gateway_rig_close(rig);
+    }
+}
+
 /* Else nobody would end it: drain_ms may have passed before it begins. */
 TEST(a_request_whose_body_comes_during_a_drain_is_503)
 {

@@ -487,6 +487,22 @@ TEST(usage_is_told_once_at_the_end_and_is_the_workers)
     gateway_rig_close(rig);
 }
 
+TEST(inference_numbers_its_pieces)
+{
+    rig = gateway_rig_open(NULL);
+    struct job *job = client_ask(&rig->client, "/v1/inference", "{\"prompt\":\"x\"}");
+    job_start(job);
+    job_delta(job, SLICE("a"));
+    job_delta(job, SLICE("")); /* no piece */
+    job_delta(job, SLICE("b"));
+    struct answer answer = client_answer(&rig->client);
+    CHECK(slice_ends_with(text_slice(&answer.body),
+                          SLICE("data: {\"event\":\"token\",\"t\":\"a\",\"i\":0}\n\n"
+                                "data: {\"event\":\"token\",\"t\":\"b\",\"i\":1}\n\n")));
+    answer_fini(&answer);
+    gateway_rig_close(rig);
+}
+
 TEST(there_is_no_usage_to_tell_after_an_error)
 {
     rig = gateway_rig_open(NULL);
