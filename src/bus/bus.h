@@ -38,7 +38,8 @@ typedef void bus_bounce_fn(void *ctx, const struct bus_message *message, enum er
 MUST_USE enum err bus_publish(struct bus *bus, struct slice subject, struct slice reply,
                               struct slice frame);
 /* Messages published after this returned (by anyone who knows that it did) are delivered.
- * An empty group is none. ERR_LIMIT: as above; ERR_FULL: 65536 subscriptions, or subjects. */
+ * An empty group is none. ERR_LIMIT: as above; ERR_FULL: 65536 subscriptions, or subjects;
+ * ERR_TIMEOUT: the switch of another process did not confirm it in time. */
 MUST_USE enum err bus_subscribe(struct bus *bus, struct slice subject, struct slice group,
                                 bus_message_fn *on_message, void *ctx,
                                 struct bus_subscription **out_subscription);
