@@ -40,7 +40,10 @@ void gateway_drain(struct gateway *gateway, uint32_t drain_ms, void (*on_drained
 void gateway_close(struct gateway **gateway);
 
 struct gateway_stats {
-    uint64_t requests, errors, cancelled, streams;
+    uint64_t requests;  /* to a model, whatever became of them */
+    uint64_t streams;   /* of these, the heads of streams that left */
+    uint64_t errors;    /* refusals of any request, and streams that ended with an error */
+    uint64_t cancelled; /* the client left first */
     uint32_t in_flight, connections;
 };
 struct gateway_stats gateway_stats(const struct gateway *gateway);

@@ -147,6 +147,32 @@ TEST(a_client_that_leaves_with_the_terminator_still_unsent_is_let_go)
     gateway_rig_close(rig);
 }
 
+TEST(requests_are_counted_by_how_they_end)
+{
+    rig = gateway_rig_open(NULL);
+    struct job *job = ask(STREAM);
+    make_delta(job);
+    job_done(job, DONE_EOS);
+    check_ended();
+    rig->client.in.len = 0;
+    job_fail(ask(WHOLE), FAULT_QUEUE_FULL, "full");
+    CHECK(client_was_refused(&rig->client, 429, "queue_full"));
+    client_get(&rig->client, "/nothing", ""); /* refused, and no request to a model */
+    CHECK(client_was_refused(&rig->client, 404, "not_found"));
+    job = ask(WHOLE);
+    CHECK_EQ(gateway_stats(rig->gateway).in_flight, 1);
+    CHECK_EQ(gateway_stats(rig->gateway).connections, 1);
+    client_leave(&rig->client, BY_FIN);
+    struct gateway_stats stats = gateway_stats(rig->gateway);
+    CHECK_EQ(stats.requests, 3);
+    CHECK_EQ(stats.streams, 1);
+    CHECK_EQ(stats.errors, 2);
+    CHECK_EQ(stats.cancelled, 1);
+    CHECK_EQ(stats.in_flight, 0);
+    CHECK_EQ(stats.connections, 0);
+    gateway_rig_close(rig);
+}
+
 /* --- big bodies --- */
 
 /* STREAM with spaces in front, `bytes` long. */

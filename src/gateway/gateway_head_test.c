@@ -234,6 +234,29 @@ TEST(a_loading_or_failed_model_is_asked_all_the_same)
     }
 }
 
+/* Frames that are none, of another kind, or hold no state of a node. */
+TEST(nonsense_on_the_subject_of_node_states_changes_nothing)
+{
+    struct text frame;
+    struct wire_writer writer;
+    rig = gateway_rig_open(NULL);
+    text_init(&frame, 4096);
+    for (int i = 0; i < 4; i++) {
+        text_clear(&frame);
+        wire_begin(&writer, &frame, i == 0 ? WIRE_EVENTS : WIRE_STATE);
+        wire_add(&writer, &(struct wire_record){.type = i == 1 ? WIRE_CANCEL : WIRE_NODE_STATE,
+                                                .payload = SLICE("{\"node\":7}")});
+        CHECK_OK(wire_finish(&writer));
+        size_t bytes = i == 3 ? frame.len - 1 : frame.len;
+        CHECK_OK(bus_publish(rig->back, SLICE("state.nodes"), SLICE(""),
+                             slice_first(text_slice(&frame), bytes)));
+    }
+    rig_settle(&rig->http);
+    CHECK_EQ(client_ask(&rig->client, "/v1/chat/completions", CHAT)->submits, 1);
+    text_fini(&frame);
+    gateway_rig_close(rig);
+}
+
 TEST(more_requests_than_the_hub_holds_are_429)
 {
     struct gateway_options options = gateway_rig_options();
