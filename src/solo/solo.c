@@ -427,11 +427,11 @@ int solo_serve(const struct config *config)
     solo->loop = loop_new();
     solo->news = mailbox_new(solo->loop, 1024, on_news, solo);
     solo->bus_mem = bus_mem_new(config->bus_peer_max_bytes);
+    watch_signals(solo); /* first: it answers before open_all() returns, and may be told to stop */
     if (open_all(solo, &note) != ERR_OK) {
         fprintf(stderr, "millrace: %s\n", note.text);
         solo->exit_status = 1;
     } else {
-        watch_signals(solo);
         print_address(solo);
         loop_run(solo->loop);
         log_event(LOG_INFO, "stopped", "status=%d", solo->exit_status);
