@@ -19,10 +19,7 @@ class FirstLight(unittest.TestCase):
         cls.server = Server(ready=None, llama_slots=4)
         cls.server.__enter__()
         cls.addClassCleanup(cls.server.__exit__, None, None, None)
-        found = cls.server.wait_log(r"event=model_ready model=llama|the model 'llama' cannot run: (.*)")
-        if found[1]:
-            raise unittest.SkipTest(found[1])
-        cls.server.wait_ready("llama")
+        cls.server.need_llama()
 
     def test_the_curl_that_is_printed_works(self):
         """The body of the command line that a newcomer pastes."""

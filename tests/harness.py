@@ -196,6 +196,13 @@ class Server:
         """Until nothing runs, waits or is parked."""
         return self.wait_model(name, slots_busy=0, queued=0, parked=0)
 
+    def need_llama(self):
+        """The shipped model is ready; skips the test, saying why, where there is no engine for it."""
+        found = self.wait_log(r"event=model_ready model=llama|the model 'llama' cannot run: (.*)")
+        if found[1]:
+            raise unittest.SkipTest(found[1])
+        self.wait_ready("llama")
+
     def wait_ready(self, name):
         """Each of its threads has a listener and a table of models of its own, and the kernel picks
         one per connection: so many in a row have met all of them (a miss: 2 in 10^5)."""

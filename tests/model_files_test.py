@@ -165,10 +165,7 @@ class ModelFiles(unittest.TestCase):
 
     def test_after_all_that_the_true_one_is_loaded(self):
         with Server("--llama-slots=1", ready=None) as server:
-            state = server.wait_log(r"event=model_ready model=llama|the model 'llama' cannot run: (.*)")
-            if state[1]:
-                self.skipTest(state[1])
-            server.wait_ready("llama")
+            server.need_llama()
             self.assertTrue(completions.ask(server, "Once", stream=False, max_tokens=3, ignore_eos=True).text)
 
     def test_a_broken_file_does_not_touch_who_serves_dummy_alone(self):

@@ -48,9 +48,7 @@ class Crowd(unittest.TestCase):
 
     def test_on_a_real_model(self):
         with Server(ready=None) as server:
-            if server.model("llama").get("state") == "failed":
-                self.skipTest(server.model("llama")["detail"])
-            server.wait_ready("llama")
+            server.need_llama()
             self.check(server, "llama")
 
 
