@@ -5,8 +5,7 @@
  * 1. A dialect is pure: no I/O, no clock, no bus. It gets a `struct call`, bytes and events, and
  * appends to a text.
  * 2. stream_end() is called exactly once in every ending; stream_fault() at most once, before it.
- * 3. Errors before the head are answered for it by api_error.c unless it has a form of its own
- * (whole_fault). */
+ * 3. Errors before the head are answered for it by api_error.c: one structure on every surface. */
 #pragma once
 
 #include "base/arena.h"

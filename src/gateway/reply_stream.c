@@ -195,8 +195,9 @@ void reply_fail(struct reply *reply, const struct api_error *error)
 static void hold(struct reply *reply, uint32_t index, struct slice text)
 {
     struct text *held = &reply->call->choice[index].whole;
+    uint32_t chunk_chars = reply->gateway->options.sse_chunk_chars;
     text_add(held, text);
-    if (utf8_count(text_slice(held)) >= reply->gateway->options.sse_chunk_chars)
+    if (chunk_chars == 0 || utf8_count(text_slice(held)) >= chunk_chars)
         release_held(reply, index);
 }
 
