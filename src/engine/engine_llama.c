@@ -436,9 +436,9 @@ static enum err make_context(struct llama_engine *self, struct load *load)
     return ERR_OK;
 }
 
-/* Left to itself libllama starts and ends its threads in every decode(): on the shipped model and 2
- * threads 370 us a token, with a pool 315 (2026-11-21, 2 vCPU EPYC). The pool does not poll for
- * work: that would gain another tenth, at the price of a busy core beside an idle engine. */
+/* Left to itself libllama starts and ends its threads in every decode(); a pool takes about a sixth
+ * off a token of the shipped model on 2 threads (docs/design/004). It does not poll for work: that
+ * would gain another tenth, at the price of a busy core beside an idle engine. */
 static void make_threads(struct llama_engine *self, const struct engine_llama_options *options)
 {
     const struct llama_api *api = self->api;
