@@ -1,14 +1,17 @@
 /* ask - one outstanding request as an object: submit, repeat, credit, gap repair, cancel, end.
  * Gateway, agents, workflows, tests and benchmarks all use it; nobody writes that logic twice.
  *
- *   SUBMITTED --accepted--> RUNNING --done | error--> ENDED
- *       \--bounced twice: nobody there | submit_ms--> ENDED (error, made here)
- *   SUBMITTED, RUNNING --ask_cancel()--> CANCELLING --end | cancel_ms--> ENDED
- *   RUNNING --silence_ms without a sign | worker gone--> ENDED (error worker_lost, made here)
+ *   SUBMITTED --manager has it--> QUEUED --accepted--> RUNNING --done | error--> ENDED
+ *       \--accepted---------------------------------------^
+ *   QUEUED, RUNNING before the first delta --nobody has it any more--> SUBMITTED, next epoch
+ *   RUNNING after the first delta --silence_ms without a sign | worker gone--> ENDED (worker_lost)
+ *   SUBMITTED --submit_ms--> ENDED (error, made here)
+ *   SUBMITTED, QUEUED, RUNNING --ask_cancel()--> CANCELLING --end | cancel_ms--> ENDED
  *
  *   state       repeats every repeat_ms     limit        when it passes
- *   SUBMITTED   the submit                  submit_ms    error worker_lost, or queue_full if the
- *                                                        last bounce said that the worker is full
+ *   SUBMITTED   the submit                  submit_ms    error loading (no manager), or queue_full
+ *                                                        if the last bounce said that it is full
+ *   QUEUED      WIRE_WAITING (every 500 ms) -            the manager has the clock
  *   RUNNING     a resend, while events miss silence_ms   error worker_lost
  *   CANCELLING  the cancel                  cancel_ms    done cancelled
  *
@@ -21,6 +24,11 @@
  * (internal_error).
  * 4. submit is repeated every repeat_ms until accepted or ended; cancel too.
  * 5. What one turn has to say to one worker leaves in one frame at the end of the turn.
+ * 6. A request of which no delta came is asked for again when its worker is lost, at most
+ * reruns_max times; the owner sees only that progress begins again (`started` comes once).
+ * 7. Events are taken from the worker whose `accepted` came first, and of the present epoch;
+ * whoever else produces for the ask is told to stop.
+ * 8. A worker with streams of ours is pinged every ping_ms; when the ping comes back it is gone.
  * Belongs to the loop of its hub. */
 #pragma once
 
@@ -36,6 +44,8 @@ struct ask_options {
     uint32_t submit_ms;     /* 5000: nobody accepted */
     uint32_t silence_ms;    /* 5000: the worker neither sends nor beats while our loop runs */
     uint32_t cancel_ms;     /* 2000: cancelled, and no end came: end it here */
+    uint32_t ping_ms;       /* 200 */
+    uint32_t reruns_max;    /* 3 */
     uint32_t credit_events; /* 64; at least 1 */
     uint32_t credit_bytes;  /* 65536; at least 1 */
     size_t asks_max;        /* 10000: per hub */
@@ -82,5 +92,6 @@ struct ask_stats {
     uint64_t resends_asked;
     uint64_t duplicates_dropped; /* events that had come before */
     uint64_t lost;               /* asks that ended with worker_lost, made here */
+    uint64_t reruns;             /* asked for again because the worker was lost before a delta */
 };
 struct ask_stats ask_hub_stats(const struct ask_hub *hub);

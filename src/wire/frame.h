@@ -23,19 +23,31 @@ enum {
 enum { WIRE_FRAME_MAX_BYTES = 16 * 1024 * 1024, WIRE_RECORDS_MAX = 65536 };
 
 enum wire_kind {
-    WIRE_CONTROL = 1, /* asker to manager or worker: submit, cancel, credit */
-    WIRE_EVENTS = 2,  /* worker to asker: numbered events, heartbeats */
+    WIRE_CONTROL = 1, /* asker to manager or worker: submit, cancel, credit; worker to manager */
+    WIRE_EVENTS = 2,  /* worker (or manager) to asker: numbered events, heartbeats */
     WIRE_STATE = 3,   /* broadcast: what a node is and how it is; replaced by the next one */
 };
 
 enum wire_type {
-    WIRE_SUBMIT = 1,         /* payload: request.h */
-    WIRE_CANCEL = 2,         /* payload: empty */
-    WIRE_CREDIT = 3,         /* payload: struct wire_credit */
-    WIRE_HEARTBEAT = 4,      /* seq: the highest sent so far; payload: empty */
-    WIRE_NODE_STATE = 5,     /* payload: node_state.h */
-    WIRE_UNKNOWN_STREAM = 6, /* worker to asker: a credit or cancel for a stream I do not have */
-    WIRE_EVENT = 16,         /* 16 + enum event_type: event.h */
+    WIRE_SUBMIT = 1,     /* payload: request.h; from the manager to a worker: seq = its number */
+    WIRE_CANCEL = 2,     /* payload: empty */
+    WIRE_CREDIT = 3,     /* payload: struct wire_credit */
+    WIRE_HEARTBEAT = 4,  /* seq: the highest sent so far; payload: empty */
+    WIRE_NODE_STATE = 5, /* payload: node_state.h */
+    WIRE_UNKNOWN_STREAM = 6, /* to the asker: what you speak of is not here */
+    WIRE_WAITING = 7,        /* asker to manager: do you still have it? payload: empty */
+    WIRE_ASSIGNED = 8,       /* manager to asker: a worker has it. payload: assigned.h */
+    WIRE_PING = 9,           /* to a worker, stream 0, empty: only its bounce says something */
+    WIRE_MANAGER_STATE = 10, /* payload: manager_state.h */
+    WIRE_LOAD = 11,          /* these four: worker to manager, load.h */
+    WIRE_HELD = 12,
+    WIRE_TAKEN = 13,
+    WIRE_RELEASED = 14,
+    WIRE_EVENT = 16, /* 16 + enum event_type: event.h; up to 255 */
+    WIRE_EVENT_LAST = 255,
+    WIRE_CALL = 256, /* these two: call.h */
+    WIRE_ANSWER = 257,
+    WIRE_METRICS = 258, /* payload: metrics/feed.h */
 };
 
 struct wire_record {

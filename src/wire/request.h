@@ -83,8 +83,14 @@ static inline uint64_t request_stream(const struct request *request)
     return request->id.low;
 }
 
-/* JSON. text overflow shows in text_status(). */
+/* The payload of a submit: u32 bytes of the head, the head (JSON: everything about the request),
+ * the body (JSON: prompt, tokens or messages, sampling, stops). So whoever only schedules reads the
+ * head and passes the bytes on as they came. text overflow shows in text_status(). */
 void request_encode(const struct request *request, struct text *out);
+/* The head alone: what belongs to the body is left as in sampling_default() and empty. Errors as
+ * request_decode(). */
+MUST_USE enum err request_decode_head(struct slice payload, struct arena *arena,
+                                      struct request *out_request, struct err_note *out_note);
 /* ERR_PROTOCOL/ERR_LIMIT with note: a field is missing, of the wrong type or out of range. The
  * bytes are copied into the arena. */
 MUST_USE enum err request_decode(struct slice payload, struct arena *arena,
