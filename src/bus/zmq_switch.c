@@ -2,121 +2,11 @@
  *
  * Nobody is forgotten in the middle of a message: a peer that turns out to be gone is marked lost,
  * and buried when the message is done. */
-#include "bus/zmq_switch.h"
+#include "bus/zmq_switch_impl.h"
 
 #include "base/mem.h"
-#include "bus/zmq_switch_listen.h"
-#include "bus/zmq_switch_peer.h"
-
-#include <stdatomic.h>
 
 enum { PEERS_MAX = 1024, LOOKS_PER_DEATH = 5 };
-
-struct zmq_switch {
-    struct loop *loop;
-    void *zmq_context;
-    struct zlink *link;
-    char address[ZMQ_SWITCH_ADDRESS_BYTES];
-    bool listens;
-    size_t peer_bytes_max;
-    uint64_t dead_us;
-    uint32_t dead_ms;
-    struct map *by_hash, *by_serial; /* struct zpeer */
-    struct list peers, lost;         /* struct zpeer.link */
-    struct list owed;                /* struct zpeer.owed_link */
-    uint64_t last_serial;
-    struct zroutes *routes;
-    struct deadline look;
-    uint64_t looked_us;
-    atomic_size_t peer_count, waiting_count, delivered_count, bounced_count;
-};
-
-/* One PUBLISH while it is passed on. */
-struct publish {
-    struct zpeer *sender; /* NULL: not joined (any more) */
-    struct envelope envelope;
-    struct zparts *parts; /* id, envelope, frame */
-    size_t cost;
-    enum err untold; /* a bounce that was not sent yet: the last one settles */
-};
-
-enum { PART_ID, PART_ENVELOPE, PART_FRAME };
-
-/* --- sending to peers --- */
-
-static void lose(struct zmq_switch *self, struct zpeer *peer)
-{
-    if (peer->lost)
-        return;
-    peer->lost = true;
-    list_remove(&peer->link);
-    list_push_back(&self->lost, &peer->link);
-}
-
-static enum err send_to(struct zmq_switch *self, struct zpeer *peer,
-                        const struct envelope *envelope, zmq_msg_t *frame)
-{
-    if (peer->lost)
-        return ERR_CLOSED;
-    enum err err = zlink_send(self->link, zpeer_id(peer), envelope, frame);
-    if (err != ERR_OK)
-        lose(self, peer);
-    return err;
-}
-
-static void cut_off(struct zmq_switch *self, struct zpeer *peer)
-{
-    const struct envelope gone = {.kind = ENVELOPE_GONE};
-    (void)send_to(self, peer, &gone, NULL); /* it may be gone indeed */
-    lose(self, peer);
-}
-
-static void pop(struct zmq_switch *self, struct zpeer *peer)
-{
-    zpeer_pop(peer);
-    atomic_fetch_sub(&self->waiting_count, 1);
-}
-
-static void count_sent(struct zmq_switch *self, atomic_size_t *count)
-{
-    atomic_fetch_add(&self->waiting_count, 1);
-    atomic_fetch_add(count, 1);
-}
-
-/* publish_bytes is the sender's own envelope: subject and reply are in it. */
-static void bounce(struct zmq_switch *self, struct zpeer *sender, zmq_msg_t *publish_bytes,
-                   zmq_msg_t *frame, enum err why, size_t settles)
-{
-    struct envelope envelope;
-    enum err err = envelope_decode(
-        slice_of(zmq_msg_data(publish_bytes), zmq_msg_size(publish_bytes)), &envelope);
-    ASSERT(err == ERR_OK); /* it was decoded when it came */
-    if (sender->lost)
-        return;
-    zmq_msg_t copy;
-    zmq_msg_init(&copy);
-    zmq_msg_copy(&copy, frame);
-    struct zwaiting *waiting = zpeer_push(sender);
-    waiting->is_bounce = true;
-    envelope.kind = ENVELOPE_BOUNCE;
-    envelope.why = why;
-    envelope.number = waiting->number;
-    envelope.value = settles;
-    if (send_to(self, sender, &envelope, &copy) == ERR_OK) {
-        waiting->settles = settles;
-        count_sent(self, &self->bounced_count);
-    } else {
-        zpeer_drop_last(sender);
-    }
-    zmq_msg_close(&copy);
-}
-
-static void bounce_waiting(struct zmq_switch *self, struct zwaiting *waiting, enum err why)
-{
-    struct zpeer *sender = map_get(self->by_serial, waiting->sender);
-    if (sender && !waiting->is_bounce)
-        bounce(self, sender, &waiting->publish_bytes, &waiting->frame, why, 0);
-}
 
 /* --- joining and leaving --- */
 
@@ -136,8 +26,8 @@ static void bury(struct zmq_switch *self, struct zpeer *peer)
     (void)map_remove(self->by_hash, peer->hash); /* it is there, as the next one is */
     (void)map_remove(self->by_serial, peer->serial);
     for (struct zwaiting *waiting; (waiting = zpeer_first(peer));) {
-        bounce_waiting(self, waiting, ERR_CLOSED);
-        pop(self, peer);
+        zswitch_bounce_waiting(self, waiting, ERR_CLOSED);
+        zswitch_pop(self, peer);
     }
     zpeer_free(peer);
     atomic_fetch_sub(&self->peer_count, 1);
@@ -176,7 +66,7 @@ static void on_hello(struct zmq_switch *self, struct slice id, const struct enve
 {
     struct zpeer *old = find_peer(self, id);
     if (old) {
-        lose(self, old);
+        zswitch_lose(self, old);
         bury_lost(self);
     }
     struct zpeer *peer = add_peer(self, id);
@@ -188,7 +78,7 @@ static void on_hello(struct zmq_switch *self, struct slice id, const struct enve
     if (peer)
         peer->heard_us = loop_now_us(self->loop);
     if (peer)
-        (void)send_to(self, peer, &welcome, NULL); /* gone again: it is marked lost */
+        (void)zswitch_send(self, peer, &welcome, NULL); /* gone again: it is marked lost */
     else
         (void)zlink_send(self->link, id, &welcome, NULL); /* gone: nobody to be told */
 }
@@ -220,7 +110,7 @@ static void on_subscribe(struct zmq_switch *self, struct zpeer *peer,
 {
     struct envelope confirm = {.kind = ENVELOPE_CONFIRM, .number = envelope->number};
     confirm.why = add_subscription(self, peer, envelope);
-    (void)send_to(self, peer, &confirm, NULL); /* gone: it is marked lost */
+    (void)zswitch_send(self, peer, &confirm, NULL); /* gone: it is marked lost */
 }
 
 static void on_unsubscribe(struct zmq_switch *self, struct zpeer *peer, uint64_t number)
@@ -228,145 +118,6 @@ static void on_unsubscribe(struct zmq_switch *self, struct zpeer *peer, uint64_t
     struct zsubscription *subscription = map_get(peer->subscriptions, number);
     if (subscription) /* else it was refused, or asked for in an earlier life */
         forget_subscription(self, subscription);
-}
-
-/* --- publishing --- */
-
-static enum err deliver(struct zmq_switch *self, const struct publish *publish,
-                        const struct zsubscription *subscription)
-{
-    struct zpeer *peer = subscription->peer;
-    if (peer->lost)
-        return ERR_CLOSED;
-    if (publish->cost > self->peer_bytes_max - peer->waiting_bytes)
-        return ERR_FULL;
-    struct zwaiting *waiting = zpeer_push(peer);
-    struct envelope envelope = publish->envelope;
-    envelope.kind = ENVELOPE_DELIVER;
-    envelope.number = waiting->number;
-    envelope.value = subscription->number;
-    zmq_msg_t frame;
-    zmq_msg_init(&frame);
-    zmq_msg_copy(&frame, &publish->parts->part[PART_FRAME]);
-    enum err err = send_to(self, peer, &envelope, &frame);
-    zmq_msg_close(&frame);
-    if (err != ERR_OK) {
-        zpeer_drop_last(peer);
-        return ERR_CLOSED;
-    }
-    zmq_msg_copy(&waiting->publish_bytes, &publish->parts->part[PART_ENVELOPE]);
-    zmq_msg_copy(&waiting->frame, &publish->parts->part[PART_FRAME]);
-    waiting->sender = publish->sender ? publish->sender->serial : 0; /* 0 is nobody */
-    waiting->cost = publish->cost;
-    peer->waiting_bytes += publish->cost;
-    count_sent(self, &self->delivered_count);
-    return ERR_OK;
-}
-
-/* Round robin, but a member that is full or gone is passed over while another has room. */
-static enum err deliver_to_one(struct zmq_switch *self, const struct publish *publish,
-                               struct zgroup *group)
-{
-    enum err err = ERR_NOT_FOUND;
-    for (size_t i = 0; err != ERR_OK && i < group->member_count; i++) {
-        struct list *first = list_pop_front(&group->members);
-        list_push_back(&group->members, first);
-        struct zlistener *listener = CONTAINER_OF(first, struct zlistener, link);
-        err = deliver(self, publish, CONTAINER_OF(listener, struct zsubscription, listener));
-    }
-    return err;
-}
-
-static void tell(struct zmq_switch *self, struct publish *publish, enum err why, size_t settles)
-{
-    if (!publish->sender)
-        return; /* only a closed sender hears nothing */
-    bounce(self, publish->sender, &publish->parts->part[PART_ENVELOPE],
-           &publish->parts->part[PART_FRAME], why, settles);
-}
-
-static void route(struct zmq_switch *self, struct publish *publish)
-{
-    struct list *groups = zroutes_find(self->routes, publish->envelope.subject);
-    if (!groups) {
-        publish->untold = ERR_NOT_FOUND;
-        return;
-    }
-    LIST_FOREACH (link, groups) {
-        enum err err = deliver_to_one(self, publish, CONTAINER_OF(link, struct zgroup, link));
-        if (err != ERR_OK && publish->untold != ERR_OK)
-            tell(self, publish, publish->untold, 0);
-        if (err != ERR_OK)
-            publish->untold = err;
-    }
-}
-
-/* True if it keeps to its window (rule 2). */
-static bool charge(struct zmq_switch *self, struct zpeer *sender, size_t cost)
-{
-    sender->unsettled_bytes += cost;
-    return sender->unsettled_bytes <= 2 * ZLINK_OUT_WINDOWS * self->peer_bytes_max;
-}
-
-static void settle(struct zmq_switch *self, struct zpeer *sender, size_t cost)
-{
-    sender->unsettled_bytes -= cost;
-    sender->settled_bytes += cost;
-    if (!list_is_linked(&sender->owed_link))
-        list_push_back(&self->owed, &sender->owed_link);
-}
-
-/* Also from one who has left: a process that ends may be found gone before all that it sent was
- * read. */
-static void on_publish(struct zmq_switch *self, struct zpeer *sender,
-                       const struct envelope *envelope, struct zparts *parts)
-{
-    struct publish publish = {.sender = sender, .envelope = *envelope, .parts = parts};
-    publish.cost = zlink_cost(envelope, zmq_msg_size(&parts->part[PART_FRAME]));
-    if (sender && !charge(self, sender, publish.cost)) {
-        cut_off(self, sender);
-        return;
-    }
-    route(self, &publish);
-    if (publish.untold != ERR_OK)
-        tell(self, &publish, publish.untold, publish.cost);
-    else if (sender)
-        settle(self, sender, publish.cost);
-}
-
-/* Once for all that a sender published in this batch. */
-static void tell_settled(struct zmq_switch *self)
-{
-    for (struct list *link; (link = list_pop_front(&self->owed));) {
-        struct zpeer *peer = CONTAINER_OF(link, struct zpeer, owed_link);
-        struct envelope settled = {.kind = ENVELOPE_SETTLED, .value = peer->settled_bytes};
-        peer->settled_bytes = 0;
-        (void)send_to(self, peer, &settled, NULL); /* gone: it is marked lost */
-    }
-}
-
-/* --- acknowledging --- */
-
-static enum err acknowledge(struct zmq_switch *self, struct zpeer *peer, uint64_t number)
-{
-    if (number > peer->last_number)
-        return ERR_PROTOCOL;
-    for (struct zwaiting *first; (first = zpeer_first(peer)) && first->number <= number;)
-        pop(self, peer);
-    return ERR_OK;
-}
-
-static enum err reject(struct zmq_switch *self, struct zpeer *peer, uint64_t number)
-{
-    if (number == 0)
-        return ERR_PROTOCOL;
-    TRY(acknowledge(self, peer, number - 1));
-    struct zwaiting *first = zpeer_first(peer);
-    if (!first || first->number != number || first->is_bounce)
-        return ERR_PROTOCOL;
-    bounce_waiting(self, first, ERR_NOT_FOUND);
-    pop(self, peer);
-    return ERR_OK;
 }
 
 /* --- what peers say --- */
@@ -377,12 +128,12 @@ static enum err on_envelope(struct zmq_switch *self, struct zpeer *peer,
     struct envelope pong = {.kind = ENVELOPE_PONG, .number = envelope->number};
     switch (envelope->kind) {
     case ENVELOPE_PUBLISH:
-        on_publish(self, peer, envelope, parts);
+        zswitch_publish(self, peer, envelope, parts);
         return ERR_OK;
     case ENVELOPE_ACK:
-        return acknowledge(self, peer, envelope->number);
+        return zswitch_acknowledge(self, peer, envelope->number);
     case ENVELOPE_REJECT:
-        return reject(self, peer, envelope->number);
+        return zswitch_reject(self, peer, envelope->number);
     case ENVELOPE_SUBSCRIBE:
         on_subscribe(self, peer, envelope);
         return ERR_OK;
@@ -390,11 +141,11 @@ static enum err on_envelope(struct zmq_switch *self, struct zpeer *peer,
         on_unsubscribe(self, peer, envelope->number);
         return ERR_OK;
     case ENVELOPE_PING:
-        (void)send_to(self, peer, &pong, NULL); /* gone: it is marked lost */
+        (void)zswitch_send(self, peer, &pong, NULL); /* gone: it is marked lost */
         return ERR_OK;
     case ENVELOPE_CLOSE:
-        TRY(acknowledge(self, peer, envelope->number));
-        lose(self, peer);
+        TRY(zswitch_acknowledge(self, peer, envelope->number));
+        zswitch_lose(self, peer);
         return ERR_OK;
     default:
         return ERR_PROTOCOL; /* what only a switch says */
@@ -414,7 +165,7 @@ static void on_stranger(struct zmq_switch *self, struct slice id, const struct e
 {
     const struct envelope gone = {.kind = ENVELOPE_GONE};
     if (envelope->kind == ENVELOPE_PUBLISH)
-        on_publish(self, NULL, envelope, parts);
+        zswitch_publish(self, NULL, envelope, parts);
     (void)zlink_send(self->link, id, &gone, NULL); /* not even connected: fine */
 }
 
@@ -431,7 +182,7 @@ static void on_message(struct zmq_switch *self, struct zparts *parts)
     else if (!peer)
         on_stranger(self, id, &envelope, parts);
     else if (err != ERR_OK || on_envelope(self, peer, &envelope, parts) != ERR_OK)
-        cut_off(self, peer);
+        zswitch_cut_off(self, peer);
     bury_lost(self);
 }
 
@@ -448,7 +199,7 @@ static void on_ready(void *owner)
         if (!got)
             break;
     }
-    tell_settled(self);
+    zswitch_tell_settled(self);
     bury_lost(self);
 }
 
@@ -460,9 +211,9 @@ static void look_at(struct zmq_switch *self, struct zpeer *peer, uint64_t now_us
     const struct envelope ping = {.kind = ENVELOPE_PING};
     uint64_t silent_us = now_us - peer->heard_us;
     if (silent_us >= self->dead_us)
-        cut_off(self, peer);
+        zswitch_cut_off(self, peer);
     else if (silent_us >= self->dead_us / LOOKS_PER_DEATH)
-        (void)send_to(self, peer, &ping, NULL); /* gone: it is marked lost */
+        (void)zswitch_send(self, peer, &ping, NULL); /* gone: it is marked lost */
 }
 
 /* Rule 4: after a time in which nobody could be heard, silence says nothing. */
@@ -543,7 +294,7 @@ void zmq_switch_free(struct zmq_switch **zmq_switch)
         return;
     deadline_clear(&self->look);
     LIST_FOREACH_SAFE (link, &self->peers)
-        lose(self, CONTAINER_OF(link, struct zpeer, link));
+        zswitch_lose(self, CONTAINER_OF(link, struct zpeer, link));
     bury_lost(self); /* bounces reach nobody: all are lost */
     if (self->listens)
         zmq_switch_unlisten(self->address);
