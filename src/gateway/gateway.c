@@ -77,6 +77,9 @@ MUST_USE static enum err open_parts(struct gateway *gateway, struct err_note *ou
     if (model_table_new(gateway->bus, &gateway->models) != ERR_OK ||
         ask_hub_new(gateway->bus, &gateway->options.ask, &gateway->hub) != ERR_OK)
         return err_note_fail(out_note, ERR_SYSTEM, "the gateway cannot subscribe on the bus");
+    if (gateway->options.listen_fd >= 0)
+        return http_server_adopt(gateway->loop, gateway->options.listen_fd, &gateway->options.http,
+                                 &handler, &gateway->server, out_note);
     return http_server_open(gateway->loop, &gateway->options.address, &gateway->options.http,
                             &handler, &gateway->server, out_note);
 }

@@ -13,6 +13,8 @@
 
 struct gateway_options {
     struct net_address address;
+    int listen_fd; /* a socket that listens there (net_listen()), taken by gateway_open() on
+                      success; -1: it opens its own */
     struct http_limits http;
     struct ask_options ask;
     const char *default_model; /* when a request names none */

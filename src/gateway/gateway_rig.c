@@ -254,6 +254,7 @@ struct gateway_options gateway_rig_options(void)
     struct http_limits limits = rig_limits();
     limits.head_ms = limits.idle_ms = 0;
     return (struct gateway_options){
+        .listen_fd = -1,
         .http = limits,
         .ask = ask_options_default(),
         .default_model = "m",

@@ -90,12 +90,12 @@ static void on_accept(void *ctx, struct stream *stream)
         turn_away(server, conn);
 }
 
-enum err http_server_open(struct loop *loop, const struct net_address *address,
-                          const struct http_limits *limits, const struct http_handler *handler,
-                          struct http_server **out_server, struct err_note *out_note)
+/* The cap on streamed output is kept by the connection, which knows what a whole reply is. */
+static const struct stream_options stream_options = {.out_max_bytes = SIZE_MAX};
+
+static struct http_server *server_new(struct loop *loop, const struct http_limits *limits,
+                                      const struct http_handler *handler)
 {
-    /* The cap on streamed output is kept by the connection, which knows what a whole reply is. */
-    const struct stream_options options = {.out_max_bytes = SIZE_MAX};
     struct http_server *server = mem_alloc(sizeof *server);
     server->shared = (struct http1_shared){
         .loop = loop,
@@ -107,14 +107,35 @@ enum err http_server_open(struct loop *loop, const struct net_address *address,
     text_init(&server->shared.head, HTTP1_SERVER_TEXT_MAX_BYTES);
     list_init(&server->shared.conns);
     deferred_init(&server->drained, tell_drained, server);
-    enum err err =
-        listener_open(loop, address, &options, on_accept, server, &server->listener, out_note);
-    if (err != ERR_OK) {
+    return server;
+}
+
+enum err http_server_open(struct loop *loop, const struct net_address *address,
+                          const struct http_limits *limits, const struct http_handler *handler,
+                          struct http_server **out_server, struct err_note *out_note)
+{
+    struct http_server *server = server_new(loop, limits, handler);
+    enum err err = listener_open(loop, address, &stream_options, on_accept, server,
+                                 &server->listener, out_note);
+    if (err == ERR_OK)
+        *out_server = server;
+    else
         release(server);
-        return err;
-    }
-    *out_server = server;
-    return ERR_OK;
+    return err;
+}
+
+enum err http_server_adopt(struct loop *loop, int fd, const struct http_limits *limits,
+                           const struct http_handler *handler, struct http_server **out_server,
+                           struct err_note *out_note)
+{
+    struct http_server *server = server_new(loop, limits, handler);
+    enum err err =
+        listener_adopt(loop, fd, &stream_options, on_accept, server, &server->listener, out_note);
+    if (err == ERR_OK)
+        *out_server = server;
+    else
+        release(server);
+    return err;
 }
 
 static void stop_accepting(struct http_server *server)

@@ -50,6 +50,11 @@ MUST_USE enum err http_server_open(struct loop *loop, const struct net_address *
                                    const struct http_limits *limits,
                                    const struct http_handler *handler,
                                    struct http_server **out_server, struct err_note *out_note);
+/* The same on a socket that listens already (net_listen()); `fd` is taken on success. ERR_*: from
+ * listener_adopt(), with its note. */
+MUST_USE enum err http_server_adopt(struct loop *loop, int fd, const struct http_limits *limits,
+                                    const struct http_handler *handler,
+                                    struct http_server **out_server, struct err_note *out_note);
 /* Stop accepting; idle connections close; those with a reply in progress close after it
  * (Connection: close). on_drained() comes once, when none is left. */
 void http_server_drain(struct http_server *server, void (*on_drained)(void *ctx), void *ctx);

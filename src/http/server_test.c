@@ -134,6 +134,28 @@ TEST(a_handler_needs_nothing_but_on_request)
     tear_down(1);
 }
 
+/* One process goes, the next one takes over its socket: between them nobody is turned away. */
+TEST(a_server_on_a_socket_that_was_handed_over_answers_who_waited_there)
+{
+    struct http_limits limits = rig_limits();
+    struct http_handler handler = {.on_request = answer_bare};
+    struct err_note note = {""};
+    int fd = -1;
+    rig = rig_server(&limits);
+    http_server_close(&rig->server);
+    CHECK_ERR(http_server_adopt(rig->net.loop, -1, &limits, &handler, &rig->server, &note),
+              ERR_REFUSED);
+    CHECK(rig->server == NULL && strlen(note.text) > 0);
+    CHECK_OK(net_listen(&rig->address, &fd, NULL));
+    open_clients(1);
+    client_send_str(&clients[0], GET);
+    client_settle(&clients[0]);
+    CHECK_STR(client_text(&clients[0]), "");
+    CHECK_OK(http_server_adopt(rig->net.loop, fd, &limits, &handler, &rig->server, NULL));
+    READ_UNTIL(&clients[0], client_count(&clients[0], "200 OK") == 1);
+    tear_down(1);
+}
+
 TEST(default_limits_are_those_of_the_documentation)
 {
     struct http_limits limits = http_limits_default();

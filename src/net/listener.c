@@ -142,7 +142,7 @@ static void on_acceptable(uv_poll_t *poll, int status, int events)
         watch(listener); /* libuv stops at EPOLLERR */
 }
 
-static enum err listen_on(const struct net_address *address, int *out_fd, struct err_note *out_note)
+enum err net_listen(const struct net_address *address, int *out_fd, struct err_note *out_note)
 {
     int fd = -1;
     TRY(socket_bound(address, SOCKET_SHARED, &fd, out_note));
@@ -159,16 +159,46 @@ static enum err listen_on(const struct net_address *address, int *out_fd, struct
     return ERR_OK;
 }
 
-enum err listener_open(struct loop *loop, const struct net_address *address,
-                       const struct stream_options *options, accept_fn *on_accept, void *ctx,
-                       struct listener **out_listener, struct err_note *out_note)
+static bool has_option(int fd, int option, int wanted)
 {
-    int fd = -1;
-    TRY(listen_on(address, &fd, out_note));
+    int value = -1;
+    socklen_t len = sizeof(value);
+    return getsockopt(fd, SOL_SOCKET, option, &value, &len) == 0 && value == wanted;
+}
+
+/* A number came from outside (an environment): anything may be behind it. */
+MUST_USE static enum err check_handed_over(int fd, struct err_note *out_note)
+{
+    if (fd < 0 || fcntl(fd, F_GETFD) < 0)
+        return err_note_fail(out_note, ERR_REFUSED, "descriptor %d is not open", fd);
+    if (!has_option(fd, SO_PROTOCOL, IPPROTO_TCP))
+        return err_note_fail(out_note, ERR_REFUSED, "descriptor %d is not a TCP socket", fd);
+    if (!has_option(fd, SO_ACCEPTCONN, 1))
+        return err_note_fail(out_note, ERR_REFUSED,
+                             "descriptor %d is a TCP socket that does not listen", fd);
+    return ERR_OK;
+}
+
+/* What net_listen() gave it, whoever really made it: accept4() must not wait for anybody. */
+MUST_USE static enum err prepare_handed_over(int fd, struct err_note *out_note)
+{
+    int flags = fcntl(fd, F_GETFL);
+    if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0 ||
+        fcntl(fd, F_SETFD, FD_CLOEXEC) != 0)
+        return err_note_fail(out_note, ERR_SYSTEM, "cannot set up descriptor %d: %s", fd,
+                             strerror(errno));
+    set_inherited_options(fd);
+    return ERR_OK;
+}
+
+/* Takes `fd` on success. */
+MUST_USE static enum err serve(struct loop *loop, int fd, const struct stream_options *options,
+                               accept_fn *on_accept, void *ctx, struct listener **out_listener,
+                               struct err_note *out_note)
+{
     struct listener *listener = mem_alloc(sizeof(*listener));
     int status = uv_poll_init(loop_uv(loop), &listener->poll, fd);
     if (status != 0) {
-        (void)close(fd);
         mem_free(listener);
         return err_note_fail(out_note, ERR_SYSTEM, "cannot watch a listening socket: %s",
                              uv_strerror(status));
@@ -183,6 +213,28 @@ enum err listener_open(struct loop *loop, const struct net_address *address,
     watch(listener);
     *out_listener = listener;
     return ERR_OK;
+}
+
+enum err listener_open(struct loop *loop, const struct net_address *address,
+                       const struct stream_options *options, accept_fn *on_accept, void *ctx,
+                       struct listener **out_listener, struct err_note *out_note)
+{
+    int fd = -1;
+    TRY(net_listen(address, &fd, out_note));
+    enum err err = serve(loop, fd, options, on_accept, ctx, out_listener, out_note);
+    if (err != ERR_OK)
+        (void)close(
+            fd); /* nobody has connected in these microseconds, or is reset: we cannot serve */
+    return err;
+}
+
+enum err listener_adopt(struct loop *loop, int fd, const struct stream_options *options,
+                        accept_fn *on_accept, void *ctx, struct listener **out_listener,
+                        struct err_note *out_note)
+{
+    TRY(check_handed_over(fd, out_note));
+    TRY(prepare_handed_over(fd, out_note));
+    return serve(loop, fd, options, on_accept, ctx, out_listener, out_note);
 }
 
 static void on_poll_closed(uv_handle_t *handle)
@@ -201,6 +253,7 @@ void listener_close(struct listener **listener_place)
     (void)accept_some(listener, BACKLOG + 1); /* ERR_FULL: those cannot be helped */
     listener->closed = true;
     deadline_clear(&listener->resume);
+    /* Before close(): epoll would go on telling of a socket that another process has, too. */
     uv_close((uv_handle_t *)&listener->poll, on_poll_closed);
     (void)close(listener->fd);
     listener->fd =

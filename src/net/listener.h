@@ -42,8 +42,22 @@ MUST_USE enum err listener_open(struct loop *loop, const struct net_address *add
                                 const struct stream_options *options, accept_fn *on_accept,
                                 void *ctx, struct listener **out_listener,
                                 struct err_note *out_note);
-/* Accepts what the kernel has already completed (until EAGAIN), then closes: nobody whose connect()
- * succeeded is reset. */
+/* A socket that listens, for a process that keeps it and hands it over to those that accept: non-
+ * blocking, close-on-exec, SO_REUSEPORT (one for each loop that will accept; the kernel gives each
+ * its share of the connections, whether anybody accepts there or not). Who connects while nobody
+ * accepts waits in its queue (1024; beyond it the kernel lets the handshake wait). Errors as
+ * listener_open(). */
+MUST_USE enum err net_listen(const struct net_address *address, int *out_fd,
+                             struct err_note *out_note);
+/* listener_open() on such a socket. `fd` is taken on success. ERR_REFUSED + note: it is not open,
+ * or not a TCP socket that listens; ERR_SYSTEM + note. */
+MUST_USE enum err listener_adopt(struct loop *loop, int fd, const struct stream_options *options,
+                                 accept_fn *on_accept, void *ctx, struct listener **out_listener,
+                                 struct err_note *out_note);
+/* Accepts what the kernel has already completed (until EAGAIN), then closes our descriptor: nobody
+ * whose connect() succeeded is reset. Of an adopted socket whoever handed it over may keep a copy:
+ * then it goes on listening, and who connects from now on waits for the next one to adopt it. (The
+ * queue is emptied all the same: we cannot know whether there is such a copy.) */
 void listener_close(struct listener **listener);
 
 /* Client side: connects; on_connect gets the stream, or NULL and why (ERR_REFUSED, ERR_TIMEOUT,

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <stdio.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -148,6 +149,140 @@ TEST(a_closed_listener_refuses_connections)
     CHECK(connect(fd, address_raw(&rig.address), rig.address.len) != 0);
     CHECK_EQ(errno, ECONNREFUSED);
     CHECK_EQ(close(fd), 0);
+    rig_close(&rig);
+}
+
+/* --- sockets that are handed over --- */
+
+struct outcome {
+    int calls;
+    struct stream *stream;
+    enum err why;
+};
+
+static void on_connect(void *ctx, struct stream *stream, enum err why)
+{
+    struct outcome *outcome = ctx;
+    *outcome = (struct outcome){outcome->calls + 1, stream, why};
+}
+
+struct taker { /* the ctx of a listener that closes what it takes */
+    struct listener *listener;
+    int taken;
+};
+
+static void adopt(struct rig *rig, int fd, struct taker *out_taker)
+{
+    *out_taker = (struct taker){0};
+    CHECK_OK(listener_adopt(rig->loop, fd, &rig->options, count_and_close, &out_taker->taken,
+                            &out_taker->listener, NULL));
+}
+
+/* The rig without its listener, and a socket that listens in its place. */
+static int open_handed_over(struct rig *rig)
+{
+    int fd;
+    rig_open(rig, loop_new(), 64 * KIB);
+    listener_close(&rig->listener);
+    CHECK_OK(net_listen(&rig->address, &fd, NULL));
+    CHECK(fcntl(fd, F_GETFL) & O_NONBLOCK);
+    CHECK(fcntl(fd, F_GETFD) & FD_CLOEXEC);
+    return fd;
+}
+
+TEST(who_connects_while_nobody_accepts_is_taken_by_the_next_to_adopt_the_socket)
+{
+    struct rig rig;
+    struct taker first, second;
+    int fd = open_handed_over(&rig), copy = dup(fd), peers[3];
+    char byte;
+    peers[0] = peer_connect(&rig.address, 0);
+    CHECK(rig_is_quiet(&rig));
+    adopt(&rig, fd, &first);
+    TURN_UNTIL(&rig, first.taken == 1);
+    peers[1] = peer_connect(&rig.address, 0);
+    listener_close(&first.listener);
+    CHECK_EQ(first.taken, 2); /* it was there before the close: nobody is left behind */
+    CHECK_EQ(fcntl(fd, F_GETFD), -1);
+    peers[2] = peer_connect(&rig.address, 0);
+    CHECK(rig_is_quiet(&rig)); /* the closed one is not told of what waits at the copy */
+    CHECK_EQ(first.taken, 2);
+    CHECK_EQ(peer_recv_now(peers[2], &byte, 1), -EAGAIN);
+    adopt(&rig, copy, &second);
+    TURN_UNTIL(&rig, second.taken == 1);
+    for (int i = 0; i < 3; i++) {
+        CHECK_EQ(peer_recv(peers[i], &byte, 1), 0);
+        peer_close(peers[i]);
+    }
+    listener_close(&second.listener);
+    rig_close(&rig);
+}
+
+TEST(without_a_copy_the_closed_socket_refuses)
+{
+    struct rig rig;
+    struct taker taker;
+    struct outcome outcome = {0};
+    int fd = open_handed_over(&rig);
+    adopt(&rig, fd, &taker);
+    listener_close(&taker.listener);
+    enum err err = net_connect(rig.loop, &rig.address, &rig.options, on_connect, &outcome);
+    if (err == ERR_OK) {
+        TURN_UNTIL(&rig, outcome.calls == 1);
+        err = outcome.why;
+    }
+    CHECK_ERR(err, ERR_REFUSED);
+    rig_close(&rig);
+}
+
+TEST(an_adopted_socket_of_any_making_gives_connections_the_same_options)
+{
+    struct rig rig;
+    int fd = open_handed_over(&rig);
+    CHECK_EQ(fcntl(fd, F_SETFL, 0), 0); /* as a service manager may hand it over */
+    CHECK_EQ(fcntl(fd, F_SETFD, 0), 0);
+    CHECK_EQ(setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){0}, sizeof(int)), 0);
+    struct taker taker;
+    adopt(&rig, fd, &taker);
+    CHECK(fcntl(fd, F_GETFL) & O_NONBLOCK);
+    CHECK(fcntl(fd, F_GETFD) & FD_CLOEXEC);
+    CHECK_EQ(option_of(fd, IPPROTO_TCP, TCP_NODELAY), 1);
+    CHECK_EQ(option_of(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT), 16 * KIB);
+    listener_close(&taker.listener);
+    rig_close(&rig);
+}
+
+static bool is_refused(struct rig *rig, int fd, const char *sentence)
+{
+    struct err_note note = {""};
+    struct listener *listener = NULL;
+    int count = 0;
+    enum err err =
+        listener_adopt(rig->loop, fd, &rig->options, count_and_close, &count, &listener, &note);
+    if (err == ERR_REFUSED && !listener && strstr(note.text, sentence))
+        return true;
+    fprintf(stderr, "%s: %s\n", err_name(err), note.text);
+    return false;
+}
+
+TEST(what_is_not_a_listening_tcp_socket_is_refused_with_a_sentence_and_left_open)
+{
+    struct rig rig;
+    int fd = open_handed_over(&rig), pair[2];
+    int bound = -1, file = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+    int datagram = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    CHECK_OK(socket_bound(&rig.address, SOCKET_SHARED, &bound, NULL));
+    size_t descriptors = open_descriptors();
+    CHECK(is_refused(&rig, -1, "descriptor -1 is not open"));
+    CHECK(is_refused(&rig, 1 << 20, "descriptor 1048576 is not open"));
+    CHECK(is_refused(&rig, file, "is not a TCP socket"));
+    CHECK(is_refused(&rig, pair[0], "is not a TCP socket"));
+    CHECK(is_refused(&rig, datagram, "is not a TCP socket"));
+    CHECK(is_refused(&rig, bound, "is a TCP socket that does not listen"));
+    CHECK_EQ(open_descriptors(), descriptors);
+    CHECK(close(file) == 0 && close(pair[0]) == 0 && close(pair[1]) == 0);
+    CHECK(close(datagram) == 0 && close(bound) == 0 && close(fd) == 0);
     rig_close(&rig);
 }
 
@@ -311,18 +446,6 @@ TEST(a_paused_listener_may_be_closed)
 }
 
 /* --- connecting --- */
-
-struct outcome {
-    int calls;
-    struct stream *stream;
-    enum err why;
-};
-
-static void on_connect(void *ctx, struct stream *stream, enum err why)
-{
-    struct outcome *outcome = ctx;
-    *outcome = (struct outcome){outcome->calls + 1, stream, why};
-}
 
 TEST(a_connect_completes_once_from_the_loop)
 {

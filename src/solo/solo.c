@@ -167,10 +167,10 @@ static void on_signal(uv_signal_t *handle, int number)
 /* --- SIGHUP: the configuration is read again --- */
 
 /* Names only: a value may be a secret one day. */
-static void tell_change(void *ctx, const char *key)
+static void tell_change(void *ctx, const char *key, bool is_live)
 {
     ++*(unsigned *)ctx;
-    if (strcmp(key, "log_level") == 0)
+    if (is_live)
         log_event(LOG_INFO, "reload_applied", "key=%s", key);
     else
         log_event(LOG_WARN, "reload_needs_restart", "key=%s", key);
@@ -264,6 +264,7 @@ static struct gateway_options gateway_from_config(const struct solo *solo, unsig
     const struct config *config = solo->config;
     return (struct gateway_options){
         .address = solo->address,
+        .listen_fd = -1,
         .http = limits_from_config(config, gateways),
         .ask = ask_options_default(),
         .default_model = config->default_model,
