@@ -15,6 +15,9 @@ struct metrics_feed;
 struct metrics_feed *metrics_feed_start(struct bus *bus, struct metrics *metrics, const char *role,
                                         const char *node, bool is_process,
                                         void (*on_collect)(void *ctx), void *ctx);
+/* Another on_collect than the one of the start, for whoever is opened after the feed; NULL: none.
+ */
+void metrics_feed_on_collect(struct metrics_feed *feed, void (*on_collect)(void *ctx), void *ctx);
 /* Sends a last snapshot, flagged as the last. Sets it NULL; NULL inside is fine. */
 void metrics_feed_stop(struct metrics_feed **feed);
 /* The node's own registry as it is now, for who shows it. */
