@@ -11,7 +11,8 @@
  *    dead receiver never holds up another.
  * 4. A frame that could not be delivered comes back to its *sender* through on_bounce, from the
  *    loop, once for each receiver that should have had it (of a queue group: when no member has
- *    room). ERR_NOT_FOUND: nobody subscribed; ERR_FULL: receiver full; ERR_CLOSED: receiver gone.
+ *    room). ERR_NOT_FOUND: nobody subscribed; ERR_FULL: receiver full; ERR_CLOSED: receiver gone;
+ *    ERR_AGAIN: the way to it broke and is being mended, the receiver is there.
  * 5. All callbacks come from the loop; slices are borrowed until they return. */
 #pragma once
 

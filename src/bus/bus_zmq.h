@@ -8,7 +8,9 @@
  *    was not looked at (ZLINK_OUT_WINDOWS x peer_bytes_max), or there is no switch at the moment.
  * 3. An endpoint whose loop stood still for longer than dead_ms was taken for dead. It joins again
  *    by itself, with its subscriptions; what was under way to it has bounced (ERR_CLOSED), what it
- *    had sent last may be lost. The same when the switch was restarted.
+ *    had sent last may be lost. The same when the switch was restarted. A switch that stood still
+ *    itself takes nobody for dead: the endpoints join again, what was under way bounces as
+ *    ERR_AGAIN, and their subscriptions hold all the while.
  * 4. A frame that bounces with ERR_CLOSED from a process that died may have been handled by it just
  *    before.
  * 5. Real loops only: on a virtual one time does not pass for the heartbeats, and an endpoint there

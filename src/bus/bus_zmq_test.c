@@ -275,6 +275,91 @@ TEST(a_stopped_process_is_dead_and_joins_again_when_it_goes_on)
     zmq_rig_stop(&rig);
 }
 
+/* --- a switch that stands still --- */
+
+static _Noreturn void be_switch(const struct zmq_rig *rig, int ready_fd, uint32_t dead_ms)
+{
+    const struct zmq_switch_config config = {rig->directory, CAP, dead_ms};
+    struct zmq_switch *zmq_switch;
+    struct err_note note;
+    struct loop *loop = loop_new();
+    alarm(120); /* never an orphan */
+    if (zmq_switch_new(loop, &config, &note, &zmq_switch) != ERR_OK || write(ready_fd, "r", 1) != 1)
+        _exit(2);
+    loop_run(loop);
+    _exit(0);
+}
+
+static void start_switch_process(struct child *child, const struct zmq_rig *rig, uint32_t dead_ms)
+{
+    int fds[2];
+    CHECK(pipe(fds) == 0);
+    child->pid = fork();
+    CHECK(child->pid >= 0);
+    if (child->pid == 0)
+        be_switch(rig, fds[1], dead_ms);
+    close(fds[1]);
+    child->ready_fd = fds[0];
+    child_says(child, 'r');
+}
+
+/* Both loops turn, so that their endpoints notice the silence. */
+static void let_time_pass(struct end *a, struct end *b, uint32_t ms)
+{
+    uint64_t until_us = clock_monotonic_us() + ms * 1000ull;
+    while (clock_monotonic_us() < until_us) {
+        bool is_busy = loop_turn(a->loop, false);
+        is_busy |= loop_turn(b->loop, false);
+        usleep(is_busy ? 0 : 1000);
+    }
+}
+
+/* Publishes until one arrives. Whatever comes back was lost on the way: nobody is said to be gone.
+ */
+static void publish_until_one_arrives(struct end *from, struct end *to, const char *subject)
+{
+    uint64_t until_us = clock_monotonic_us() + RIG_PATIENCE_US;
+    for (size_t before = to->count; to->count == before;) {
+        CHECK(clock_monotonic_us() < until_us);
+        enum err err = bus_publish(from->bus, slice_str(subject), (struct slice){0}, SLICE("x"));
+        CHECK(err == ERR_OK || err == ERR_FULL); /* full: not joined again yet */
+        let_time_pass(from, to, 2);
+        CHECK(from->bounced == 0 || from->why == ERR_AGAIN);
+    }
+}
+
+TEST(a_switch_that_was_stopped_takes_nobody_for_dead)
+{
+    enum { DEAD_MS = 400 };
+    struct zmq_rig rig;
+    struct child child;
+    struct end a, b;
+    if (!CAN_FORK)
+        SKIP("not under TSan, which knows no threads after fork()");
+    zmq_rig_make_directory(&rig);
+    start_switch_process(&child, &rig, DEAD_MS);
+    end_open(&a, &rig);
+    end_open(&b, &rig);
+    end_subscribe(&b, "b");
+    end_publish(&a, "b", 10);
+    end_wait(&b, &b.count, 1);
+    for (int round = 0; round < 3; round++) {
+        int status;
+        kill(child.pid, SIGSTOP);
+        CHECK_EQ(waitpid(child.pid, &status, WUNTRACED), child.pid);
+        end_publish(&a, "b", 10); /* on its way while both give up their sockets */
+        let_time_pass(&a, &b, 3 * DEAD_MS);
+        kill(child.pid, SIGCONT);
+        publish_until_one_arrives(&a, &b, "b");
+    }
+    end_close(&b);
+    end_close(&a);
+    child_end(&child);
+    char path[96];
+    snprintf(path, sizeof(path), "%s/bus", rig.directory);
+    CHECK(unlink(path) == 0 && rmdir(rig.directory) == 0);
+}
+
 /* --- no switch --- */
 
 TEST(without_a_switch_opening_ends_in_time)

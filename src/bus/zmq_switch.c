@@ -61,15 +61,25 @@ static struct zpeer *add_peer(struct zmq_switch *self, struct slice id)
     return peer;
 }
 
-/* From one who is joined already it is a new life: what waited for the old one bounces. */
+/* Its loop or ours stood still for so long that it gave up the old socket. What was on its way
+ * there is lost, and says so (ERR_AGAIN: the receiver lives); its subscriptions hold until it has
+ * had the time to name them again, or who publishes meanwhile would hear that nobody listens. */
+static void begin_anew(struct zmq_switch *self, struct zpeer *peer)
+{
+    for (struct zwaiting *waiting; (waiting = zpeer_first(peer));) {
+        zswitch_bounce_waiting(self, waiting, ERR_AGAIN);
+        zswitch_pop(self, peer);
+    }
+    zpeer_begin_anew(peer);
+}
+
 static void on_hello(struct zmq_switch *self, struct slice id, const struct envelope *hello)
 {
-    struct zpeer *old = find_peer(self, id);
-    if (old) {
-        zswitch_lose(self, old);
-        bury_lost(self);
-    }
-    struct zpeer *peer = add_peer(self, id);
+    struct zpeer *peer = find_peer(self, id);
+    if (peer)
+        begin_anew(self, peer);
+    else
+        peer = add_peer(self, id);
     struct envelope welcome = {.kind = ENVELOPE_WELCOME,
                                .why = peer ? ERR_OK : ERR_FULL,
                                .number = hello->number,
@@ -88,8 +98,13 @@ static void on_hello(struct zmq_switch *self, struct slice id, const struct enve
 static enum err add_subscription(struct zmq_switch *self, struct zpeer *peer,
                                  const struct envelope *envelope)
 {
-    if (map_get(peer->subscriptions, envelope->number))
+    struct zsubscription *known = map_get(peer->subscriptions, envelope->number);
+    if (known && !known->is_stale)
         return ERR_PROTOCOL;
+    if (known) { /* a number is never given twice: it is the same one */
+        known->is_stale = false;
+        return ERR_OK;
+    }
     struct zsubscription *subscription = mem_alloc(sizeof(*subscription));
     subscription->peer = peer;
     subscription->number = envelope->number;
@@ -120,6 +135,19 @@ static void on_unsubscribe(struct zmq_switch *self, struct zpeer *peer, uint64_t
         forget_subscription(self, subscription);
 }
 
+/* Those that a peer did not name again after it began anew: it has no use for them any more. */
+static void forget_stale(struct zmq_switch *self, struct zpeer *peer)
+{
+    if (!peer->has_stale)
+        return;
+    peer->has_stale = false;
+    size_t cursor = 0;
+    void *subscription;
+    for (uint64_t number; map_next(peer->subscriptions, &cursor, &number, &subscription);)
+        if (((struct zsubscription *)subscription)->is_stale)
+            forget_subscription(self, subscription);
+}
+
 /* --- what peers say --- */
 
 static enum err on_envelope(struct zmq_switch *self, struct zpeer *peer,
@@ -140,7 +168,8 @@ static enum err on_envelope(struct zmq_switch *self, struct zpeer *peer,
     case ENVELOPE_UNSUBSCRIBE:
         on_unsubscribe(self, peer, envelope->number);
         return ERR_OK;
-    case ENVELOPE_PING:
+    case ENVELOPE_PING: /* the first one comes after all subscriptions */
+        forget_stale(self, peer);
         (void)zswitch_send(self, peer, &pong, NULL); /* gone: it is marked lost */
         return ERR_OK;
     case ENVELOPE_CLOSE:

@@ -28,6 +28,20 @@ void zpeer_free(struct zpeer *peer)
     mem_free(peer);
 }
 
+void zpeer_begin_anew(struct zpeer *peer)
+{
+    ASSERT(list_is_empty(&peer->waiting) && peer->waiting_bytes == 0);
+    size_t cursor = 0;
+    void *subscription;
+    for (uint64_t number; map_next(peer->subscriptions, &cursor, &number, &subscription);)
+        ((struct zsubscription *)subscription)->is_stale = true;
+    peer->has_stale = map_count(peer->subscriptions) > 0;
+    peer->last_number = 0;
+    peer->unsettled_bytes = 0;
+    peer->settled_bytes = 0;
+    list_remove(&peer->owed_link);
+}
+
 struct slice zpeer_id(const struct zpeer *peer)
 {
     return slice_of(peer->id, peer->id_bytes);

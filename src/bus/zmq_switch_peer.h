@@ -18,6 +18,7 @@ struct zpeer {
     uint64_t hash;         /* of id */
     bool lost;             /* to be buried at the end of this batch */
     uint64_t heard_us;
+    bool has_stale;            /* subscriptions of before it began anew */
     struct map *subscriptions; /* number -> struct zsubscription */
     struct list waiting;       /* struct zwaiting.link */
     size_t waiting_bytes;      /* of deliveries; never above peer_bytes_max */
@@ -32,6 +33,7 @@ struct zsubscription {
     struct zlistener listener;
     struct zpeer *peer;
     uint64_t number;
+    bool is_stale; /* its peer has begun anew, and has not named it again yet */
 };
 
 /* What was passed on and not acknowledged. */
@@ -48,6 +50,8 @@ struct zwaiting {
 
 struct zpeer *zpeer_new(struct slice id, uint64_t serial);
 void zpeer_free(struct zpeer *peer); /* no subscription, nothing waiting */
+/* As if it had just joined, but for its subscriptions, which are stale now. Nothing waits. */
+void zpeer_begin_anew(struct zpeer *peer);
 struct slice zpeer_id(const struct zpeer *peer);
 
 /* Numbers it and puts it last. Messages inside are initialised, empty. */

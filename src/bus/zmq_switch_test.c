@@ -12,6 +12,7 @@ TEST(zmq_switch_is_built_when_libzmq_is_there)
 #include "bus/bus_zmq_rig.h"
 
 #include <stdio.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -105,17 +106,24 @@ struct rogue {
     void *context, *socket;
 };
 
-static void rogue_open(struct rogue *rogue, const struct zmq_rig *rig)
+static void rogue_open_in(struct rogue *rogue, const struct zmq_rig *rig, void *context,
+                          const char *id)
 {
     char address[128];
     int zero = 0, patience_ms = 30000;
     snprintf(address, sizeof(address), "ipc://%s/bus", rig->directory);
-    rogue->context = zmq_ctx_new();
+    rogue->context = context;
     rogue->socket = zmq_socket(rogue->context, ZMQ_DEALER);
-    zmq_setsockopt(rogue->socket, ZMQ_ROUTING_ID, "rogue", 5);
+    CHECK(rogue->socket != NULL);
+    zmq_setsockopt(rogue->socket, ZMQ_ROUTING_ID, id, strlen(id));
     zmq_setsockopt(rogue->socket, ZMQ_LINGER, &zero, sizeof(zero));
     zmq_setsockopt(rogue->socket, ZMQ_RCVTIMEO, &patience_ms, sizeof(patience_ms));
     CHECK(zmq_connect(rogue->socket, address) == 0);
+}
+
+static void rogue_open(struct rogue *rogue, const struct zmq_rig *rig)
+{
+    rogue_open_in(rogue, rig, zmq_ctx_new(), "rogue");
 }
 
 static void rogue_close(struct rogue *rogue)
@@ -138,8 +146,8 @@ static void rogue_joins(struct rogue *rogue)
     rogue_says(rogue, &(struct envelope){.kind = ENVELOPE_HELLO, .number = 1}, NULL);
 }
 
-/* What comes, up to this kind. */
-static void rogue_hears(struct rogue *rogue, enum envelope_kind expected)
+/* What comes, up to this kind: what it says of `why`. */
+static enum err rogue_hears(struct rogue *rogue, enum envelope_kind expected)
 {
     for (int i = 0; i < 100000; i++) {
         char bytes[4096];
@@ -152,9 +160,10 @@ static void rogue_hears(struct rogue *rogue, enum envelope_kind expected)
         if (more)
             CHECK(zmq_recv(rogue->socket, bytes, sizeof(bytes), 0) >= 0);
         if (envelope.kind == expected)
-            return;
+            return envelope.why;
     }
     CHECK(!"it never came");
+    return ERR_TIMEOUT;
 }
 
 TEST(who_breaks_the_protocol_is_cut_off_and_nobody_else)
@@ -178,21 +187,21 @@ TEST(who_breaks_the_protocol_is_cut_off_and_nobody_else)
     rogue_open(&rogue, &rig);
     for (size_t i = 0; i < ARRAY_COUNT(bad); i++) {
         rogue_joins(&rogue);
-        rogue_hears(&rogue, ENVELOPE_WELCOME);
+        CHECK_OK(rogue_hears(&rogue, ENVELOPE_WELCOME));
         rogue_says(&rogue, &bad[i], envelope_has_frame(bad[i].kind) ? "x" : NULL);
-        rogue_hears(&rogue, ENVELOPE_GONE);
+        CHECK_OK(rogue_hears(&rogue, ENVELOPE_GONE));
         zmq_rig_wait_for_peers(&rig, 1);
     }
     static const char *const garbage[] = {"", "x", "\1\6\0\0\0\0\0\0"};
     for (size_t i = 0; i < ARRAY_COUNT(garbage); i++) {
         rogue_joins(&rogue);
         CHECK(zmq_send(rogue.socket, garbage[i], strlen(garbage[i]), 0) >= 0);
-        rogue_hears(&rogue, ENVELOPE_GONE);
+        CHECK_OK(rogue_hears(&rogue, ENVELOPE_GONE));
     }
     rogue_joins(&rogue);
     for (int i = 0; i < 5; i++)
         CHECK(zmq_send(rogue.socket, "part", 4, i < 4 ? ZMQ_SNDMORE : 0) == 4);
-    rogue_hears(&rogue, ENVELOPE_GONE);
+    CHECK_OK(rogue_hears(&rogue, ENVELOPE_GONE));
     zmq_rig_wait_for_peers(&rig, 1);
     end_publish(&a, "a", 10);
     end_wait(&a, &a.count, 1);
@@ -211,19 +220,102 @@ TEST(who_never_looks_at_its_bounces_is_cut_off)
     zmq_rig_start(&rig, 4096, RIG_NEVER_MS);
     rogue_open(&rogue, &rig);
     rogue_joins(&rogue);
-    rogue_hears(&rogue, ENVELOPE_WELCOME);
+    CHECK_OK(rogue_hears(&rogue, ENVELOPE_WELCOME));
     size_t window = 2 * ZLINK_OUT_WINDOWS * 4096 / cost;
     for (size_t i = 0; i < window; i++)
         rogue_says(&rogue, &publish, "x");
     rogue_says(&rogue, &(struct envelope){.kind = ENVELOPE_PING}, NULL);
-    rogue_hears(&rogue, ENVELOPE_PONG);
+    CHECK_OK(rogue_hears(&rogue, ENVELOPE_PONG));
     CHECK_EQ(zmq_switch_count(rig.zmq_switch).peers, 1);
     CHECK_EQ(zmq_switch_count(rig.zmq_switch).waiting, window);
     rogue_says(&rogue, &publish, "x");
-    rogue_hears(&rogue, ENVELOPE_GONE);
+    CHECK_OK(rogue_hears(&rogue, ENVELOPE_GONE));
     zmq_rig_wait_for_peers(&rig, 0);
     CHECK_EQ(zmq_switch_count(rig.zmq_switch).waiting, 0);
     rogue_close(&rogue);
+    zmq_rig_stop(&rig);
+}
+
+/* --- as many as there may be --- */
+
+enum { MANY = 1024, FDS_PER_PEER = 4 /* a socket and a signal at each side */ };
+
+static bool raise_fd_limit(rlim_t wanted)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_max < wanted)
+        return false;
+    limit.rlim_cur = limit.rlim_cur > wanted ? limit.rlim_cur : wanted;
+    return setrlimit(RLIMIT_NOFILE, &limit) == 0;
+}
+
+TEST(one_peer_too_many_is_told_so_and_has_a_place_when_another_left)
+{
+    struct zmq_rig rig;
+    static struct rogue rogue[MANY + 1];
+    if (!raise_fd_limit(MANY * FDS_PER_PEER + 256))
+        SKIP("needs %d descriptors", MANY * FDS_PER_PEER + 256);
+    zmq_rig_start(&rig, CAP, RIG_NEVER_MS);
+    void *context = zmq_ctx_new();
+    CHECK(zmq_ctx_set(context, ZMQ_MAX_SOCKETS, MANY + 16) == 0);
+    for (int i = 0; i <= MANY; i++) {
+        char id[16];
+        snprintf(id, sizeof(id), "peer-%d", i);
+        rogue_open_in(&rogue[i], &rig, context, id);
+        rogue_joins(&rogue[i]);
+        CHECK_ERR(rogue_hears(&rogue[i], ENVELOPE_WELCOME), i < MANY ? ERR_OK : ERR_FULL);
+    }
+    zmq_rig_wait_for_peers(&rig, MANY);
+    rogue_says(&rogue[7], &(struct envelope){.kind = ENVELOPE_CLOSE}, NULL);
+    zmq_rig_wait_for_peers(&rig, MANY - 1);
+    rogue_joins(&rogue[MANY]);
+    CHECK_OK(rogue_hears(&rogue[MANY], ENVELOPE_WELCOME));
+    for (int i = 0; i < MANY; i += 100) { /* and the others are served as ever */
+        rogue_says(&rogue[i], &(struct envelope){.kind = ENVELOPE_PING}, NULL);
+        if (i != 7)
+            CHECK_OK(rogue_hears(&rogue[i], ENVELOPE_PONG));
+    }
+    for (int i = 0; i <= MANY; i++)
+        zmq_close(rogue[i].socket);
+    zmq_ctx_term(context);
+    zmq_rig_stop(&rig);
+}
+
+TEST(a_peer_that_begins_anew_keeps_what_it_names_again_and_loses_the_rest)
+{
+    struct zmq_rig rig;
+    struct end a;
+    struct rogue rogue;
+    const struct envelope kept = {.kind = ENVELOPE_SUBSCRIBE, .number = 1, .subject = {"kept", 4}};
+    const struct envelope left = {.kind = ENVELOPE_SUBSCRIBE, .number = 2, .subject = {"left", 4}};
+    zmq_rig_start(&rig, CAP, RIG_NEVER_MS);
+    end_open(&a, &rig);
+    rogue_open(&rogue, &rig);
+    rogue_joins(&rogue);
+    rogue_says(&rogue, &kept, NULL);
+    CHECK_OK(rogue_hears(&rogue, ENVELOPE_CONFIRM));
+    rogue_says(&rogue, &left, NULL);
+    CHECK_OK(rogue_hears(&rogue, ENVELOPE_CONFIRM));
+    end_publish(&a, "kept", 10);
+    CHECK_OK(bus_zmq_sync(a.bus)); /* it waits at the rogue, who never acknowledges */
+    rogue_joins(&rogue);
+    end_wait(&a, &a.bounced, 1);
+    CHECK_EQ(a.why, ERR_AGAIN);
+    end_publish(&a, "kept", 10); /* not named again yet, and it holds */
+    CHECK_OK(rogue_hears(&rogue, ENVELOPE_DELIVER));
+    rogue_says(&rogue, &kept, NULL);
+    CHECK_OK(rogue_hears(&rogue, ENVELOPE_CONFIRM));
+    rogue_says(&rogue, &(struct envelope){.kind = ENVELOPE_PING}, NULL);
+    CHECK_OK(rogue_hears(&rogue, ENVELOPE_PONG));
+    end_publish(&a, "kept", 10);
+    CHECK_OK(rogue_hears(&rogue, ENVELOPE_DELIVER));
+    end_publish(&a, "left", 10);
+    end_wait(&a, &a.bounced, 2);
+    CHECK_EQ(a.why, ERR_NOT_FOUND);
+    rogue_says(&rogue, &kept, NULL); /* twice in one life is against the protocol */
+    CHECK_OK(rogue_hears(&rogue, ENVELOPE_GONE));
+    rogue_close(&rogue);
+    end_close(&a);
     zmq_rig_stop(&rig);
 }
 #endif
