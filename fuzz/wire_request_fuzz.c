@@ -1,5 +1,6 @@
 /* wire_request_fuzz - a request that is accepted survives being written and read again; one that is
- * not is refused with a sentence; running out of room anywhere is a refusal. */
+ * not is refused with a sentence; running out of room anywhere is a refusal. Whoever reads the head
+ * alone sees the same head. */
 #include "base/mem.h"
 #include "choice.h"
 #include "wire/request.h"
@@ -34,6 +35,7 @@ static void check_survives_writing(const struct request *request)
 static void check_limits(const struct request *request)
 {
     ASSERT(!id_is_zero(request->id) && request->epoch > 0 && request->model.len > 0);
+    ASSERT(request->trace.len <= REQUEST_TRACE_MAX_BYTES);
     ASSERT(request->stop_count <= REQUEST_STOPS_MAX);
     for (size_t i = 0; i < request->stop_count; i++)
         ASSERT(request->stops[i].len >= 1 && request->stops[i].len <= REQUEST_STOP_MAX_BYTES);
@@ -55,6 +57,24 @@ static void check_without_room(struct slice payload, uint64_t choice)
     arena_free(arena);
 }
 
+/* What a scheduler takes from the head is what the worker will take from it. */
+static void check_head(struct slice payload, const struct request *whole)
+{
+    struct arena *arena = arena_new(ROOM);
+    struct request head;
+    struct err_note note = {""};
+    enum err err = request_decode_head(payload, arena, &head, &note);
+    ASSERT(err == ERR_OK || ((err == ERR_PROTOCOL || err == ERR_LIMIT) && note.text[0]));
+    ASSERT(err == ERR_OK || !whole);
+    if (whole) {
+        ASSERT(id_eq(head.id, whole->id) && head.epoch == whole->epoch);
+        ASSERT(slice_eq(head.model, whole->model) && slice_eq(head.inbox, whole->inbox));
+        ASSERT(slice_eq(head.trace, whole->trace) && head.arrival_ms == whole->arrival_ms);
+        ASSERT(head.prompt.len == 0 && head.stop_count == 0);
+    }
+    arena_free(arena);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct slice payload = slice_of(data, size);
@@ -62,6 +82,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct request request;
     struct err_note note = {""};
     enum err err = request_decode(payload, arena, &request, &note);
+    check_head(payload, err == ERR_OK ? &request : NULL);
     if (err == ERR_OK) {
         check_limits(&request);
         check_survives_writing(&request);

@@ -20,9 +20,11 @@
 
 enum { CALL_QUESTION_MAX_BYTES = 4096, CALL_ANSWER_MAX_BYTES = 4 * 1024 * 1024 };
 
-/* A frame of its own with this one record. */
+/* A frame of its own with this one record, added to `out`. ERR_LIMIT: longer than its _MAX_BYTES,
+ * or `out` is full. */
 MUST_USE enum err wire_write_call(struct text *out, uint64_t number, struct slice question);
 MUST_USE enum err wire_write_answer(struct text *out, uint64_t number, struct slice answer);
-/* The payload as an object (decref it). ERR_PROTOCOL, ERR_LIMIT. */
+/* The payload as an object (decref it); that of a question has a string "call". ERR_PROTOCOL: it is
+ * another record or another shape; ERR_LIMIT: longer than its _MAX_BYTES, or too deep. */
 MUST_USE enum err wire_read_call(const struct wire_record *record, json_t **out_question);
 MUST_USE enum err wire_read_answer(const struct wire_record *record, json_t **out_answer);

@@ -244,11 +244,17 @@ static enum err decode_json(struct slice payload, struct text *scratch, struct e
     return fields.err == ERR_OK ? ERR_OK : ERR_PROTOCOL;
 }
 
+/* What a manager says of a request that waits. */
+static bool may_be_unnumbered(uint16_t type)
+{
+    return type == WIRE_EVENT + EVENT_QUEUED || type == WIRE_EVENT + EVENT_LOADING;
+}
+
 enum err event_decode(const struct wire_record *record, struct text *scratch,
                       struct event *out_event)
 {
     if (record->type < WIRE_EVENT || record->type >= WIRE_EVENT + EVENT_TYPE_COUNT ||
-        record->seq == 0)
+        (record->seq == 0 && !may_be_unnumbered(record->type)))
         return ERR_PROTOCOL;
     struct event event = {.type = (enum event_type)(record->type - WIRE_EVENT), .seq = record->seq};
     if (event.type == EVENT_DELTA)

@@ -1,6 +1,7 @@
 /* event - the one internal event stream. Numbered per request and epoch from 1: any number of
  * progress events, `started`, deltas, `usage`, and exactly one end (done or error). Every surface
- * is a formatting of it; a non-stream answer is the same events, gathered. Pure.
+ * is a formatting of it; a non-stream answer is the same events, gathered. What a manager says of a
+ * request that waits (queued, loading) has no number: seq 0. Pure.
  *
  * Payloads: delta is binary (below), the others are JSON.
  * delta: u16 choice, u16 token_count, token_count x i32 token id, then the text (whole UTF-8). */
@@ -10,7 +11,7 @@
 #include "wire/frame.h"
 
 enum event_type {
-    EVENT_ACCEPTED = 0, /* a worker or manager has it: stop repeating the submit */
+    EVENT_ACCEPTED = 0, /* a worker has it: stop repeating the submit */
     EVENT_QUEUED,
     EVENT_LOADING,
     EVENT_PREFILL,
@@ -90,8 +91,9 @@ int32_t event_delta_token(const struct event *delta, size_t index);
  * be NULL when token_bytes is already set, e.g. when forwarding). */
 void event_encode(struct wire_writer *writer, uint64_t stream, uint32_t epoch,
                   const struct event *event, const int32_t *tokens);
-/* The record's type must be WIRE_EVENT + something. JSON strings are put in `scratch` (cleared
- * first). Slices are valid as long as record and scratch are. A delta allocates nothing.
- * ERR_PROTOCOL; ERR_LIMIT: no room for the strings in `scratch`, or no memory. */
+/* The record's type must be WIRE_EVENT + something, its seq may be 0 in queued and loading alone.
+ * JSON strings are put in `scratch` (cleared first). Slices are valid as long as record and scratch
+ * are. A delta allocates nothing. ERR_PROTOCOL; ERR_LIMIT: no room for the strings in `scratch`, or
+ * no memory. */
 MUST_USE enum err event_decode(const struct wire_record *record, struct text *scratch,
                                struct event *out_event);

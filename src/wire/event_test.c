@@ -210,6 +210,30 @@ TEST(a_delta_cut_inside_its_tokens_or_its_text_is_refused)
     CHECK_OK(decode(WIRE_EVENT + EVENT_DELTA, 1, payload));
 }
 
+/* A manager says them of a request that waits: no number of the stream is spent on that. */
+TEST(queued_and_loading_alone_may_be_without_a_number)
+{
+    static const char *const payloads[EVENT_TYPE_COUNT] = {
+        [EVENT_ACCEPTED] = "{\"worker\":\"w\",\"control\":\"c\"}",
+        [EVENT_QUEUED] = "{\"position\":1,\"eta_ms\":2}",
+        [EVENT_LOADING] = "{\"fraction\":0.5}",
+        [EVENT_PREFILL] = "{\"done_tokens\":1,\"total_tokens\":2}",
+        [EVENT_STARTED] = "{\"model\":\"m\",\"worker\":\"w\",\"prompt_tokens\":1,"
+                          "\"cached_tokens\":0,\"seed\":\"1\"}",
+        [EVENT_USAGE] = "{\"prompt_tokens\":1,\"cached_tokens\":0,\"completion_tokens\":1,"
+                        "\"queue_us\":0,\"prefill_us\":0,\"decode_us\":0}",
+        [EVENT_DONE] = "{\"reason\":\"eos\"}",
+        [EVENT_ERROR] = "{\"fault\":\"stalled\",\"message\":\"\",\"retry_after_ms\":0}",
+    };
+    for (int type = 0; type < EVENT_TYPE_COUNT; type++) {
+        bool may = type == EVENT_QUEUED || type == EVENT_LOADING;
+        struct slice payload =
+            type == EVENT_DELTA ? SLICE("\0\0\0\0hi") : slice_str(payloads[type]);
+        CHECK_OK(decode((uint16_t)(WIRE_EVENT + type), 1, payload));
+        CHECK_ERR(decode((uint16_t)(WIRE_EVENT + type), 0, payload), may ? ERR_OK : ERR_PROTOCOL);
+    }
+}
+
 TEST(only_numbered_event_records_are_events)
 {
     struct slice delta = SLICE("\0\0\0\0");

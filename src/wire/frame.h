@@ -1,11 +1,14 @@
 /* frame - what travels on the bus: a header and N records. Described in docs/wire.md.
  *
  * Frame header, 16 bytes, little-endian:   Record header, 32 bytes, little-endian:
- *   0 u16 magic 0x524d ("MR")                0 u64 stream   handle: the low 64 bits of the request
- * id 2 u8  version (1)                        8 u64 seq      per (stream, epoch), from 1; 0: not
- * numbered 3 u8  kind                              16 u32 epoch 4 u16 flags (0) 20 u32
- * payload_bytes 6 u16 reserved (0)                      24 u16 type 8 u32 record_count 26 u16 flags
- *  12 u32 body_bytes (all records)          28 u32 reserved (0)
+ *   0 u16 magic 0x524d ("MR")                0 u64 stream   the low 64 bits of the id
+ *   2 u8  version (1)                        8 u64 seq      per (stream, epoch), from 1;
+ *   3 u8  kind                                              0: not numbered
+ *   4 u16 flags (0)                         16 u32 epoch
+ *   6 u16 reserved (0)                      20 u32 payload_bytes
+ *   8 u32 record_count                      24 u16 type
+ *  12 u32 body_bytes (all records)          26 u16 flags
+ *                                           28 u32 reserved (0)
  *                                           32 payload, not padded
  * Pure. The decoder trusts nothing: every length is checked before use, reserved fields must be 0.
  */

@@ -57,8 +57,9 @@ void wire_add_held(struct wire_writer *writer, uint64_t stream, uint32_t epoch,
 void wire_add_taken(struct wire_writer *writer, uint32_t epoch, const struct wire_taken *taken);
 void wire_add_released(struct wire_writer *writer, uint64_t stream, uint32_t epoch,
                        const struct wire_released *released);
-/* ERR_PROTOCOL: not of that shape, or (TAKEN) its id does not belong to the record's stream.
- * Strings are copied into the arena. */
+/* ERR_PROTOCOL: not of that shape, or (TAKEN) its id does not belong to the record's stream;
+ * ERR_LIMIT: (TAKEN) a string beyond its limit in request.h, or no room in the arena, where the
+ * strings are copied. */
 MUST_USE enum err wire_read_load(const struct wire_record *record, struct wire_load *out_load);
 MUST_USE enum err wire_read_held(const struct wire_record *record, struct wire_held *out_held);
 MUST_USE enum err wire_read_taken(const struct wire_record *record, struct arena *arena,

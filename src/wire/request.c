@@ -2,9 +2,12 @@
 #include "wire/request.h"
 
 #include "wire/fields.h"
+#include "wire/little.h"
 
 #include <float.h>
 #include <stdio.h>
+
+enum { PREFIX_BYTES = 4 /* u32: bytes of the head */ };
 
 static const char *const priority_names[] = {
     [PRIORITY_NORMAL] = "normal", [PRIORITY_HIGH] = "high", [PRIORITY_LOW] = "low"};
@@ -103,7 +106,7 @@ static void encode_stops(struct json_out *json, const struct request *request)
     json_out_end_array(json);
 }
 
-void request_encode(const struct request *request, struct text *out)
+static void encode_head(struct text *out, const struct request *request)
 {
     char id[ID_TEXT_BYTES + 1];
     struct json_out json = json_out_to(out);
@@ -114,12 +117,8 @@ void request_encode(const struct request *request, struct text *out)
     add_optional_string(&json, "tenant", request->tenant);
     add_optional_string(&json, "session", request->session);
     add_optional_string(&json, "label", request->label);
+    add_optional_string(&json, "trace", request->trace);
     json_out_add_string(&json, "model", request->model);
-    encode_prompt(&json, request);
-    encode_sampling(&json, &request->sampling);
-    json_out_add_i64(&json, "max_tokens", request->max_tokens);
-    encode_stops(&json, request);
-    json_out_add_bool(&json, "ignore_eos", request->ignore_eos);
     json_out_add_bool(&json, "want_progress", request->want_progress);
     json_out_add_string(&json, "priority", slice_str(priority_names[request->priority]));
     json_out_add_i64(&json, "deadline_ms", request->deadline_ms);
@@ -127,6 +126,33 @@ void request_encode(const struct request *request, struct text *out)
     json_out_add_i64(&json, "credit_events", request->credit_events);
     json_out_add_i64(&json, "credit_bytes", request->credit_bytes);
     json_out_end_object(&json);
+}
+
+static void encode_body(struct text *out, const struct request *request)
+{
+    struct json_out json = json_out_to(out);
+    json_out_begin_object(&json);
+    encode_prompt(&json, request);
+    encode_sampling(&json, &request->sampling);
+    json_out_add_i64(&json, "max_tokens", request->max_tokens);
+    encode_stops(&json, request);
+    json_out_add_bool(&json, "ignore_eos", request->ignore_eos);
+    json_out_end_object(&json);
+}
+
+void request_encode(const struct request *request, struct text *out)
+{
+    size_t start = out->len;
+    char *prefix = text_reserve(out, PREFIX_BYTES);
+    if (!prefix)
+        return; /* sticky */
+    out->len += PREFIX_BYTES;
+    encode_head(out, request);
+    if (text_status(out) != ERR_OK)
+        return;
+    /* A head of 4 GiB does not exist: its strings were limited, or no frame will take it. */
+    little_put32(out->data + start, (uint32_t)(out->len - start - PREFIX_BYTES));
+    encode_body(out, request);
 }
 
 /* --- decoding --- */
@@ -268,7 +294,7 @@ static struct slice name_member(struct fields *fields, const char *key, size_t m
     return name;
 }
 
-static void decode_members(struct fields *fields, struct request *request)
+static void decode_head(struct fields *fields, struct request *request)
 {
     decode_id(fields, request);
     request->epoch = (uint32_t)fields_i64(fields, "epoch", 1, UINT32_MAX);
@@ -276,11 +302,8 @@ static void decode_members(struct fields *fields, struct request *request)
     request->tenant = fields_optional_string(fields, "tenant", REQUEST_NAME_MAX_BYTES);
     request->session = fields_optional_string(fields, "session", REQUEST_NAME_MAX_BYTES);
     request->label = fields_optional_string(fields, "label", REQUEST_NAME_MAX_BYTES);
+    request->trace = fields_optional_string(fields, "trace", REQUEST_TRACE_MAX_BYTES);
     request->model = name_member(fields, "model", REQUEST_NAME_MAX_BYTES);
-    decode_prompt(fields, request);
-    request->max_tokens = fields_u32(fields, "max_tokens");
-    decode_stops(fields, request);
-    request->ignore_eos = fields_bool(fields, "ignore_eos");
     request->want_progress = fields_bool(fields, "want_progress");
     request->priority = (enum request_priority)fields_choice(fields, "priority", priority_names,
                                                              (int)ARRAY_COUNT(priority_names));
@@ -288,22 +311,67 @@ static void decode_members(struct fields *fields, struct request *request)
     request->arrival_ms = fields_i64(fields, "arrival_ms", 0, FIELDS_INTEGER_MAX);
     request->credit_events = (uint32_t)fields_i64(fields, "credit_events", 1, UINT32_MAX);
     request->credit_bytes = (uint32_t)fields_i64(fields, "credit_bytes", 1, UINT32_MAX);
+}
+
+static void decode_body(struct fields *fields, struct request *request)
+{
+    decode_prompt(fields, request);
+    request->max_tokens = fields_u32(fields, "max_tokens");
+    decode_stops(fields, request);
+    request->ignore_eos = fields_bool(fields, "ignore_eos");
     struct fields inside = fields_inside(fields, fields_object(fields, "sampling"));
     decode_sampling(&inside, &request->sampling);
     if (fields->err == ERR_OK)
         fields->err = inside.err;
 }
 
+static enum err cut_payload(struct slice payload, struct slice *out_head, struct slice *out_body,
+                            struct err_note *note)
+{
+    if (payload.len < PREFIX_BYTES)
+        return err_note_fail(note, ERR_PROTOCOL, "a submit of %zu bytes has no head", payload.len);
+    struct slice parts = slice_after(payload, PREFIX_BYTES);
+    uint32_t head_bytes = little_get32(payload.data);
+    if (head_bytes > parts.len)
+        return err_note_fail(note, ERR_PROTOCOL, "the head has %u bytes of the %zu that came",
+                             head_bytes, parts.len);
+    *out_head = slice_first(parts, head_bytes);
+    *out_body = slice_after(parts, head_bytes);
+    return ERR_OK;
+}
+
+typedef void decode_part_fn(struct fields *fields, struct request *request);
+
+static enum err decode_part(struct slice json, struct arena *arena, decode_part_fn *decode,
+                            struct request *request, struct err_note *note)
+{
+    json_t *root = NULL;
+    TRY(fields_parse(json, &root, note));
+    struct fields fields = {.object = root, .arena = arena, .note = note};
+    decode(&fields, request);
+    json_decref(root);
+    return fields.err;
+}
+
+enum err request_decode_head(struct slice payload, struct arena *arena, struct request *out_request,
+                             struct err_note *out_note)
+{
+    struct slice head, body;
+    struct request request = {.sampling = sampling_default()};
+    TRY(cut_payload(payload, &head, &body, out_note));
+    TRY(decode_part(head, arena, decode_head, &request, out_note));
+    *out_request = request;
+    return ERR_OK;
+}
+
 enum err request_decode(struct slice payload, struct arena *arena, struct request *out_request,
                         struct err_note *out_note)
 {
-    json_t *root = NULL;
-    TRY(fields_parse(payload, &root, out_note));
-    struct fields fields = {.object = root, .arena = arena, .note = out_note};
+    struct slice head, body;
     struct request request = {0};
-    decode_members(&fields, &request);
-    json_decref(root);
-    TRY(fields.err);
+    TRY(cut_payload(payload, &head, &body, out_note));
+    TRY(decode_part(head, arena, decode_head, &request, out_note));
+    TRY(decode_part(body, arena, decode_body, &request, out_note));
     *out_request = request;
     return ERR_OK;
 }

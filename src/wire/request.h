@@ -1,5 +1,6 @@
-/* request - the one internal request. Made by a dialect, sent as one submit; JSON on the wire.
- * All slices and arrays are borrowed: from the arena it was decoded or built in. Pure. */
+/* request - the one internal request. Made by a dialect, sent as one submit; JSON on the wire, in
+ * two parts: the head, for whoever schedules it, and the body, for whoever runs it. All slices and
+ * arrays are borrowed: from the arena it was decoded or built in. Pure. */
 #pragma once
 
 #include "base/arena.h"
@@ -45,7 +46,8 @@ enum {
     REQUEST_MESSAGES_MAX = 4096,
     REQUEST_TOKENS_MAX = 2 * 1024 * 1024,
     REQUEST_INBOX_MAX_BYTES = 160,
-    REQUEST_NAME_MAX_BYTES = 256 /* model, tenant, ... */
+    REQUEST_NAME_MAX_BYTES = 256, /* model, tenant, ... */
+    REQUEST_TRACE_MAX_BYTES = 55  /* a W3C traceparent of version 00 */
 };
 
 struct request {
@@ -55,6 +57,7 @@ struct request {
     struct slice tenant; /* empty: anonymous */
     struct slice session;
     struct slice label; /* the client's X-Request-Id: for logs only */
+    struct slice trace; /* W3C traceparent, as the gateway passes it on; may be empty */
     struct slice model; /* as resolved by the gateway: a known model's name */
 
     enum prompt_kind prompt_kind;
@@ -84,8 +87,9 @@ static inline uint64_t request_stream(const struct request *request)
 }
 
 /* The payload of a submit: u32 bytes of the head, the head (JSON: everything about the request),
- * the body (JSON: prompt, tokens or messages, sampling, stops). So whoever only schedules reads the
- * head and passes the bytes on as they came. text overflow shows in text_status(). */
+ * the body (JSON: prompt, tokens or messages, sampling, max_tokens, stops, ignore_eos). So whoever
+ * only schedules reads the head and passes the bytes on as they came. text overflow shows in
+ * text_status(). */
 void request_encode(const struct request *request, struct text *out);
 /* The head alone: what belongs to the body is left as in sampling_default() and empty. Errors as
  * request_decode(). */

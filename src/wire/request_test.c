@@ -2,9 +2,12 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "testing/test.h"
+#include "wire/little.h"
 #include "wire/request.h"
 
 #include <stdio.h>
+
+#define TRACE "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 static const struct slice stops[] = {{"\n\n", 2}, {"</s>", 4}};
 static const struct logit_bias bias[] = {{0, -100}, {INT32_MAX, 0.1f}};
@@ -22,6 +25,7 @@ static struct request full_request(void)
                               .tenant = SLICE("t"),
                               .session = SLICE("s"),
                               .label = SLICE("label"),
+                              .trace = SLICE(TRACE),
                               .model = SLICE("llama"),
                               .prompt = SLICE("Tell me \xf0\x9f\x99\x82"),
                               .sampling = sampling_default(),
@@ -52,6 +56,32 @@ static struct text encoded(const struct request *request)
     return out;
 }
 
+enum { PREFIX_BYTES = 4 };
+
+/* The two parts of a payload; and a payload of two parts. */
+static struct slice head_of(struct slice payload)
+{
+    return slice_first(slice_after(payload, PREFIX_BYTES), little_get32(payload.data));
+}
+
+static struct slice body_of(struct slice payload)
+{
+    return slice_after(payload, PREFIX_BYTES + head_of(payload).len);
+}
+
+static struct text payload_of(struct slice head, struct slice body)
+{
+    struct text payload;
+    char prefix[PREFIX_BYTES];
+    little_put32(prefix, (uint32_t)head.len);
+    text_init(&payload, 1 << 26);
+    text_add(&payload, slice_of(prefix, sizeof(prefix)));
+    text_add(&payload, head);
+    text_add(&payload, body);
+    CHECK_OK(text_status(&payload));
+    return payload;
+}
+
 /* Encodes, decodes, encodes again and compares the two texts; returns what was decoded. */
 static struct request there_and_back(const struct request *request, struct arena *arena)
 {
@@ -76,6 +106,7 @@ TEST(a_request_with_everything_comes_back)
     CHECK_SLICE(read.tenant, "t");
     CHECK_SLICE(read.session, "s");
     CHECK_SLICE(read.label, "label");
+    CHECK_SLICE(read.trace, TRACE);
     CHECK_SLICE(read.model, "llama");
     CHECK_EQ(read.prompt_kind, PROMPT_TEXT);
     CHECK_SLICES(read.prompt, request.prompt);
@@ -104,6 +135,65 @@ TEST(the_decoded_request_does_not_need_the_payload)
     CHECK_SLICES(read.prompt, request.prompt);
     CHECK_SLICE(read.stops[0], "\n\n");
     arena_free(arena);
+}
+
+TEST(a_scheduler_reads_the_head_and_nothing_of_the_body)
+{
+    struct request request = full_request(), read;
+    struct arena *arena = arena_new(1 << 16);
+    struct text out = encoded(&request);
+    struct slice head = head_of(text_slice(&out));
+    struct text unread = payload_of(head, SLICE("not even JSON"));
+    CHECK_OK(request_decode_head(text_slice(&unread), arena, &read, NULL));
+    text_fini(&unread);
+    CHECK(id_eq(read.id, request.id) && read.epoch == 1);
+    CHECK_SLICE(read.inbox, "inbox.1");
+    CHECK_SLICE(read.tenant, "t");
+    CHECK_SLICE(read.session, "s");
+    CHECK_SLICE(read.label, "label");
+    CHECK_SLICE(read.trace, TRACE);
+    CHECK_SLICE(read.model, "llama");
+    CHECK(read.priority == PRIORITY_LOW && read.deadline_ms == 1234 && !read.want_progress);
+    CHECK(read.arrival_ms == 1700000000000);
+    CHECK(read.credit_events == 64 && read.credit_bytes == 65536);
+    CHECK(read.prompt.len == 0 && read.stop_count == 0 && read.max_tokens == 0);
+    CHECK(read.sampling.temperature == 1 && !read.sampling.has_seed); /* sampling_default() */
+    text_fini(&out);
+    arena_free(arena);
+}
+
+/* The head's length is the peer's word: nothing, too much, and a head that is cut by it. */
+TEST(a_head_s_length_that_lies_is_refused)
+{
+    struct request request = full_request(), read;
+    struct text out = encoded(&request);
+    uint32_t honest = little_get32(out.data);
+    uint32_t all = (uint32_t)(out.len - PREFIX_BYTES);
+    const uint32_t lies[] = {0, 1, honest - 1, honest + 1, all, all + 1, UINT32_MAX};
+    for (size_t i = 0; i < ARRAY_COUNT(lies); i++) {
+        struct arena *arena = arena_new(1 << 16);
+        struct err_note note = {""};
+        little_put32(out.data, lies[i]);
+        CHECK_ERR(request_decode(text_slice(&out), arena, &read, &note), ERR_PROTOCOL);
+        CHECK(note.text[0]);
+        CHECK_ERR(request_decode_head(text_slice(&out), arena, &read, &note), ERR_PROTOCOL);
+        arena_free(arena);
+    }
+    text_fini(&out);
+}
+
+TEST(a_payload_that_outgrows_its_text_is_overflowed_not_half_written)
+{
+    struct request request = full_request();
+    struct text whole = encoded(&request);
+    for (size_t max = 0; max < whole.len; max++) {
+        struct text out;
+        text_init(&out, max);
+        request_encode(&request, &out);
+        CHECK_ERR(text_status(&out), ERR_LIMIT);
+        text_fini(&out);
+    }
+    text_fini(&whole);
 }
 
 TEST(tokens_and_messages_come_back)
@@ -139,28 +229,71 @@ TEST(the_default_sampling_is_openai_s_with_everything_else_off)
     CHECK(!sampling.has_seed && sampling.bias_count == 0);
 }
 
-/* The full request's JSON with one member (of "sampling" if `inside`) replaced or, for NULL, gone.
- */
-static enum err decode_with(bool inside, const char *key, const char *value)
+enum part { HEAD, BODY, SAMPLING };
+
+static enum part part_of(bool inside, const char *key)
 {
-    struct request request = full_request(), read;
-    struct err_note note;
-    struct arena *arena = arena_new(1 << 22);
-    struct text out = encoded(&request);
+    static const char *const body[] = {"prompt",     "tokens", "messages",  "sampling",
+                                       "max_tokens", "stops",  "ignore_eos"};
+    for (size_t i = 0; i < ARRAY_COUNT(body); i++) {
+        if (!inside && strcmp(body[i], key) == 0)
+            return BODY;
+    }
+    return inside ? SAMPLING : HEAD;
+}
+
+/* One part of a payload with one member replaced or, for NULL, gone. */
+static char *changed_part(struct slice json, bool inside, const char *key, const char *value)
+{
     json_t *root = NULL;
-    CHECK_OK(json_read(text_slice(&out), 8, &root, &note));
+    struct err_note note;
+    CHECK_OK(json_read(json, 8, &root, &note));
     json_t *object = inside ? json_object_get(root, "sampling") : root;
     if (value)
         CHECK_EQ(json_object_set_new(object, key, json_loads(value, JSON_DECODE_ANY, NULL)), 0);
     else
         CHECK_EQ(json_object_del(object, key), 0);
     char *changed = json_dumps(root, 0);
-    note.text[0] = 0;
-    enum err err = request_decode(slice_str(changed), arena, &read, &note);
-    CHECK((err == ERR_OK) == (note.text[0] == 0)); /* a refusal says why, with the key */
-    CHECK(err == ERR_OK || strstr(note.text, key));
-    mem_free(changed);
     json_decref(root);
+    return changed;
+}
+
+static void check_refusal_names(enum err err, const struct err_note *note, const char *key)
+{
+    CHECK((err == ERR_OK) == (note->text[0] == 0)); /* a refusal says why, with the key */
+    CHECK(err == ERR_OK || strstr(note->text, key));
+}
+
+/* The reader of heads says the same of a head, and nothing of a body. */
+static void check_head_alone(struct slice payload, enum part part, enum err expected,
+                             const char *key)
+{
+    struct request read;
+    struct err_note note = {""};
+    struct arena *arena = arena_new(1 << 16);
+    enum err err = request_decode_head(payload, arena, &read, &note);
+    CHECK_ERR(err, part == HEAD ? expected : ERR_OK);
+    check_refusal_names(err, &note, key);
+    arena_free(arena);
+}
+
+/* The full request with one member (of "sampling" if `inside`) replaced or, for NULL, gone. */
+static enum err decode_with(bool inside, const char *key, const char *value)
+{
+    struct request request = full_request(), read;
+    struct err_note note = {""};
+    enum part part = part_of(inside, key);
+    struct arena *arena = arena_new(1 << 22);
+    struct text out = encoded(&request);
+    struct slice head = head_of(text_slice(&out)), body = body_of(text_slice(&out));
+    char *changed = changed_part(part == HEAD ? head : body, inside, key, value);
+    struct text payload =
+        part == HEAD ? payload_of(slice_str(changed), body) : payload_of(head, slice_str(changed));
+    enum err err = request_decode(text_slice(&payload), arena, &read, &note);
+    check_refusal_names(err, &note, key);
+    check_head_alone(text_slice(&payload), part, err, key);
+    mem_free(changed);
+    text_fini(&payload);
     text_fini(&out);
     arena_free(arena);
     return err;
@@ -172,7 +305,7 @@ TEST(what_is_always_sent_is_required)
         "id",          "epoch",      "inbox",       "model",    "prompt",
         "sampling",    "max_tokens", "ignore_eos",  "priority", "want_progress",
         "deadline_ms", "arrival_ms", "credit_bytes"};
-    static const char *const optional[] = {"tenant", "session", "label", "stops"};
+    static const char *const optional[] = {"tenant", "session", "label", "trace", "stops"};
     for (size_t i = 0; i < ARRAY_COUNT(required); i++)
         CHECK_ERR(decode_with(false, required[i], NULL), ERR_PROTOCOL);
     for (size_t i = 0; i < ARRAY_COUNT(optional); i++)
@@ -286,25 +419,27 @@ TEST(strings_are_held_to_their_limits)
     check_length("inbox", false, REQUEST_INBOX_MAX_BYTES);
     check_length("model", false, REQUEST_NAME_MAX_BYTES);
     check_length("label", false, REQUEST_NAME_MAX_BYTES);
+    check_length("trace", false, REQUEST_TRACE_MAX_BYTES);
 }
 
 /* A prompt of another kind takes the place of the text. */
 static enum err decode_prompt(const char *key, const char *value)
 {
-    struct text out;
+    struct text body;
     struct arena *arena = arena_new(1 << 26);
-    struct request read;
-    text_init(&out, 1 << 26);
-    text_add_f(&out,
-               "{\"id\":\"0123456789abcdef0123456789abcdef\",\"epoch\":1,\"inbox\":\"i\","
-               "\"model\":\"m\",\"%s\":%s,\"sampling\":{\"temperature\":1,\"top_p\":1,\"min_p\":0,"
+    struct request request = full_request(), read;
+    struct text out = encoded(&request);
+    text_init(&body, 1 << 26);
+    text_add_f(&body,
+               "{\"%s\":%s,\"sampling\":{\"temperature\":1,\"top_p\":1,\"min_p\":0,"
                "\"top_k\":0,\"repeat_penalty\":1,\"frequency_penalty\":0,\"presence_penalty\":0,"
-               "\"penalty_last_n\":64},\"max_tokens\":0,\"ignore_eos\":false,"
-               "\"want_progress\":true,\"priority\":\"normal\",\"deadline_ms\":0,"
-               "\"arrival_ms\":0,\"credit_events\":1,\"credit_bytes\":1}",
+               "\"penalty_last_n\":64},\"max_tokens\":0,\"ignore_eos\":false}",
                key, value);
-    CHECK_OK(text_status(&out));
-    enum err err = request_decode(text_slice(&out), arena, &read, NULL);
+    CHECK_OK(text_status(&body));
+    struct text payload = payload_of(head_of(text_slice(&out)), text_slice(&body));
+    enum err err = request_decode(text_slice(&payload), arena, &read, NULL);
+    text_fini(&payload);
+    text_fini(&body);
     text_fini(&out);
     arena_free(arena);
     return err;

@@ -1,7 +1,11 @@
 /* wire_md_test - docs/wire.md is true: every example in it is what the encoders write today. When
  * one of these fails, the text that the page has to show is printed. */
 #include "testing/test.h"
+#include "wire/assigned.h"
 #include "wire/event.h"
+#include "wire/little.h"
+#include "wire/load.h"
+#include "wire/manager_state.h"
 #include "wire/node_state.h"
 #include "wire/request.h"
 
@@ -175,6 +179,74 @@ TEST(the_page_shows_a_request)
     struct text out;
     text_init(&out, 1 << 16);
     request_encode(&request, &out);
+    uint32_t head_bytes = little_get32(out.data);
+    struct slice parts = slice_after(text_slice(&out), sizeof(head_bytes));
+    check_page_shows(slice_first(parts, head_bytes));
+    check_page_shows(slice_after(parts, head_bytes));
+    text_fini(&out);
+}
+
+/* The payload of the one record that was just written. */
+static void check_page_shows_only_payload(struct wire_writer *writer)
+{
+    CHECK_OK(wire_finish(writer));
+    check_page_shows(
+        slice_after(text_slice(writer->out), WIRE_FRAME_HEADER_BYTES + WIRE_RECORD_HEADER_BYTES));
+    text_fini(writer->out);
+}
+
+TEST(the_page_shows_where_a_request_was_assigned)
+{
+    struct text out;
+    struct wire_writer writer;
+    text_init(&out, 1 << 16);
+    wire_begin(&writer, &out, WIRE_EVENTS);
+    wire_add_assigned(&writer, STREAM, EPOCH, SLICE("inbox.5c1e.3"));
+    check_page_shows_only_payload(&writer);
+}
+
+TEST(the_page_shows_a_taken_stream)
+{
+    struct text out;
+    struct wire_writer writer;
+    struct wire_taken taken = {.id = {0x0123456789abcdef, STREAM},
+                               .held = {HELD_RUNNING, 20},
+                               .label = SLICE("from-the-client"),
+                               .inbox = SLICE("inbox.5c1e.1"),
+                               .arrival_ms = 1700000000000};
+    text_init(&out, 1 << 16);
+    wire_begin(&writer, &out, WIRE_CONTROL);
+    wire_add_taken(&writer, EPOCH, &taken);
+    check_page_shows_only_payload(&writer);
+    for (int i = 0; i < HELD_STATE_COUNT; i++)
+        check_page_shows(slice_str(held_state_name((enum held_state)i)));
+}
+
+TEST(the_page_shows_a_worker_s_account)
+{
+    struct text out;
+    struct wire_writer writer;
+    struct wire_load load = {.slots = 8, .room = 5, .running = 3};
+    struct wire_held held = {HELD_RUNNING, 20};
+    struct wire_released released = {.tokens = 21, .kept_us = 420000};
+    text_init(&out, 1 << 16);
+    wire_begin(&writer, &out, WIRE_CONTROL);
+    wire_add_load(&writer, 17, &load, true);
+    wire_add_held(&writer, STREAM, EPOCH, &held);
+    wire_add_released(&writer, 2, EPOCH, &released);
+    check_page_shows_frame(&writer);
+}
+
+TEST(the_page_shows_a_manager_state)
+{
+    static const struct manager_queue queue = {{"llama", 5}, 3};
+    struct manager_state state = {.manager = SLICE("manager.5c1e"),
+                                  .control = SLICE("inbox.5c1e.2"),
+                                  .queues = &queue,
+                                  .queue_count = 1};
+    struct text out;
+    text_init(&out, 1 << 16);
+    manager_state_encode(&state, &out);
     check_page_shows(text_slice(&out));
     text_fini(&out);
 }
