@@ -4,6 +4,7 @@
 
 #include "base/json.h"
 #include "base/mem.h"
+#include "config/api_keys.h"
 #include "config/keys.h"
 
 #include <argp.h>
@@ -13,32 +14,16 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { CONFIG_FILE_MAX_BYTES = 1024 * 1024, CONFIG_ARENA_BYTES = 8 * 1024 * 1024 };
+/* The arena holds each value of each source twice: as given and as read. */
+enum { CONFIG_FILE_MAX_BYTES = 1024 * 1024, CONFIG_ARENA_BYTES = 32 * 1024 * 1024 };
+/* The longest is dummy_text; keys come from a file that is no larger. */
+enum { CONFIG_VALUE_MAX_BYTES = 8 * 1024 * 1024 };
 
-static const char *const source_names[] = {"default", "config file", "environment", "command line"};
-
-/* One value from one source; the last source to speak wins. */
-MUST_USE static enum err set_key(struct config *config, const struct config_key *key,
-                                 enum config_source source, struct slice text,
-                                 struct err_note *out_note)
+const char *config_source_name(enum config_source source)
 {
-    struct config_origin *origin = &config->origin[key - config_keys];
-    struct err_note why;
-    struct slice copy;
-    if (config_key_read(key, text, config, &why) != ERR_OK)
-        return err_note_fail(out_note, ERR_REFUSED, "%s: %s", source_names[source], why.text);
-    TRY(arena_dup(config->arena, text, &copy));
-    origin->text[source] = copy.data;
-    origin->source = source;
-    return ERR_OK;
-}
-
-static const struct config_key *find_key(struct slice name)
-{
-    for (size_t i = 0; i < config_key_count; i++)
-        if (slice_eq_str(name, config_keys[i].name))
-            return &config_keys[i];
-    return NULL;
+    static const char *const names[CONFIG_SOURCE_COUNT] = {"default", "config file", "environment",
+                                                           "command line", "host"};
+    return names[source];
 }
 
 /* --- defaults and environment --- */
@@ -46,8 +31,8 @@ static const struct config_key *find_key(struct slice name)
 MUST_USE static enum err read_defaults(struct config *config, struct err_note *out_note)
 {
     for (size_t i = 0; i < config_key_count; i++)
-        TRY(set_key(config, &config_keys[i], CONFIG_DEFAULT, slice_str(config_keys[i].initial),
-                    out_note));
+        TRY(config_key_set(&config_keys[i], CONFIG_DEFAULT, slice_str(config_keys[i].initial),
+                           config, out_note));
     return ERR_OK;
 }
 
@@ -65,9 +50,11 @@ MUST_USE static enum err read_env(struct config *config, char *const *env,
                                   struct err_note *out_note)
 {
     for (size_t i = 0; i < config_key_count; i++) {
+        if (!config_keys[i].env)
+            continue;
         struct slice value = env_value(env, config_keys[i].env);
         if (value.len > 0)
-            TRY(set_key(config, &config_keys[i], CONFIG_ENV, value, out_note));
+            TRY(config_key_set(&config_keys[i], CONFIG_ENV, value, config, out_note));
     }
     return ERR_OK;
 }
@@ -100,6 +87,13 @@ MUST_USE static enum err read_file(const char *path, struct text *out_bytes,
     return err;
 }
 
+static int add_dumped(const char *bytes, size_t len, void *ctx)
+{
+    struct text *out = ctx;
+    text_add(out, slice_of(bytes, len));
+    return text_status(out) == ERR_OK ? 0 : -1;
+}
+
 /* A JSON value as the text that config_key_read() takes; false when the type cannot be right. */
 static bool value_text(const struct config_key *key, const json_t *value, struct text *out)
 {
@@ -107,7 +101,10 @@ static bool value_text(const struct config_key *key, const json_t *value, struct
         text_add_i64(out, json_integer_value(value));
     else if (json_is_boolean(value) && key->type == CONFIG_BOOL)
         text_add_str(out, json_is_true(value) ? "true" : "false");
-    else if (json_is_string(value) && key->type != CONFIG_U32 && key->type != CONFIG_BOOL)
+    else if (json_is_array(value) && key->type == CONFIG_API_KEYS)
+        return json_dump_callback(value, add_dumped, out, JSON_COMPACT) == 0;
+    else if (json_is_string(value) && key->type != CONFIG_U32 && key->type != CONFIG_BOOL &&
+             key->type != CONFIG_API_KEYS)
         text_add(out, json_slice(value));
     else
         return false;
@@ -117,9 +114,11 @@ static bool value_text(const struct config_key *key, const json_t *value, struct
 MUST_USE static enum err read_member(struct config *config, const char *path, const char *name,
                                      const json_t *value, struct err_note *out_note)
 {
-    static const char *const wanted[] = {"a number", "a number or a string like \"8MiB\"",
-                                         "true or false", "a string", "a string"};
-    const struct config_key *key = find_key(slice_str(name));
+    static const char *const wanted[] = {"a number",         "a number or a string like \"8MiB\"",
+                                         "true or false",    "a string",
+                                         "a string",         "a string",
+                                         "a list of objects"};
+    const struct config_key *key = config_key_find(slice_str(name));
     if (!key)
         return err_note_fail(out_note, ERR_REFUSED, "%s: unknown key '%.64s'", path, name);
     struct text text;
@@ -129,7 +128,7 @@ MUST_USE static enum err read_member(struct config *config, const char *path, co
     if (!value_text(key, value, &text))
         err = err_note_fail(out_note, ERR_REFUSED, "%s: %s must be %s", path, name,
                             wanted[key->type]);
-    else if ((err = set_key(config, key, CONFIG_FILE, text_slice(&text), &why)) != ERR_OK)
+    else if ((err = config_key_set(key, CONFIG_FILE, text_slice(&text), config, &why)) != ERR_OK)
         err = err_note_fail(out_note, err, "%s: %s", path, why.text);
     text_fini(&text);
     return err;
@@ -202,7 +201,8 @@ static error_t take_key(struct command_line *line, const struct config_key *key,
         return 0;
     if (!value)
         value = "true"; /* a switch alone */
-    return set_key(line->config, key, CONFIG_COMMAND_LINE, slice_str(value), line->note) == ERR_OK
+    return config_key_set(key, CONFIG_COMMAND_LINE, slice_str(value), line->config, line->note) ==
+                   ERR_OK
                ? 0
                : fail_option(line);
 }
@@ -215,7 +215,7 @@ static error_t take_argument(struct command_line *line, const char *argument)
         return fail_option(line);
     }
     line->port_seen = true;
-    return take_key(line, find_key(SLICE("http_port")), argument);
+    return take_key(line, config_key_find(SLICE("http_port")), argument);
 }
 
 static error_t on_option(int key, char *value, struct argp_state *state)
@@ -227,8 +227,11 @@ static error_t on_option(int key, char *value, struct argp_state *state)
     }
     if (key == ARGP_KEY_ERROR)
         line->bad_word = state->next > 0 ? state->argv[state->next - 1] : NULL;
-    if (key == OPTION_SOLO)
-        return 0; /* serve is solo until the roles are processes of their own */
+    if (key == OPTION_SOLO) {
+        if (line->config)
+            line->config->is_solo = true;
+        return 0;
+    }
     if (key == ARGP_KEY_ARG)
         return take_argument(line, value);
     if (key >= OPTION_KEYS && key < OPTION_KEYS + (int)config_key_count)
@@ -257,9 +260,11 @@ static const struct argp_option *option_table(struct arena *arena)
     options[count++] = (struct argp_option){
         "config", OPTION_CONFIG, "FILE", 0, "config file; else CONFIG_PATH, else ./config.json", 0};
     options[count++] =
-        (struct argp_option){"solo", OPTION_SOLO, NULL, 0, "all roles in one process", 0};
+        (struct argp_option){"solo", OPTION_SOLO, NULL, 0, "serve: all roles in one process", 0};
     for (size_t i = 0; i < config_key_count; i++) {
         const struct config_key *key = &config_keys[i];
+        if (key->type == CONFIG_API_KEYS)
+            continue;
         bool is_switch = key->type == CONFIG_BOOL;
         options[count++] = (struct argp_option){option_name(arena, key->name),
                                                 OPTION_KEYS + (int)i,
@@ -330,12 +335,18 @@ MUST_USE static enum err read_sources(struct config *config, int argc, char **ar
     return read_command_line(argc, argv, config->arena, &line);
 }
 
-enum err config_load(int argc, char **argv, char *const *env, struct config **out_config,
-                     struct err_note *out_note)
+struct config *config_new(void)
 {
     struct config *config = mem_alloc(sizeof(*config));
     config->arena = arena_new(CONFIG_ARENA_BYTES);
     config->file = "";
+    return config;
+}
+
+enum err config_load(int argc, char **argv, char *const *env, struct config **out_config,
+                     struct err_note *out_note)
+{
+    struct config *config = config_new();
     config->argc = argc;
     config->argv = argv;
     enum err err = ERR_CANCELLED;
@@ -365,26 +376,43 @@ enum err config_reload(const struct config *config, char *const *env, struct con
     return config_load(config->argc, config->argv, env, out_config, out_note);
 }
 
-static const char *value_in_force(const struct config *config, size_t key_index)
+/* By value, not by spelling: "8MiB" and "8388608" are the same. */
+static bool is_same(const struct config_key *key, const struct config *one,
+                    const struct config *other)
 {
-    const struct config_origin *origin = &config->origin[key_index];
-    return origin->text[origin->source];
+    struct text texts[2];
+    const struct config *configs[] = {one, other};
+    for (size_t i = 0; i < ARRAY_COUNT(texts); i++) {
+        text_init(&texts[i], CONFIG_VALUE_MAX_BYTES);
+        config_key_write(key, configs[i], &texts[i]);
+        ASSERT(text_status(&texts[i]) == ERR_OK);
+    }
+    bool same = slice_eq(text_slice(&texts[0]), text_slice(&texts[1]));
+    text_fini(&texts[0]);
+    text_fini(&texts[1]);
+    return same;
 }
 
 void config_changes(const struct config *before, const struct config *after,
                     config_change_fn *on_change, void *ctx)
 {
     for (size_t i = 0; i < config_key_count; i++)
-        if (strcmp(value_in_force(before, i), value_in_force(after, i)) != 0)
-            on_change(ctx, config_keys[i].name);
+        if (!is_same(&config_keys[i], before, after))
+            on_change(ctx, config_keys[i].name, config_keys[i].is_live);
 }
 
 void config_show(const struct config *config, struct text *out)
 {
     for (size_t i = 0; i < config_key_count; i++) {
         const struct config_origin *origin = &config->origin[i];
-        text_add_f(out, "%-22s = %-24s (%s)\n", config_keys[i].name, origin->text[origin->source],
-                   source_names[origin->source]);
+        if (config_keys[i].type == CONFIG_API_KEYS) {
+            text_add_f(out, "%-22s = ", config_keys[i].name);
+            api_keys_write(config, true, out);
+            text_add_f(out, " (%s)\n", config_source_name(origin->source));
+        } else {
+            text_add_f(out, "%-22s = %-24s (%s)\n", config_keys[i].name,
+                       origin->text[origin->source], config_source_name(origin->source));
+        }
     }
     text_add_f(out, "%s%s\n", config->file[0] ? "config file: " : "no config file", config->file);
 }
@@ -396,8 +424,8 @@ void config_conflicts(const struct config *config, struct text *out)
         for (int other = CONFIG_FILE; other < (int)origin->source; other++)
             if (origin->text[other] && strcmp(origin->text[other], origin->text[origin->source]))
                 text_add_f(out, "%s is %s from the %s; the %s says %s\n", config_keys[i].name,
-                           origin->text[origin->source], source_names[origin->source],
-                           source_names[other], origin->text[other]);
+                           origin->text[origin->source], config_source_name(origin->source),
+                           config_source_name((enum config_source)other), origin->text[other]);
     }
 }
 
@@ -411,12 +439,12 @@ void config_doc_table(struct text *out)
         text_init(&range, 128);
         config_key_range(key, &range);
         bool is_data_dir = strcmp(key->name, "data_dir") == 0; /* its default is the build's */
-        text_add_f(out, "| `%s` | `%s` | %s%s%s | ", key->name, key->env,
-                   key->initial[0] ? "`" : "", is_data_dir ? "set by the build" : key->initial,
-                   key->initial[0] ? "`" : "");
+        text_add_f(out, "| `%s` | %s%s%s | %s%s%s | ", key->name, key->env ? "`" : "",
+                   key->env ? key->env : "-", key->env ? "`" : "", key->initial[0] ? "`" : "",
+                   is_data_dir ? "set by the build" : key->initial, key->initial[0] ? "`" : "");
         for (size_t c = 0; c < range.len; c++) /* a bar would end the cell */
             text_add_str(out, range.data[c] == '|' ? ", " : (char[2]){range.data[c], 0});
-        text_add_f(out, " | %s |\n", key->help);
+        text_add_f(out, " | %s%s |\n", key->help, key->is_live ? " (live)" : "");
         text_fini(&range);
     }
 }

@@ -10,9 +10,30 @@
 #include "base/arena.h"
 #include "base/text.h"
 
-enum config_source { CONFIG_DEFAULT, CONFIG_FILE, CONFIG_ENV, CONFIG_COMMAND_LINE };
+enum config_source {
+    CONFIG_DEFAULT,
+    CONFIG_FILE,
+    CONFIG_ENV,
+    CONFIG_COMMAND_LINE,
+    CONFIG_SNAPSHOT, /* from the host: snapshot.h */
+    CONFIG_SOURCE_COUNT
+};
 
-enum { CONFIG_KEYS_MAX = 96 };
+enum {
+    CONFIG_KEYS_MAX = 96, /* rows of the table */
+    CONFIG_API_KEYS_MAX = 1024,
+    CONFIG_API_KEY_NAME_MAX_BYTES = 64,
+    CONFIG_TENANT_MAX_BYTES = 128,
+    CONFIG_WEIGHT_MAX = 1000
+};
+
+/* The key itself is nowhere: who shows something with this digest has it. */
+struct config_api_key {
+    const char *name;   /* unique */
+    const char *tenant; /* as named, else the name */
+    uint8_t sha256[32]; /* unique */
+    uint32_t weight;    /* 1..CONFIG_WEIGHT_MAX */
+};
 
 /* As asked for: what depends on the machine (threads by cores, slots by memory) is resolved by who
  * uses it, and logged there. Strings live as long as the config; none is NULL. */
@@ -20,6 +41,8 @@ struct config {
     /* listening */
     uint32_t http_port; /* 0: the kernel picks */
     const char *http_host;
+    const struct config_api_key *keys; /* key_count of them; the file alone can set them */
+    size_t key_count;
     bool allow_no_keys; /* a non-loopback http_host without keys is refused unless set */
     const char
         *allowed_hosts; /* comma-separated names for Host beside the bind address and localhost */
@@ -43,6 +66,11 @@ struct config {
     /* HTTP limits */
     uint32_t max_connections, head_ms, body_ms, idle_ms, head_max_fields;
     uint64_t head_max_bytes, body_max_bytes, out_max_bytes, bus_peer_max_bytes;
+    /* roles */
+    const char *state_dir; /* "": the user's own (role/folders.h) */
+    const char *bus_url;   /* "": embedded; "ipc:///folder" of a switch */
+    uint32_t role_dead_ms, watchdog_ms;
+    bool is_solo; /* serve --solo: all roles in one process. Of the command line alone, no key. */
     /* output */
     uint32_t sse_chunk_size;
     const char *log_level; /* "error", "warn", "info" or "debug" */
@@ -56,7 +84,7 @@ struct config {
     struct config_origin {
         enum config_source source;
         const char
-            *text[CONFIG_COMMAND_LINE + 1]; /* the value as each source gave it; NULL: it did not */
+            *text[CONFIG_SOURCE_COUNT]; /* the value as each source gave it; NULL: it did not */
     } origin[CONFIG_KEYS_MAX];
     struct arena *arena;
     int argc; /* borrowed, for config_reload() */
@@ -75,7 +103,8 @@ void config_free(struct config *config); /* NULL is fine */
 MUST_USE enum err config_reload(const struct config *config, char *const *env,
                                 struct config **out_config, struct err_note *out_note);
 
-typedef void config_change_fn(void *ctx, const char *key);
+/* is_live: a running role takes the new value (SIGHUP); else it needs a restart. */
+typedef void config_change_fn(void *ctx, const char *key, bool is_live);
 /* Calls for every key whose value differs. */
 void config_changes(const struct config *before, const struct config *after,
                     config_change_fn *on_change, void *ctx);

@@ -204,10 +204,10 @@ TEST(every_key_can_be_set_from_every_source_and_shows_it)
     config_free(config);
 }
 
-static void note_change(void *ctx, const char *key)
+static void note_change(void *ctx, const char *key, bool is_live)
 {
     struct text *changes = ctx;
-    text_add_f(changes, "%s;", key);
+    text_add_f(changes, "%s%s;", key, is_live ? " live" : "");
 }
 
 TEST(reading_again_tells_the_keys_that_differ)
@@ -229,10 +229,118 @@ TEST(reading_again_tells_the_keys_that_differ)
     env[1] = "PING_MS=900"; /* the command line still wins */
     CHECK_OK(config_reload(config, env, &again, &note));
     config_changes(config, again, note_change, &changes);
-    CHECK_SLICE(text_slice(&changes), "http_port;log_level;");
+    CHECK_SLICE(text_slice(&changes), "http_port;log_level live;");
     text_fini(&changes);
     config_free(again);
     config_free(config);
+}
+
+TEST(what_may_change_while_it_runs_is_known)
+{
+    struct text live;
+    text_init(&live, 4096);
+    for (size_t i = 0; i < config_key_count; i++)
+        if (config_keys[i].is_live)
+            text_add_f(&live, "%s;", config_keys[i].name);
+    CHECK_SLICE(text_slice(&live), "keys;allowed_hosts;allowed_origins;log_level;");
+    text_fini(&live);
+}
+
+/* "8MiB" for 8388608 is no change. */
+TEST(another_spelling_of_a_value_is_no_change)
+{
+    struct config *one, *other;
+    struct text changes;
+    text_init(&changes, 4096);
+    CHECK_OK(load("--body-max-bytes 8388608 --allow-no-keys", ENV(), &one, NULL));
+    CHECK_OK(load("--allow-no-keys=1", ENV(), &other, NULL));
+    config_changes(one, other, note_change, &changes);
+    CHECK_EQ(changes.len, 0);
+    text_fini(&changes);
+    config_free(one);
+    config_free(other);
+}
+
+#define SHA_A "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+
+TEST(keys_come_from_the_file_alone_and_are_shown_without_their_digests)
+{
+    const char *path =
+        write_file("{\"keys\": [{\"name\": \"alice\", \"sha256\": \"" SHA_A "\", \"weight\": 2}]}");
+    char words[128];
+    snprintf(words, sizeof(words), "--config %s", path);
+    struct config *config, *none;
+    struct text text;
+    text_init(&text, 65536);
+    CHECK_OK(load(words, ENV(), &config, NULL));
+    CHECK_EQ(config->key_count, 1);
+    CHECK_STR(config->keys[0].name, "alice");
+    config_show(config, &text);
+    CHECK(slice_find(text_slice(&text), SLICE("\"alice\"")) != SLICE_NPOS);
+    CHECK(slice_find(text_slice(&text), SLICE("aaaaaaaaa")) == SLICE_NPOS);
+    CHECK_OK(load("", ENV("KEYS=[]", "keys=[]"), &none, NULL));
+    CHECK_EQ(none->key_count, 0);
+    text_clear(&text);
+    config_changes(config, none, note_change, &text);
+    CHECK_SLICE(text_slice(&text), "keys live;");
+    check_refused("--keys []", ENV(),
+                  "command line: unknown option, or one without its value: '--keys'");
+    text_fini(&text);
+    config_free(config);
+    config_free(none);
+    unlink(path);
+}
+
+TEST(a_mistake_in_a_key_names_the_file_and_the_entry)
+{
+    check_file_refused("{\"keys\": {}}", "keys must be a list of objects");
+    check_file_refused("{\"keys\": \"[]\"}", "keys must be a list of objects");
+    check_file_refused("{\"keys\": [{\"name\": \"a\", \"sha256\": \"" SHA_A
+                       "\"}, {\"name\": \"b\"}]}",
+                       "config file: keys[1].sha256 must be 64 hex digits");
+}
+
+TEST(solo_is_an_option_and_no_key)
+{
+    struct config *config;
+    CHECK_OK(load("--solo", ENV(), &config, NULL));
+    CHECK(config->is_solo);
+    config_free(config);
+    CHECK_OK(load("", ENV("SOLO=1"), &config, NULL));
+    CHECK(!config->is_solo);
+    config_free(config);
+    check_file_refused("{\"solo\": true}", "unknown key 'solo'");
+}
+
+TEST(where_the_roles_meet_is_a_folder)
+{
+    struct config *config;
+    char url[128];
+    CHECK_OK(load("", ENV("BUS_URL=ipc:///run/millrace"), &config, NULL));
+    CHECK_STR(config->bus_url, "ipc:///run/millrace");
+    config_free(config);
+    const char *wrong[] = {"tcp://127.0.0.1:1", "ipc:///", "ipc://x", "/run/millrace"};
+    for (size_t i = 0; i < ARRAY_COUNT(wrong); i++) {
+        char words[128], sentence[256];
+        snprintf(words, sizeof(words), "--bus-url=%s", wrong[i]);
+        snprintf(sentence, sizeof(sentence),
+                 "command line: bus_url is '%s': allowed is empty, or ipc:///FOLDER of at most 102 "
+                 "bytes",
+                 wrong[i]);
+        check_refused(words, ENV(), sentence);
+    }
+    snprintf(url, sizeof(url), "--bus-url=ipc:///%095d", 7);
+    CHECK_OK(load(url, ENV(), &config, NULL));
+    config_free(config);
+    snprintf(url, sizeof(url), "--bus-url=ipc:///%096d", 7);
+    struct err_note note;
+    CHECK_ERR(load(url, ENV(), &config, &note), ERR_REFUSED);
+}
+
+TEST(a_value_that_is_not_utf8_is_refused)
+{
+    check_refused("", ENV("LLAMA_MODEL_PATH=/x/\xff"),
+                  "environment: llama_model_path must be UTF-8");
 }
 
 TEST(docs_config_md_holds_the_table_as_it_is)

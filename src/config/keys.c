@@ -1,32 +1,49 @@
 /* keys - the rows, and how one value is read from text. */
 #include "config/keys.h"
 
-#define ROW_U32(field, env, alias, initial, min, max, help)                                        \
+#include "base/utf8.h"
+#include "config/api_keys.h"
+
+/* After the help a row may say CONFIG_LIVE. */
+#define CONFIG_LIVE true
+#define ROW_U32(field, env, alias, initial, min, max, ...)                                         \
     {                                                                                              \
 #field, env, alias, CONFIG_U32, offsetof(struct config, field), initial, min, max, NULL,   \
-            help                                                                                   \
+            __VA_ARGS__                                                                            \
     }
-#define ROW_BYTES(field, env, initial, min, max, help)                                             \
+#define ROW_BYTES(field, env, initial, min, max, ...)                                              \
     {                                                                                              \
 #field, env, NULL, CONFIG_BYTES, offsetof(struct config, field), initial, min, max, NULL,  \
-            help                                                                                   \
+            __VA_ARGS__                                                                            \
     }
-#define ROW_BOOL(field, env, initial, help)                                                        \
+#define ROW_BOOL(field, env, initial, ...)                                                         \
     {                                                                                              \
-#field, env, NULL, CONFIG_BOOL, offsetof(struct config, field), initial, 0, 0, NULL, help  \
+#field, env, NULL, CONFIG_BOOL, offsetof(struct config, field), initial, 0, 0, NULL,       \
+            __VA_ARGS__                                                                            \
     }
-#define ROW_STRING(field, env, alias, initial, min, max, help)                                     \
+#define ROW_STRING(field, env, alias, initial, min, max, ...)                                      \
     {                                                                                              \
 #field, env, alias, CONFIG_STRING, offsetof(struct config, field), initial, min, max,      \
-            NULL, help                                                                             \
+            NULL, __VA_ARGS__                                                                      \
     }
-#define ROW_CHOICE(field, env, initial, choices, help)                                             \
+#define ROW_CHOICE(field, env, initial, choices, ...)                                              \
     {                                                                                              \
 #field, env, NULL, CONFIG_CHOICE, offsetof(struct config, field), initial, 0, 0, choices,  \
-            help                                                                                   \
+            __VA_ARGS__                                                                            \
+    }
+#define ROW_IPC_URL(field, env, initial, max, ...)                                                 \
+    {                                                                                              \
+#field, env, NULL, CONFIG_IPC_URL, offsetof(struct config, field), initial, 0, max, NULL,  \
+            __VA_ARGS__                                                                            \
+    }
+#define ROW_API_KEYS(field, max, ...)                                                              \
+    {                                                                                              \
+#field, NULL, NULL, CONFIG_API_KEYS, offsetof(struct config, field), "[]", 0, max, NULL,   \
+            __VA_ARGS__                                                                            \
     }
 
-enum { DAY_MS = 86400000, KIB = 1024, MIB = 1024 * 1024 };
+/* The path of a unix socket below the folder must fit 108 bytes. */
+enum { DAY_MS = 86400000, KIB = 1024, MIB = 1024 * 1024, IPC_URL_MAX_BYTES = 6 + 96 };
 #define TIB (1024ull * 1024 * MIB)
 
 /* clang-format off: a table reads by its columns */
@@ -35,13 +52,20 @@ const struct config_key config_keys[] = {
             "port to listen on; 0: the kernel picks one; the first bare argument means the same"),
     ROW_STRING(http_host, "HTTP_HOST", "host", "127.0.0.1", 1, 255,
                "numeric address to listen on, or localhost"),
+    ROW_API_KEYS(
+        keys, CONFIG_API_KEYS_MAX,
+        "who may ask: {\"name\", \"sha256\", \"tenant\", \"weight\"} each; empty: everybody "
+        "who reaches the port; config file only",
+        CONFIG_LIVE),
     ROW_BOOL(allow_no_keys, "ALLOW_NO_KEYS", "false",
              "allow a non-loopback http_host although no API keys are set"),
     ROW_STRING(allowed_hosts, "ALLOWED_HOSTS", NULL, "", 0, 4096,
-               "names accepted in Host beside the bind address and localhost, comma-separated"),
+               "names accepted in Host beside the bind address and localhost, comma-separated",
+               CONFIG_LIVE),
     ROW_STRING(allowed_origins, "ALLOWED_ORIGINS", NULL, "", 0, 4096,
                "origins that browsers may call from, comma-separated, * for any; empty: the same "
-               "host on any port"),
+               "host on any port",
+               CONFIG_LIVE),
     ROW_U32(worker_threads, "WORKER_THREADS", NULL, "4", 1, 256,
             "at most so many loop threads in the gateway and pool threads in the workers; capped "
             "at the cores"),
@@ -100,10 +124,20 @@ const struct config_key config_keys[] = {
               "output waiting for one client, bytes"),
     ROW_BYTES(bus_peer_max_bytes, "BUS_PEER_MAX_BYTES", "8MiB", 64 * KIB, 1024ull * MIB,
               "frames waiting for one endpoint on the bus, bytes"),
+    ROW_STRING(state_dir, "MILLRACE_STATE", NULL, "", 0, 4096,
+               "folder for what outlives a start, one serve at a time; empty: "
+               "$XDG_STATE_HOME/millrace, else ~/.local/state/millrace"),
+    ROW_IPC_URL(bus_url, "BUS_URL", "", IPC_URL_MAX_BYTES,
+                "where the roles meet: the folder of a switch; empty: serve runs its own"),
+    ROW_U32(role_dead_ms, "ROLE_DEAD_MS", NULL, "1000", 200, 60000,
+            "a role whose main loop gives no sign for so long is killed and started again, ms"),
+    ROW_U32(watchdog_ms, "WATCHDOG_MS", NULL, "10000", 0, DAY_MS,
+            "an engine that has work and makes no progress for so long has its worker killed and "
+            "started again, ms; 0: never"),
     ROW_U32(sse_chunk_size, "SSE_CHUNK_SIZE", NULL, "0", 0, 65536,
             "group streamed text into pieces of about so many characters; 0: as produced"),
     ROW_CHOICE(log_level, "LOG_LEVEL", "info", "error|warn|info|debug",
-               "least severe lines that are logged"),
+               "least severe lines that are logged", CONFIG_LIVE),
     ROW_U32(dummy_tokens, "DUMMY_TOKENS", NULL, "20", 1, 65536,
             "tokens of the dummy model's answer"),
     ROW_U32(dummy_delay_ms, "DUMMY_DELAY_MS", NULL, "20", 0, 60000, "time between two of them, ms"),
@@ -139,6 +173,12 @@ void config_key_range(const struct config_key *key, struct text *out)
         break;
     case CONFIG_CHOICE:
         text_add_str(out, key->choices);
+        break;
+    case CONFIG_IPC_URL:
+        text_add_f(out, "empty, or ipc:///FOLDER of at most %zu bytes", (size_t)key->max);
+        break;
+    case CONFIG_API_KEYS:
+        text_add_f(out, "0..%zu objects", (size_t)key->max);
         break;
     }
 }
@@ -197,6 +237,8 @@ MUST_USE static enum err read_string(const struct config_key *key, struct slice 
     struct slice copy;
     if (text.len < key->min || text.len > key->max || slice_find_byte(text, '\0') != SLICE_NPOS)
         return out_of_range(key, text, out_note);
+    if (!utf8_is_valid(text)) /* it travels as JSON, to other processes and to clients */
+        return err_note_fail(out_note, ERR_REFUSED, "%s must be UTF-8", key->name);
     TRY(arena_dup(config->arena, text, &copy));
     *(const char **)(void *)((char *)config + key->offset) = copy.data;
     return ERR_OK;
@@ -236,6 +278,12 @@ enum err config_key_read(const struct config_key *key, struct slice text, struct
         return ERR_OK;
     case CONFIG_STRING:
         return read_string(key, text, config, out_note);
+    case CONFIG_IPC_URL:
+        return text.len == 0 || (slice_starts_with(text, SLICE("ipc:///")) && text.len > 7)
+                   ? read_string(key, text, config, out_note)
+                   : out_of_range(key, text, out_note);
+    case CONFIG_API_KEYS:
+        return api_keys_read(text, config, out_note);
     case CONFIG_CHOICE:
         return is_choice(key->choices, text)
                    ? read_string(&(struct config_key){.name = key->name,
@@ -245,4 +293,50 @@ enum err config_key_read(const struct config_key *key, struct slice text, struct
                    : out_of_range(key, text, out_note);
     }
     return ERR_REFUSED;
+}
+
+const struct config_key *config_key_find(struct slice name)
+{
+    for (size_t i = 0; i < config_key_count; i++)
+        if (slice_eq_str(name, config_keys[i].name))
+            return &config_keys[i];
+    return NULL;
+}
+
+enum err config_key_set(const struct config_key *key, enum config_source source, struct slice text,
+                        struct config *config, struct err_note *out_note)
+{
+    struct config_origin *origin = &config->origin[key - config_keys];
+    struct err_note why;
+    struct slice copy;
+    if (config_key_read(key, text, config, &why) != ERR_OK)
+        return err_note_fail(out_note, ERR_REFUSED, "%s: %s", config_source_name(source), why.text);
+    TRY(arena_dup(config->arena, text, &copy));
+    origin->text[source] = copy.data;
+    origin->source = source;
+    return ERR_OK;
+}
+
+void config_key_write(const struct config_key *key, const struct config *config, struct text *out)
+{
+    const void *field = (const char *)config + key->offset;
+    switch (key->type) {
+    case CONFIG_U32:
+        text_add_u64(out, *(const uint32_t *)field);
+        break;
+    case CONFIG_BYTES:
+        text_add_u64(out, *(const uint64_t *)field);
+        break;
+    case CONFIG_BOOL:
+        text_add_str(out, *(const bool *)field ? "true" : "false");
+        break;
+    case CONFIG_STRING:
+    case CONFIG_CHOICE:
+    case CONFIG_IPC_URL:
+        text_add_str(out, *(const char *const *)field);
+        break;
+    case CONFIG_API_KEYS:
+        api_keys_write(config, false, out);
+        break;
+    }
 }
