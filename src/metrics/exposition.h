@@ -1,0 +1,9 @@
+/* exposition - a registry in the Prometheus text format 0.0.4: families by name, series by labels,
+ * bytewise, so that the same state always gives the same page. Pure. */
+#pragma once
+
+#include "metrics/metrics_impl.h"
+
+#define EXPOSITION_CONTENT_TYPE "text/plain; version=0.0.4; charset=utf-8"
+
+void exposition_write(const struct metrics *metrics, struct text *out);
