@@ -14,11 +14,11 @@ static void on_drained(void *ctx)
 int main(void)
 {
     struct gateway_options options = {
+        .listen_fd = -1,
         .http = http_limits_default(),
         .ask = ask_options_default(),
         .default_model = "none",
-        .allowed_hosts = "",
-        .allowed_origins = "",
+        .live = {.allowed_hosts = "", .allowed_origins = ""},
         .ping_ms = 10000,
     };
     struct err_note note;

@@ -69,6 +69,29 @@ void gateway_drain(struct gateway *gateway, uint32_t drain_ms, void (*on_drained
     http_server_drain(gateway->server, on_server_drained, gateway);
 }
 
+/* --- who may use it --- */
+
+static void replace_text(char **place, const char *text)
+{
+    size_t bytes = strlen(text) + 1;
+    char *copy = memcpy(mem_alloc(bytes), text, bytes); /* `text` may be what is replaced */
+    mem_free(*place);
+    *place = copy;
+}
+
+void gateway_reload(struct gateway *gateway, const struct gateway_live *live)
+{
+    char address[64];
+    struct key_ring *keys = key_ring_new(live->keys, live->key_count, gateway->keys);
+    key_ring_free(gateway->keys);
+    gateway->keys = keys;
+    gateway->streams_per_key = live->streams_per_key;
+    replace_text(&gateway->allowed_hosts, live->allowed_hosts);
+    replace_text(&gateway->allowed_origins, live->allowed_origins);
+    net_address_format(&gateway->options.address, address);
+    access_rules_init(&gateway->access, address, gateway->allowed_hosts, gateway->allowed_origins);
+}
+
 /* --- open and close --- */
 
 MUST_USE static enum err open_parts(struct gateway *gateway, struct err_note *out_note)
@@ -88,15 +111,14 @@ enum err gateway_open(struct bus *bus, const struct gateway_options *options,
                       struct gateway **out_gateway, struct err_note *out_note)
 {
     struct gateway *gateway = mem_alloc(sizeof(*gateway));
-    char address[64];
     gateway->bus = bus;
     gateway->loop = bus_loop(bus);
     gateway->options = *options;
     gateway->ready = ready_new(gateway);
     list_init(&gateway->replies);
     deadline_init(&gateway->drain_deadline, gateway->loop, on_drain_over, gateway);
-    net_address_format(&options->address, address);
-    access_rules_init(&gateway->access, address, options->allowed_hosts, options->allowed_origins);
+    gateway_reload(gateway, &options->live);
+    gateway->options.live = (struct gateway_live){0}; /* it was borrowed; ours are the copies */
     enum err err = open_parts(gateway, out_note);
     if (err != ERR_OK) {
         gateway_close(&gateway);
@@ -133,6 +155,9 @@ void gateway_close(struct gateway **gateway_slot)
         ask_hub_free(gateway->hub);
     }
     model_table_free(gateway->models);
+    key_ring_free(gateway->keys);
+    mem_free(gateway->allowed_hosts);
+    mem_free(gateway->allowed_origins);
     mem_free(gateway);
     *gateway_slot = NULL;
 }

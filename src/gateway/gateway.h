@@ -9,7 +9,17 @@
 #pragma once
 
 #include "ask/ask.h"
+#include "gateway/keys.h"
 #include "http/server.h"
+
+/* What may change while it serves: who may use it. All of it is copied. */
+struct gateway_live {
+    const struct gateway_key *keys; /* at most KEYS_MAX */
+    size_t key_count;               /* 0: everybody may, as nobody */
+    const char *allowed_hosts;      /* see config.h */
+    const char *allowed_origins;
+    uint32_t streams_per_key; /* requests in flight under one key, here: above, 429 */
+};
 
 struct gateway_options {
     struct net_address address;
@@ -18,8 +28,7 @@ struct gateway_options {
     struct http_limits http;
     struct ask_options ask;
     const char *default_model; /* when a request names none */
-    const char *allowed_hosts; /* see config.h */
-    const char *allowed_origins;
+    struct gateway_live live;
     uint32_t head_hold_ms; /* architecture.md: when the SSE head leaves */
     uint32_t ping_ms;      /* keep-alive after so much silence; spec: 10 s */
     uint32_t
@@ -28,10 +37,12 @@ struct gateway_options {
 };
 
 struct gateway;
-/* `options` is copied, its strings are borrowed for the gateway's life. ERR_*: from listener and
- * bus, with note. */
+/* `options` is copied, its strings (but those of `live`) are borrowed for the gateway's life.
+ * ERR_*: from listener and bus, with note. */
 MUST_USE enum err gateway_open(struct bus *bus, const struct gateway_options *options,
                                struct gateway **out_gateway, struct err_note *out_note);
+/* For SIGHUP; on its loop. Requests in flight go on under the key that they came with. */
+void gateway_reload(struct gateway *gateway, const struct gateway_live *live);
 /* Refuses new requests (503 draining + Retry-After), lets running streams end for at most drain_ms,
  * then ends them with the dialect's error and terminator, and a second later cuts off whoever has
  * not read those. on_drained once, from the loop. */

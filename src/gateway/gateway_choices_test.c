@@ -186,3 +186,33 @@ TEST(a_fault_in_one_of_several_whole_answers_is_the_status_of_all)
     CHECK(rig_is_idle(rig));
     gateway_rig_close(rig);
 }
+
+/* --- seeds --- */
+
+/* So that a request that is run again elsewhere says the same again. */
+TEST(a_request_without_a_seed_gets_one_here_and_each_prompt_its_own)
+{
+    uint64_t seen = 0;
+    rig = gateway_rig_open(NULL);
+    client_ask(&rig->client, "/v1/completions", THREE);
+    for (int i = 0; i < 3; i++) {
+        const struct sampling *sampling = &rig->jobs[i].request.sampling;
+        CHECK(sampling->has_seed);
+        CHECK(sampling->seed < UINT64_C(1) << 53); /* a number that JavaScript keeps */
+        CHECK(sampling->seed != seen);             /* the same twice: once in 2^53 */
+        seen = sampling->seed;
+    }
+    gateway_rig_close(rig);
+}
+
+TEST(a_seed_that_was_asked_for_is_every_prompts)
+{
+    rig = gateway_rig_open(NULL);
+    client_ask(&rig->client, "/v1/completions",
+               "{\"prompt\":[\"a\",\"b\"],\"stream\":true,\"seed\":7}");
+    for (int i = 0; i < 2; i++) {
+        CHECK(rig->jobs[i].request.sampling.has_seed);
+        CHECK_EQ(rig->jobs[i].request.sampling.seed, 7);
+    }
+    gateway_rig_close(rig);
+}

@@ -3,6 +3,8 @@
 #include "gateway/gateway_rig.h"
 #include "testing/test.h"
 
+#include <unistd.h>
+
 #define STREAM "{\"prompt\":\"x\",\"stream\":true}"
 #define WHOLE  "{\"prompt\":\"x\"}"
 
@@ -212,4 +214,49 @@ TEST(a_gateway_may_be_closed_in_the_middle_of_everything)
     gateway_rig_close(rig); /* ASSERTs that nothing is left */
     for (size_t i = 0; i < ARRAY_COUNT(others); i++)
         client_fini(&others[i]);
+}
+
+/* --- the socket that it leaves to the next one --- */
+
+TEST(who_connects_between_two_gateways_on_one_socket_is_answered_by_the_second)
+{
+    struct gateway_options options = gateway_rig_options();
+    struct err_note note = {""};
+    rig = gateway_rig_open(NULL);
+    gateway_close(&rig->gateway);
+    rig_settle(&rig->http);
+    client_fini(&rig->client);
+    options.address = rig->http.address;
+    CHECK_OK(net_listen(&options.address, &options.listen_fd, &note));
+    int copy = dup(options.listen_fd); /* what the host keeps */
+    CHECK_OK(gateway_open(rig->front, &options, &rig->gateway, &note));
+    client_open(&rig->client, &rig->http);
+    client_get(&rig->client, "/live", "");
+    CHECK_EQ(client_status(&rig->client), 200);
+    gateway_close(&rig->gateway);
+    client_fini(&rig->client);
+    client_open(&rig->client, &rig->http); /* nobody accepts, and nobody refuses */
+    client_get(&rig->client, "/live", "");
+    CHECK_EQ(client_status(&rig->client), 0);
+    options.listen_fd = copy;
+    CHECK_OK(gateway_open(rig->front, &options, &rig->gateway, &note));
+    CHECK_EQ(client_status(&rig->client), 200);
+    gateway_rig_close(rig);
+}
+
+TEST(a_gateway_refuses_a_descriptor_that_does_not_listen_and_leaves_it_open)
+{
+    struct gateway_options options = gateway_rig_options();
+    struct err_note note = {""};
+    struct gateway *gateway = NULL;
+    int pair[2];
+    rig = gateway_rig_open(NULL);
+    CHECK_EQ(pipe(pair), 0);
+    options.address = rig->http.address;
+    options.listen_fd = pair[0];
+    CHECK_ERR(gateway_open(rig->front, &options, &gateway, &note), ERR_REFUSED);
+    CHECK(gateway == NULL);
+    CHECK(strstr(note.text, "is not a TCP socket") != NULL);
+    CHECK(close(pair[0]) == 0 && close(pair[1]) == 0);
+    gateway_rig_close(rig);
 }

@@ -258,8 +258,7 @@ struct gateway_options gateway_rig_options(void)
         .http = limits,
         .ask = ask_options_default(),
         .default_model = "m",
-        .allowed_hosts = "",
-        .allowed_origins = "",
+        .live = {.allowed_hosts = "", .allowed_origins = "", .streams_per_key = 256},
         .head_hold_ms = 3000,
         .ping_ms = 10000,
     };

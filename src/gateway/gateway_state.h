@@ -11,6 +11,9 @@ struct gateway {
     struct bus *bus;
     struct gateway_options options;
     struct access_rules access;
+    struct key_ring *keys;                 /* never NULL */
+    char *allowed_hosts, *allowed_origins; /* what `access` borrows */
+    uint32_t streams_per_key;
     struct http_server *server;
     struct ask_hub *hub;
     struct model_table *models;

@@ -125,32 +125,48 @@ static void answer_method_not_allowed(struct gateway *gateway, struct http_conn 
     text_fini(&fields);
 }
 
-/* True: there is a route, and nothing speaks against reading the body. Otherwise it was answered.
- */
-static bool find_route(struct gateway *gateway, struct http_conn *conn,
-                       const struct http_request *request, struct route_match *out_match)
+/* --- whose request it is --- */
+
+static const char *const how_to_present = "as 'Authorization: Bearer KEY' or 'x-api-key: KEY'";
+
+static void refuse_without_key(struct gateway *gateway, struct http_conn *conn,
+                               enum key_verdict verdict)
 {
     struct api_error error;
-    enum err err =
-        router_find(gateway_routes, gateway_route_count, request->method, request->path, out_match);
-    if (request->method == HTTP_OPTIONS) {
-        answer_options(conn, err == ERR_REFUSED ? out_match->allowed : allowed_anywhere());
-        return false;
+    struct slice challenge = SLICE("WWW-Authenticate: Bearer\r\n");
+    switch (verdict) { /* each (void): the code is in the error */
+    case KEY_AMBIGUOUS:
+        (void)api_error_set(&error, 400, "ambiguous_api_key", NULL,
+                            "Authorization and x-api-key hold different API keys; send one");
+        challenge = SLICE("");
+        break;
+    case KEY_INVALID:
+        (void)api_error_set(&error, 401, "invalid_api_key", NULL, "this API key is not known here");
+        challenge = SLICE("WWW-Authenticate: Bearer error=\"invalid_token\"\r\n");
+        break;
+    default:
+        (void)api_error_set(&error, 401, "missing_api_key", NULL, "an API key is needed here, %s",
+                            how_to_present);
+        break;
     }
-    if (err == ERR_REFUSED) {
-        answer_method_not_allowed(gateway, conn, request, out_match->allowed);
+    gateway_refuse(gateway, conn, &error, challenge);
+}
+
+/* A client that opens without end holds slots and memory that others pay for. */
+static bool is_refused_by_count(struct gateway *gateway, struct http_conn *conn,
+                                const struct route_target *target, const struct key *key)
+{
+    struct api_error error;
+    if (!target->dialect || !key || key->streams < gateway->streams_per_key)
         return false;
-    }
-    if (err != ERR_OK) {
-        (void)api_error_set(&error, 404, "not_found", NULL, "there is nothing at " SLICE_FMT,
-                            SLICE_ARG(slice_first(request->path, 200)));
-        gateway_refuse(gateway, conn, &error, SLICE(""));
-        return false;
-    }
+    (void)api_error_set(&error, 429, "rate_limited", NULL, /* the code is in the error */
+                        "this API key has %u requests in flight here, and may have %u",
+                        key->streams, gateway->streams_per_key);
+    error.retry_after_ms = 1000;
+    gateway_refuse(gateway, conn, &error, SLICE(""));
     return true;
 }
 
-/* Asked twice: a drain may begin between head and body, and end before the body is whole. */
 static bool is_refused_by_drain(struct gateway *gateway, struct http_conn *conn,
                                 const struct route_target *target)
 {
@@ -164,21 +180,68 @@ static bool is_refused_by_drain(struct gateway *gateway, struct http_conn *conn,
     return true;
 }
 
+/* --- where to --- */
+
+static void answer_not_found(struct gateway *gateway, struct http_conn *conn,
+                             const struct http_request *request)
+{
+    struct api_error error;
+    (void)api_error_set(&error, 404, "not_found", NULL, /* the code is in the error */
+                        "there is nothing at " SLICE_FMT,
+                        SLICE_ARG(slice_first(request->path, 200)));
+    gateway_refuse(gateway, conn, &error, SLICE(""));
+}
+
+/* What a request may do, and for whom. */
+struct admission {
+    struct route_match match;
+    struct key *key; /* borrowed from the ring; NULL: nobody's */
+};
+
+/* True: there is a route, it may be taken, and nothing speaks against reading the body. Otherwise
+ * it was answered. Asked twice, at the head and with the whole body: between them the keys may have
+ * been replaced, a drain may have begun, and other requests of the same key may have come. */
+static bool admit(struct gateway *gateway, struct http_conn *conn,
+                  const struct http_request *request, struct admission *out_admission)
+{
+    struct route_match *match = &out_admission->match;
+    enum err found =
+        router_find(gateway_routes, gateway_route_count, request->method, request->path, match);
+    const struct route_target *target = found == ERR_OK ? match->route->target : NULL;
+    out_admission->key = NULL;
+    if (request->method == HTTP_OPTIONS) { /* a browser asks before it knows a key (Fetch 4.8) */
+        answer_options(conn, found == ERR_REFUSED ? match->allowed : allowed_anywhere());
+        return false;
+    }
+    if (!target || !target->is_open) { /* also where nothing is: strangers learn nothing */
+        enum key_verdict verdict = key_ring_check(gateway->keys, request, &out_admission->key);
+        if (verdict != KEY_FINE) {
+            refuse_without_key(gateway, conn, verdict);
+            return false;
+        }
+    }
+    if (found == ERR_REFUSED)
+        answer_method_not_allowed(gateway, conn, request, match->allowed);
+    else if (!target)
+        answer_not_found(gateway, conn, request);
+    else
+        return !is_refused_by_drain(gateway, conn, target) &&
+               !is_refused_by_count(gateway, conn, target, out_admission->key);
+    return false;
+}
+
 static enum http_head_verdict on_head(void *ctx, struct http_conn *conn,
                                       const struct http_request *request)
 {
     struct gateway *gateway = ctx;
-    struct route_match match;
+    struct admission admission;
     struct api_error error;
     if (check_access(gateway, conn, request, &error) != ERR_OK ||
         check_encoding(request, &error) != ERR_OK) {
         gateway_refuse(gateway, conn, &error, SLICE(""));
         return HTTP_HEAD_REPLIED;
     }
-    if (!find_route(gateway, conn, request, &match) ||
-        is_refused_by_drain(gateway, conn, match.route->target))
-        return HTTP_HEAD_REPLIED;
-    return HTTP_HEAD_CONTINUE;
+    return admit(gateway, conn, request, &admission) ? HTTP_HEAD_CONTINUE : HTTP_HEAD_REPLIED;
 }
 
 /* What GET would begin with; a model is not set to work for a body that nobody will see. */
@@ -191,18 +254,16 @@ static void answer_head_of_stream(struct http_conn *conn)
 static void on_request(void *ctx, struct http_conn *conn, const struct http_request *request)
 {
     struct gateway *gateway = ctx;
-    struct route_match match;
-    if (!find_route(gateway, conn, request, &match)) /* it was found a moment ago, at the head */
+    struct admission admission;
+    if (!admit(gateway, conn, request, &admission))
         return;
-    const struct route_target *target = match.route->target;
-    if (is_refused_by_drain(gateway, conn, target))
-        return;
+    const struct route_target *target = admission.match.route->target;
     if (target->dialect && request->method == HTTP_HEAD)
         answer_head_of_stream(conn);
     else if (target->dialect)
-        reply_start(gateway, conn, target->dialect, request);
+        reply_start(gateway, conn, target->dialect, request, admission.key);
     else
-        target->answer(gateway, conn, request, &match);
+        target->answer(gateway, conn, request, &admission.match);
 }
 
 /* What the HTTP server refuses by itself looks like every other error. */

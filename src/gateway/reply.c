@@ -26,6 +26,9 @@ static void release(void *pointer)
     mem_free(reply->marks);
     arena_free(reply->call->arena);
     mem_free(reply->call);
+    if (reply->key)
+        reply->key->streams--;
+    key_unref(reply->key);
     mem_free(reply);
     gateway_reply_gone(gateway);
 }
@@ -37,18 +40,19 @@ static void log_done(const struct reply *reply)
     for (uint32_t i = 0; i < call->choices; i++)
         tokens += call->choice[i].completion_tokens;
     uint64_t now = loop_now_us(reply->gateway->loop);
-    log_event(LOG_INFO, "request_done",
-              "req=%s dialect=%s model=%s label=%s status=%d end=%s stream=%d prompt_tokens=%u "
-              "out_tokens=%u queue_ms=%llu prefill_ms=%llu ttft_ms=%lld total_ms=%llu seed=%llu",
-              call->id_text, call->dialect->name, log_quote(call->request.model, 64),
-              log_quote(call->request.label, LABEL_MAX_BYTES), reply->status, reply->end,
-              call->stream, call->choice[0].prompt_tokens, tokens,
-              (unsigned long long)call->choice[0].queue_us / 1000,
-              (unsigned long long)call->choice[0].prefill_us / 1000,
-              reply->first_delta_us ? (long long)(reply->first_delta_us - reply->arrived_us) / 1000
-                                    : -1ll,
-              (unsigned long long)(now - reply->arrived_us) / 1000,
-              (unsigned long long)call->choice[0].seed);
+    log_event(
+        LOG_INFO, "request_done",
+        "req=%s dialect=%s model=%s key=%s label=%s status=%d end=%s stream=%d prompt_tokens=%u "
+        "out_tokens=%u queue_ms=%llu prefill_ms=%llu ttft_ms=%lld total_ms=%llu seed=%llu",
+        call->id_text, call->dialect->name, log_quote(call->request.model, 64),
+        log_quote(slice_str(reply->key ? reply->key->name : ""), KEY_TEXT_MAX_BYTES),
+        log_quote(call->request.label, LABEL_MAX_BYTES), reply->status, reply->end, call->stream,
+        call->choice[0].prompt_tokens, tokens, (unsigned long long)call->choice[0].queue_us / 1000,
+        (unsigned long long)call->choice[0].prefill_us / 1000,
+        reply->first_delta_us ? (long long)(reply->first_delta_us - reply->arrived_us) / 1000
+                              : -1ll,
+        (unsigned long long)(now - reply->arrived_us) / 1000,
+        (unsigned long long)call->choice[0].seed);
 }
 
 void reply_abandon_asks(struct reply *reply)
@@ -167,6 +171,15 @@ MUST_USE static enum err resolve_model(struct reply *reply, struct api_error *ou
                          SLICE_ARG(slice_first(request->model, 128)));
 }
 
+/* Here and not in the worker: a request that is run again elsewhere must say the same again
+ * (docs/design/008). 53 bits: it is told to clients as a number, which JavaScript keeps exactly. */
+static void choose_seed(struct sampling *sampling)
+{
+    enum { SEED_BITS = 53 };
+    sampling->has_seed = true;
+    sampling->seed = random_u64() >> (64 - SEED_BITS);
+}
+
 MUST_USE static enum err open_asks(struct reply *reply, struct api_error *out_error)
 {
     struct call *call = reply->call;
@@ -178,6 +191,8 @@ MUST_USE static enum err open_asks(struct reply *reply, struct api_error *out_er
             request.id = id_new();
             request.prompt = call->more_prompts[i - 1];
         }
+        if (!call->request.sampling.has_seed)
+            choose_seed(&request.sampling);
         enum err err =
             ask_open(reply->gateway->hub, &request, reply_on_event, choice, &choice->ask);
         if (err == ERR_FULL)
@@ -313,13 +328,24 @@ static struct call *call_new(const struct dialect *dialect, size_t body_bytes)
     return call;
 }
 
+/* The call's tenant is borrowed from the key, which the reply holds. */
+static void take_key(struct reply *reply, struct key *key)
+{
+    reply->key = key_ref(key);
+    if (!key)
+        return;
+    key->streams++;
+    reply->call->request.tenant = slice_str(key->tenant);
+}
+
 static struct reply *reply_new(struct gateway *gateway, struct http_conn *conn,
-                               const struct dialect *dialect, size_t body_bytes)
+                               const struct dialect *dialect, size_t body_bytes, struct key *key)
 {
     struct reply *reply = mem_alloc(sizeof(*reply));
     reply->gateway = gateway;
     reply->conn = conn;
     reply->call = call_new(dialect, body_bytes);
+    take_key(reply, key);
     reply->arrived_us = loop_now_us(gateway->loop);
     reply->end = "";
     text_init(&reply->body, SIZE_MAX / 2); /* taken over from the connection, bounded there */
@@ -331,9 +357,9 @@ static struct reply *reply_new(struct gateway *gateway, struct http_conn *conn,
 }
 
 void reply_start(struct gateway *gateway, struct http_conn *conn, const struct dialect *dialect,
-                 const struct http_request *request)
+                 const struct http_request *request, struct key *key)
 {
-    struct reply *reply = reply_new(gateway, conn, dialect, request->body.len);
+    struct reply *reply = reply_new(gateway, conn, dialect, request->body.len, key);
     if (keep(reply, request) != ERR_OK) {
         (void)api_error_set(&reply->parse_error, 413, "body_too_large", NULL,
                             "out of memory for this request"); /* the code is in the error */

@@ -20,10 +20,10 @@
 
 enum { PARSE_ON_POOL_BYTES = 64 * 1024 };
 
-/* From on_request. `request` is valid until this returns; `dialect` made the route. Answers the
- * connection, now or later. */
+/* From on_request. `request` is valid until this returns; `dialect` made the route; `key`: on whose
+ * behalf, NULL: nobody's. Answers the connection, now or later. */
 void reply_start(struct gateway *gateway, struct http_conn *conn, const struct dialect *dialect,
-                 const struct http_request *request);
+                 const struct http_request *request, struct key *key);
 /* Ends every reply: streams with `fault` and their terminator, the others with its status. */
 void reply_end_all(struct gateway *gateway, enum fault fault, const char *message);
 /* A whole answer in JSON; 500 without a body if `body` does not hold all of it. Releases *body. */

@@ -22,6 +22,7 @@ struct reply {
     struct gateway *gateway;
     struct http_conn *conn; /* NULL: the client is gone, or the answer is complete */
     enum reply_state state;
+    struct key *key; /* on whose behalf; NULL: nobody's */
     struct call *call;
     struct choice choices[CALL_CHOICES_MAX];
 

@@ -17,6 +17,11 @@
     {                                                                                              \
         .answer = function                                                                         \
     }
+#define OPEN(function)                                                                             \
+    &(const struct route_target)                                                                   \
+    {                                                                                              \
+        .answer = function, .is_open = true                                                        \
+    }
 
 const struct route gateway_routes[] = {
     {HTTP_POST, "/v1/completions", DIALECT(completions)},
@@ -28,10 +33,10 @@ const struct route gateway_routes[] = {
     {HTTP_POST, "/generate/stream", DIALECT(generate_stream)},
     {HTTP_GET, "/v1/models", ANSWER(models_page_list)},
     {HTTP_GET, "/v1/models/{id}", ANSWER(models_page_one)},
-    {HTTP_GET, "/health", ANSWER(health_answer)},
-    {HTTP_GET, "/health/live", ANSWER(health_live_answer)},
-    {HTTP_GET, "/live", ANSWER(health_live_answer)},
-    {HTTP_GET, "/health/ready", ANSWER(ready_answer)},
-    {HTTP_GET, "/ready", ANSWER(ready_answer)},
+    {HTTP_GET, "/health", OPEN(health_answer)},
+    {HTTP_GET, "/health/live", OPEN(health_live_answer)},
+    {HTTP_GET, "/live", OPEN(health_live_answer)},
+    {HTTP_GET, "/health/ready", OPEN(ready_answer)},
+    {HTTP_GET, "/ready", OPEN(ready_answer)},
 };
 const size_t gateway_route_count = ARRAY_COUNT(gateway_routes);

@@ -9,6 +9,7 @@ struct route_target {
     const struct dialect *dialect;
     void (*answer)(struct gateway *gateway, struct http_conn *conn,
                    const struct http_request *request, const struct route_match *match);
+    bool is_open; /* needs no key: whoever watches over us may have none */
 };
 
 extern const struct route gateway_routes[];
