@@ -71,7 +71,10 @@ struct engine { /* first member of each engine's own struct */
     /* Asked between pieces of work inside decode(), on the engine thread (or one of its compute
      * threads): true makes decode() return ERR_CANCELLED soon. Set before the first decode(). */
     bool (*should_abort)(void *ctx);
-    void *abort_ctx;
+    /* Told between pieces of work inside decode(), on the same threads; NULL: nobody listens. An
+     * engine that only waits for something that does not come asks, and tells nothing. */
+    void (*on_progress)(void *ctx);
+    void *abort_ctx; /* of both */
 };
 
 void engine_close(struct engine **engine); /* NULL inside is fine */

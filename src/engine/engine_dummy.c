@@ -50,6 +50,12 @@ static bool is_aborted(const struct engine *engine)
     return engine->should_abort && engine->should_abort(engine->abort_ctx);
 }
 
+static void tell_progress(const struct engine *engine)
+{
+    if (engine->on_progress)
+        engine->on_progress(engine->abort_ctx);
+}
+
 static void sleep_until_us(uint64_t when_us)
 {
     struct timespec at = {.tv_sec = (time_t)(when_us / 1000000),
@@ -58,18 +64,32 @@ static void sleep_until_us(uint64_t when_us)
         ;
 }
 
-/* Looks for an abort at once, then at least every DUMMY_POLL_US. */
-static enum err wait_until_us(const struct engine *engine, uint64_t when_us)
+static void sleep_at_most_us(uint64_t us)
+{
+    sleep_until_us(clock_monotonic_us() + (us < DUMMY_POLL_US ? us : DUMMY_POLL_US));
+}
+
+/* Plays work until then. Looks for an abort at once, then at least every DUMMY_POLL_US. */
+static enum err work_until_us(const struct engine *engine, uint64_t when_us)
 {
     for (;;) {
         if (is_aborted(engine))
             return ERR_CANCELLED;
+        tell_progress(engine);
         uint64_t now_us = clock_monotonic_us();
         if (now_us >= when_us)
             return ERR_OK;
-        uint64_t left_us = when_us - now_us;
-        sleep_until_us(now_us + (left_us < DUMMY_POLL_US ? left_us : DUMMY_POLL_US));
+        sleep_at_most_us(when_us - now_us);
     }
+}
+
+/* Plays an engine that hangs: it can be aborted, and gets no further. */
+static enum err stall(const struct engine *engine)
+{
+    ASSERT(engine->should_abort); /* or nobody could end it */
+    while (!is_aborted(engine))
+        sleep_at_most_us(DUMMY_POLL_US);
+    return ERR_CANCELLED;
 }
 
 static void dummy_close(struct engine *engine)
@@ -171,7 +191,7 @@ static enum err wait_for_step(const struct dummy *dummy, const struct engine_row
             *now_us += dummy->options.delay_us;
             break;
         }
-    return wait_until_us(&dummy->engine, *now_us);
+    return work_until_us(&dummy->engine, *now_us);
 }
 
 static enum err dummy_decode(struct engine *engine, const struct engine_row *rows, size_t count)
@@ -182,10 +202,8 @@ static enum err dummy_decode(struct engine *engine, const struct engine_row *row
             return ERR_FULL;
     if (batch_samples_piece(dummy, rows, count, dummy->options.fail_at))
         return ERR_SYSTEM;
-    if (batch_samples_piece(dummy, rows, count, dummy->options.stall_at)) {
-        ASSERT(engine->should_abort); /* or nobody could end it */
-        return wait_until_us(engine, UINT64_MAX);
-    }
+    if (batch_samples_piece(dummy, rows, count, dummy->options.stall_at))
+        return stall(engine);
 
     uint64_t now_us = clock_monotonic_us(); /* runs ahead: when the work so far will be done */
     TRY(wait_for_step(dummy, rows, count, &now_us));
@@ -193,7 +211,7 @@ static enum err dummy_decode(struct engine *engine, const struct engine_row *row
         const struct engine_row *row = &rows[i];
         if (dummy->options.prefill_us_per_token && !is_generation(row)) {
             now_us += dummy->options.prefill_us_per_token;
-            TRY(wait_until_us(engine, now_us)); /* the rows before it stay, as with llama */
+            TRY(work_until_us(engine, now_us)); /* the rows before it stay, as with llama */
         }
         ASSERT_MSG(row->position == dummy->held[row->slot], "slot %u holds %u, row is at %u",
                    row->slot, dummy->held[row->slot], row->position);
@@ -298,8 +316,7 @@ static enum err wait_for_load(uint32_t load_ms, engine_progress_fn *on_progress,
             return err_note_fail(out_note, ERR_CANCELLED, "dummy engine: the load was stopped");
         if (spent_us >= load_us)
             return ERR_OK;
-        uint64_t left_us = load_us - spent_us;
-        sleep_until_us(clock_monotonic_us() + (left_us < DUMMY_POLL_US ? left_us : DUMMY_POLL_US));
+        sleep_at_most_us(load_us - spent_us);
         spent_us = clock_monotonic_us() - start_us;
         if (spent_us > load_us)
             spent_us = load_us;

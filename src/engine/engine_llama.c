@@ -210,9 +210,12 @@ static enum err chat(struct engine *engine, const struct engine_chat_message *me
 
 /* --- decoding; the engine thread --- */
 
+/* llama.cpp asks after each node of the graph that it has computed. */
 static bool wants_abort(void *ctx)
 {
     const struct engine *engine = ctx;
+    if (engine->on_progress)
+        engine->on_progress(engine->abort_ctx);
     return engine->should_abort && engine->should_abort(engine->abort_ctx);
 }
 

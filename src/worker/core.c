@@ -89,6 +89,7 @@ struct core *core_new(struct engine *engine, const struct core_options *options)
     make_room(core);
     atomic_init(&core->abort_wanted, false);
     engine->should_abort = core_should_abort;
+    engine->on_progress = core_on_progress;
     engine->abort_ctx = core;
     return core;
 }
@@ -112,6 +113,7 @@ void core_free(struct core *core)
             sequence_free(CONTAINER_OF(link, struct sequence, link));
     }
     core->engine->should_abort = NULL;
+    core->engine->on_progress = NULL;
     core->engine->abort_ctx = NULL;
     map_free(core->sequences);
     sampler_free(core->sampler);

@@ -83,7 +83,7 @@ struct core_result {
     enum fault fault;        /* FAILED */
     struct slice message;
     uint32_t prompt_tokens, completion_tokens; /* STARTED, DONE, FAILED */
-    uint64_t prefill_us, decode_us; /* DONE, FAILED: time of the decode()s it had a part in */
+    uint64_t prefill_us, decode_us; /* STARTED, DONE, FAILED: of the decode()s it was part of */
 };
 
 struct core_report { /* of one step; slices point into its arena */
@@ -102,16 +102,18 @@ struct core_options {
     uint32_t prefill_alone_tokens; /* without; default 0: the batch size */
     uint32_t park_ms;              /* 2000 */
     size_t saved_bytes_max; /* cap on all blobs; above it a parked sequence keeps its slot; 1 GiB */
-    /* What the host of the core adds; both may be NULL. */
+    /* What the host of the core adds; all may be NULL. */
     uint64_t (*clock_us)(void *host); /* to measure a decode() with; NULL: it takes no time */
     /* Called now and then from inside decode(), maybe on a compute thread: true gives it up. */
     bool (*poll)(void *host);
+    /* Called now and then from inside decode() while the engine gets on, from the same threads. */
+    void (*on_progress)(void *host);
     void *host;
 };
 struct core_options core_options_default(void);
 
 struct core;
-/* Borrows the engine; sets its should_abort. Never NULL. */
+/* Borrows the engine; sets its should_abort and on_progress. Never NULL. */
 struct core *core_new(struct engine *engine, const struct core_options *options);
 /* Sequences still there are dropped without a result; the engine's slots are left as they are. */
 void core_free(struct core *core);

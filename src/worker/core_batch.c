@@ -80,6 +80,13 @@ bool core_should_abort(void *ctx)
     return is_wanted;
 }
 
+void core_on_progress(void *ctx)
+{
+    struct core *core = ctx;
+    if (core->options.on_progress)
+        core->options.on_progress(core->options.host);
+}
+
 static uint64_t clock_us(const struct core *core)
 {
     return core->options.clock_us ? core->options.clock_us(core->options.host) : 0;

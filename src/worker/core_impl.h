@@ -111,6 +111,7 @@ void core_break(struct core *core); /* the engine is beyond help: all are failed
 
 void core_run_batch(struct core *core, uint64_t now_us);
 bool core_should_abort(void *ctx);
+void core_on_progress(void *ctx);
 
 /* --- core_report.c --- */
 

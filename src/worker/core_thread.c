@@ -171,9 +171,12 @@ static uint64_t read_clock(void *host)
 
 static bool poll_host(void *host)
 {
-    struct core_thread *thread = host;
-    show_progress(thread);
-    return is_stopping(thread);
+    return is_stopping(host);
+}
+
+static void on_decode_progress(void *host)
+{
+    show_progress(host);
 }
 
 static bool open_core(struct core_thread *thread)
@@ -416,6 +419,7 @@ enum err core_thread_start(struct loop *loop, const char *name, engine_open_fn *
     thread->options = *options;
     thread->options.clock_us = read_clock;
     thread->options.poll = poll_host;
+    thread->options.on_progress = on_decode_progress;
     thread->options.host = thread;
     thread->commands = chan_new(COMMANDS_MAX);
     thread->letters = mailbox_new(loop, LETTERS_MAX, on_letter, thread);

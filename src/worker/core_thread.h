@@ -32,8 +32,8 @@ struct core_thread_events {                        /* all on the loop */
 };
 
 struct core_thread;
-/* name: at most 15 bytes. Events are copied; the clock_us, poll and host of the options are not
- * used. ERR_SYSTEM: no thread. */
+/* name: at most 15 bytes. Events are copied; what the options say of a host is not used.
+ * ERR_SYSTEM: no thread. */
 MUST_USE enum err core_thread_start(struct loop *loop, const char *name,
                                     engine_open_fn *open_engine, void *open_ctx,
                                     const struct core_options *options,
@@ -50,6 +50,5 @@ void core_thread_credit(struct core_thread *thread, uint64_t key, uint64_t event
 void core_thread_stop(struct core_thread *thread);
 void core_thread_free(struct core_thread **thread); /* after on_stopped; NULL inside is fine */
 /* Milliseconds since the engine thread last showed progress: a step, a part of one (the engine
- * asked whether to go on), a part of a load. 0 while it waits for commands or for the loop. Any
- * thread. */
+ * says so), a part of a load. 0 while it waits for commands or for the loop. Any thread. */
 uint64_t core_thread_progress_age_ms(const struct core_thread *thread);

@@ -57,6 +57,7 @@ static enum err watched_decode(struct engine *engine, const struct engine_row *r
         pause_ms();
     atomic_fetch_add(watched->decodes, 1);
     watched->dummy->should_abort = engine->should_abort;
+    watched->dummy->on_progress = engine->on_progress;
     watched->dummy->abort_ctx = engine->abort_ctx;
     return engine_decode(watched->dummy, rows, count);
 }
