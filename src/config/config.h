@@ -64,7 +64,7 @@ struct config {
     uint32_t max_model_queue, max_queue_wait_ms, model_load_timeout_ms;
     uint32_t park_ms, stall_ms, head_hold_ms, drain_ms, ping_ms;
     /* HTTP limits */
-    uint32_t max_connections, head_ms, body_ms, idle_ms, head_max_fields;
+    uint32_t max_connections, streams_per_key, head_ms, body_ms, idle_ms, head_max_fields;
     uint64_t head_max_bytes, body_max_bytes, out_max_bytes, bus_peer_max_bytes;
     /* roles */
     const char *state_dir; /* "": the user's own (role/folders.h) */

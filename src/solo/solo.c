@@ -270,7 +270,7 @@ static struct gateway_options gateway_from_config(const struct solo *solo, unsig
         .default_model = config->default_model,
         .live = {.allowed_hosts = config->allowed_hosts,
                  .allowed_origins = config->allowed_origins,
-                 .streams_per_key = 256},
+                 .streams_per_key = config->streams_per_key},
         .head_hold_ms = config->head_hold_ms,
         .ping_ms = config->ping_ms,
         .sse_chunk_chars = config->sse_chunk_size,
