@@ -1,0 +1,192 @@
+/* queue - the queue of one model: places in order of service, and in order of expiry. */
+#include "manager/queue.h"
+
+enum {
+    US_PER_MS = 1000,
+    RETRY_UNKNOWN_MS = 1000,
+    RETRY_MAX_MS = 60000,
+    AVERAGE_OF = 8, /* requests the moving average remembers */
+};
+/* Longer than any request: keeps the average's arithmetic from overflowing, whatever a worker says.
+ */
+static const uint64_t kept_max_us = UINT64_C(1) << 48;
+
+static unsigned rank(enum request_priority priority)
+{
+    switch (priority) {
+    case PRIORITY_HIGH:
+        return 0;
+    case PRIORITY_LOW:
+        return 2;
+    case PRIORITY_NORMAL:
+        break;
+    }
+    return 1;
+}
+
+void queue_init(struct queue *queue, const struct queue_options *options)
+{
+    *queue = (struct queue){.options = *options};
+    for (unsigned i = 0; i < QUEUE_PRIORITIES; i++)
+        list_init(&queue->order[i]);
+    list_init(&queue->expiry);
+}
+
+/* --- expiry --- */
+
+static struct queue_place *place_of(struct list *expiry_link)
+{
+    return CONTAINER_OF(expiry_link, struct queue_place, expiry_link);
+}
+
+static uint64_t end_of_wait(const struct queue *queue, uint64_t now_us)
+{
+    const struct queue_options *options = &queue->options;
+    uint32_t ms = queue->is_served ? options->queue_wait_ms : options->load_timeout_ms;
+    return now_us + (uint64_t)ms * US_PER_MS;
+}
+
+/* Nearly always at the end or close to it: the waits are the same for all. */
+static void set_expiry(struct queue *queue, struct queue_place *place, uint64_t expires_us)
+{
+    place->expires_us = expires_us < place->deadline_us ? expires_us : place->deadline_us;
+    list_remove(&place->expiry_link);
+    struct list *before = queue->expiry.prev;
+    while (before != &queue->expiry && place_of(before)->expires_us > place->expires_us)
+        before = before->prev;
+    list_push_front(before, &place->expiry_link);
+}
+
+uint64_t queue_wake_us(const struct queue *queue)
+{
+    return list_is_empty(&queue->expiry) ? UINT64_MAX : place_of(queue->expiry.next)->expires_us;
+}
+
+struct queue_place *queue_expired(struct queue *queue, uint64_t now_us)
+{
+    if (list_is_empty(&queue->expiry) || queue_wake_us(queue) > now_us)
+        return NULL;
+    struct queue_place *place = place_of(queue->expiry.next);
+    queue_leave(queue, place);
+    return place;
+}
+
+/* --- in and out --- */
+
+static uint32_t position_at_end(const struct queue *queue, enum request_priority priority)
+{
+    uint32_t position = 0;
+    for (unsigned i = 0; i <= rank(priority); i++)
+        position += queue->counts[i];
+    return position;
+}
+
+enum err queue_enter(struct queue *queue, struct queue_place *place, enum request_priority priority,
+                     uint64_t deadline_us, uint64_t now_us)
+{
+    if (queue->count >= (uint64_t)queue->options.queue_max + queue->room)
+        return ERR_FULL;
+    *place = (struct queue_place){.priority = priority,
+                                  .is_waiting = true,
+                                  .position = position_at_end(queue, priority),
+                                  .entered_us = now_us,
+                                  .deadline_us = deadline_us};
+    list_init(&place->expiry_link);
+    list_push_back(&queue->order[rank(priority)], &place->order_link);
+    queue->counts[rank(priority)]++;
+    queue->count++;
+    set_expiry(queue, place, end_of_wait(queue, now_us));
+    return ERR_OK;
+}
+
+void queue_leave(struct queue *queue, struct queue_place *place)
+{
+    if (!place->is_waiting)
+        return;
+    place->is_waiting = false;
+    list_remove(&place->order_link);
+    list_remove(&place->expiry_link);
+    queue->counts[rank(place->priority)]--;
+    queue->count--;
+}
+
+/* --- service --- */
+
+void queue_set_service(struct queue *queue, bool is_served, uint32_t slots, uint32_t room,
+                       uint64_t now_us)
+{
+    bool changes = queue->is_served != is_served;
+    queue->is_served = is_served;
+    queue->slots = slots;
+    queue->room = room;
+    if (!changes)
+        return;
+    for (struct queue_place *place = NULL; (place = queue_after(queue, place));)
+        set_expiry(queue, place, end_of_wait(queue, now_us));
+}
+
+void queue_count_served(struct queue *queue, uint64_t kept_us)
+{
+    if (kept_us == 0)
+        kept_us = 1; /* 0 says: not measured */
+    if (kept_us > kept_max_us)
+        kept_us = kept_max_us;
+    if (queue->served_us == 0)
+        queue->served_us = kept_us;
+    else
+        queue->served_us =
+            (queue->served_us * (AVERAGE_OF - 1) + kept_us + AVERAGE_OF - 1) / AVERAGE_OF;
+}
+
+struct queue_place *queue_first(const struct queue *queue)
+{
+    return queue_after(queue, NULL);
+}
+
+struct queue_place *queue_after(const struct queue *queue, const struct queue_place *place)
+{
+    unsigned priority = place ? rank(place->priority) : 0;
+    const struct list *link = place ? place->order_link.next : queue->order[0].next;
+    while (link == &queue->order[priority]) {
+        if (++priority == QUEUE_PRIORITIES)
+            return NULL;
+        link = queue->order[priority].next;
+    }
+    return CONTAINER_OF(link, struct queue_place, order_link);
+}
+
+void queue_number(struct queue *queue)
+{
+    uint32_t position = 0;
+    for (struct queue_place *place = NULL; (place = queue_after(queue, place));)
+        place->position = position++;
+}
+
+/* --- estimates --- */
+
+/* With all slots busy one comes free every served_us / slots. */
+static uint64_t wait_ms(const struct queue *queue, uint64_t starts_before)
+{
+    if (queue->served_us == 0 || queue->slots == 0)
+        return 0;
+    /* Divided first: served_us * starts_before could be more than 64 bits hold. */
+    uint64_t each_us = queue->served_us / queue->slots;
+    if (each_us > kept_max_us / (starts_before + 1))
+        return UINT32_MAX;
+    uint64_t ms = (each_us * starts_before + US_PER_MS - 1) / US_PER_MS;
+    return ms ? ms : 1;
+}
+
+uint32_t queue_eta_ms(const struct queue *queue, uint32_t position)
+{
+    uint64_t ms = wait_ms(queue, (uint64_t)position + 1);
+    return ms < UINT32_MAX ? (uint32_t)ms : UINT32_MAX;
+}
+
+uint32_t queue_retry_after_ms(const struct queue *queue)
+{
+    uint64_t ms = wait_ms(queue, (uint64_t)queue->count + 1);
+    if (ms == 0)
+        return RETRY_UNKNOWN_MS;
+    return ms < RETRY_MAX_MS ? (uint32_t)ms : RETRY_MAX_MS;
+}

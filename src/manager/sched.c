@@ -1,0 +1,137 @@
+/* sched - see sched.h. */
+#include "manager/sched.h"
+
+enum { US_PER_MS = 1000 };
+
+static struct sched_node *node_of(struct list *link)
+{
+    return CONTAINER_OF(link, struct sched_node, link);
+}
+
+void sched_model_init(struct sched_model *model)
+{
+    *model = (struct sched_model){.outlook = OUTLOOK_ABSENT};
+    list_init(&model->nodes);
+}
+
+static uint32_t at_most(uint32_t value, uint32_t max)
+{
+    return value < max ? value : max;
+}
+
+void sched_take_load(struct sched_node *node, const struct wire_load *load)
+{
+    node->is_worker = true;
+    node->slots = at_most(load->slots, SCHED_SLOTS_MAX);
+    node->room = at_most(load->room, SCHED_SLOTS_MAX);
+}
+
+static bool is_ready(const struct sched_node *node)
+{
+    return node->is_worker && node->phase == NODE_READY && node->slots > 0;
+}
+
+uint32_t sched_room(const struct sched_node *node)
+{
+    return is_ready(node) && node->room > node->given ? node->room - node->given : 0;
+}
+
+/* --- what there is to hope for --- */
+
+struct census {
+    bool is_empty, is_served, is_loading, has_failed, is_held_back;
+};
+
+static void count_node(const struct sched_node *node, struct census *census)
+{
+    census->is_empty = false;
+    switch (node->phase) {
+    case NODE_READY: /* one that has not told its load yet will do so in a moment */
+        census->is_served |= is_ready(node);
+        census->is_loading |= !is_ready(node);
+        return;
+    case NODE_LOADING:
+        census->is_loading = true;
+        return;
+    case NODE_FAILED:
+        census->has_failed = true;
+        census->is_held_back |= !node->is_worker;
+        return;
+    case NODE_DRAINING:
+    case NODE_PHASE_COUNT:
+        return;
+    }
+}
+
+static void sum_up(struct sched_model *model, const struct sched_node *node)
+{
+    if (is_ready(node)) {
+        model->slots += node->slots;
+        model->room += sched_room(node);
+    }
+    if (node->phase == NODE_LOADING && node->load_fraction > model->load_fraction)
+        model->load_fraction = node->load_fraction;
+}
+
+/* Rule 3: nobody serves, nobody loads, somebody is there. */
+static enum sched_outlook hopeless(struct sched_model *model, const struct census *census,
+                                   uint64_t now_us)
+{
+    if (model->hopeless_since_us == 0)
+        model->hopeless_since_us = now_us ? now_us : 1;
+    if (census->is_held_back)
+        return OUTLOOK_FAILED;
+    if (now_us < sched_wake_us(model))
+        return OUTLOOK_LOADING;
+    return census->has_failed ? OUTLOOK_FAILED : OUTLOOK_DRAINING;
+}
+
+void sched_review(struct sched_model *model, uint64_t now_us)
+{
+    struct census census = {.is_empty = true};
+    model->slots = model->room = 0;
+    model->load_fraction = 0;
+    LIST_FOREACH (link, &model->nodes) {
+        count_node(node_of(link), &census);
+        sum_up(model, node_of(link));
+    }
+    if (!census.is_empty && !census.is_served && !census.is_loading) {
+        model->outlook = hopeless(model, &census, now_us);
+        return;
+    }
+    model->hopeless_since_us = 0;
+    model->outlook = census.is_empty    ? OUTLOOK_ABSENT
+                     : census.is_served ? OUTLOOK_SERVED
+                                        : OUTLOOK_LOADING;
+}
+
+uint64_t sched_wake_us(const struct sched_model *model)
+{
+    return model->hopeless_since_us ? model->hopeless_since_us + SCHED_HOPE_MS * US_PER_MS
+                                    : UINT64_MAX;
+}
+
+/* --- who gets the next one --- */
+
+/* room / slots of `a` above that of `b`, without dividing. */
+static bool has_more_room(const struct sched_node *a, const struct sched_node *b)
+{
+    return (uint64_t)sched_room(a) * b->slots > (uint64_t)sched_room(b) * a->slots;
+}
+
+struct sched_node *sched_pick(struct sched_model *model)
+{
+    struct sched_node *best = NULL;
+    LIST_FOREACH (link, &model->nodes) {
+        struct sched_node *node = node_of(link);
+        if (sched_room(node) > 0 && (!best || has_more_room(node, best)))
+            best = node;
+    }
+    if (!best)
+        return NULL;
+    best->given++;
+    model->room--;
+    list_remove(&best->link);
+    list_push_back(&model->nodes, &best->link);
+    return best;
+}
