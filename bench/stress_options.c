@@ -18,7 +18,8 @@ enum key {
     KEY_TIMEOUT,
     KEY_MAX_TOKENS,
     KEY_SEED,
-    KEY_PID
+    KEY_PID,
+    KEY_KEY
 };
 
 static const struct argp_option argp_options[] = {
@@ -32,7 +33,9 @@ static const struct argp_option argp_options[] = {
     {"timeout", KEY_TIMEOUT, "SECONDS", 0, "a stream that takes longer has failed (60)", 0},
     {"max-tokens", KEY_MAX_TOKENS, "N", 0, "tokens per stream, 1..1000000 (256)", 0},
     {"seed", KEY_SEED, "N", 0, "who aborts, and when (random)", 0},
-    {"pid", KEY_PID, "PID", 0, "the server's process: its memory and descriptors are checked", 0},
+    {"pid", KEY_PID, "PID", 0,
+     "the server's process: its memory and descriptors, and its children's, are checked", 0},
+    {"key", KEY_KEY, "KEY", 0, "API key, sent as Authorization: Bearer", 0},
     {0},
 };
 
@@ -81,6 +84,17 @@ static void read_url(struct argp_state *state, const char *url, struct net_addre
         argp_error(state, "url %s: only loopback is stressed", url);
 }
 
+/* It becomes part of a header field. */
+static void read_key(struct argp_state *state, const char *text)
+{
+    size_t len = strlen(text);
+    for (size_t i = 0; i < len; i++)
+        if (text[i] <= ' ' || text[i] > '~')
+            argp_error(state, "key: byte %zu is not visible ASCII", i);
+    if (len == 0 || len > 512)
+        argp_error(state, "key: allowed are 1..512 bytes, these are %zu", len);
+}
+
 static error_t parse_option(int key, char *text, struct argp_state *state)
 {
     struct stress_options *options = state->input;
@@ -117,6 +131,10 @@ static error_t parse_option(int key, char *text, struct argp_state *state)
         return 0;
     case KEY_PID:
         options->pid = (int)read_number(state, "pid", text, 1, INT32_MAX);
+        return 0;
+    case KEY_KEY:
+        read_key(state, text);
+        options->key = text;
         return 0;
     case ARGP_KEY_ARG:
         argp_error(state, "%s: there are only options", text);

@@ -13,7 +13,8 @@ struct stress_options {
     double timeout_s; /* of one stream */
     uint32_t max_tokens;
     uint64_t seed;
-    int pid; /* of the server; 0: unknown */
+    int pid;         /* of the server; 0: unknown */
+    const char *key; /* API key; NULL: none is sent */
 };
 
 /* Ends the process with a usage message when something is wrong. */

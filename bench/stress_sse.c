@@ -12,14 +12,13 @@
 #include "base/mem.h"
 #include "chat_check.h"
 #include "client/client_request.h"
+#include "footprint.h"
 #include "histogram.h"
 #include "stress_options.h"
 
-#include <dirent.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 enum {
     CONNECT_US = 5 * 1000 * 1000,
@@ -39,6 +38,7 @@ struct stress {
     const struct stress_options *options;
     struct loop *loop;
     struct text prompt; /* the body of every request */
+    struct text fields; /* and its header fields */
     uint64_t random;
     uint32_t started, running, target; /* requests so far, now, and how many to start */
     uint32_t ok, aborted, refused, failed;
@@ -218,7 +218,7 @@ static void start_shot(struct stress *stress)
         .address = options->address,
         .method = "POST",
         .target = SLICE("/v1/chat/completions"),
-        .fields = SLICE("Content-Type: application/json\r\nAccept: text/event-stream\r\n"),
+        .fields = text_slice(&stress->fields),
         .body = text_slice(&stress->prompt),
         .connect_us = CONNECT_US,
         .end_us = within_timeout(stress, END_US),
@@ -359,33 +359,6 @@ static void wait_idle(struct stress *stress, const char *when)
 
 /* --- its process --- */
 
-struct footprint {
-    double rss_mib;
-    int fds;
-};
-
-/* False when the process cannot be looked at. */
-static bool footprint_of(int pid, struct footprint *out_footprint)
-{
-    char path[64];
-    long size, pages;
-    (void)snprintf(path, sizeof path, "/proc/%d/statm", pid); /* fits */
-    FILE *statm = fopen(path, "re");
-    bool is_read = statm && fscanf(statm, "%ld %ld", &size, &pages) == 2;
-    if (statm)
-        (void)fclose(statm);                               /* it was only read */
-    (void)snprintf(path, sizeof path, "/proc/%d/fd", pid); /* fits */
-    DIR *fds = is_read ? opendir(path) : NULL;
-    if (!fds)
-        return false;
-    out_footprint->rss_mib = (double)pages * (double)sysconf(_SC_PAGESIZE) / (1 << 20);
-    out_footprint->fds = -2; /* . and .. */
-    while (readdir(fds))
-        out_footprint->fds++;
-    (void)closedir(fds); /* it was only read */
-    return true;
-}
-
 static void look_at_process(struct stress *stress, struct footprint *out_footprint)
 {
     *out_footprint = (struct footprint){0};
@@ -405,8 +378,11 @@ static void compare_process(struct stress *stress, const struct footprint *befor
         if (after.fds > before->fds + GROWTH_MAX_FDS)
             pause_for(stress, POLL_US);
     } while (after.fds > before->fds + GROWTH_MAX_FDS && loop_now_us(stress->loop) < until_us);
-    printf("process   rss %.1f -> %.1f MiB (bound +%d), fds %d -> %d (bound +%d)\n",
-           before->rss_mib, after.rss_mib, GROWTH_MAX_MIB, before->fds, after.fds, GROWTH_MAX_FDS);
+    printf("processes %d -> %d, rss %.1f -> %.1f MiB (bound +%d), fds %d -> %d (bound +%d)\n",
+           before->processes, after.processes, before->rss_mib, after.rss_mib, GROWTH_MAX_MIB,
+           before->fds, after.fds, GROWTH_MAX_FDS);
+    if (after.processes != before->processes)
+        doubt(stress, "the server has fewer or more processes");
     if (after.rss_mib > before->rss_mib + GROWTH_MAX_MIB)
         doubt(stress, "the server's memory grew");
     if (after.fds > before->fds + GROWTH_MAX_FDS)
@@ -481,6 +457,14 @@ static void write_prompt(struct text *out, const struct stress_options *options)
     ASSERT(text_status(out) == ERR_OK);
 }
 
+static void write_fields(struct text *out, const struct stress_options *options)
+{
+    text_add_str(out, "Content-Type: application/json\r\nAccept: text/event-stream\r\n");
+    if (options->key)
+        text_add_f(out, "Authorization: Bearer %s\r\n", options->key);
+    ASSERT(text_status(out) == ERR_OK);
+}
+
 int main(int argc, char **argv)
 {
     struct stress_options options;
@@ -488,12 +472,15 @@ int main(int argc, char **argv)
     struct stress stress = {.options = &options, .loop = loop_new(), .random = options.seed};
     text_init(&stress.prompt, ANSWER_MAX_BYTES);
     write_prompt(&stress.prompt, &options);
+    text_init(&stress.fields, ANSWER_MAX_BYTES);
+    write_fields(&stress.fields, &options);
     (void)net_raise_fd_limit(); /* too few show as requests that fail */
     printf("stress    %u requests, %u at once, seed %llu\n", options.rounds, options.concurrency,
            (unsigned long long)options.seed);
     run(&stress);
     printf("%s, %u doubts\n", stress.doubts ? "FAILED" : "clean", stress.doubts);
     text_fini(&stress.prompt);
+    text_fini(&stress.fields);
     loop_free(stress.loop);
     return stress.doubts ? EXIT_FAILURE : EXIT_SUCCESS;
 }
