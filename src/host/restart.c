@@ -52,11 +52,14 @@ static uint64_t spacing_us(unsigned quick_row)
 
 static enum restart_action crashed(struct restart *restart, uint64_t now_us)
 {
-    bool was_ready = restart->state == RESTART_READY;
+    bool served =
+        restart->state == RESTART_READY && now_us - restart->ready_us >= RESTART_SERVED_US;
     bool was_quick = now_us - restart->started_us < RESTART_PROVEN_US;
-    restart->unready_row = was_ready ? 0 : restart->unready_row + 1;
+    restart->useless_row = served ? 1 : restart->useless_row + 1;
+    if (served)
+        restart->hold_us = RESTART_HOLD_US;
     restart->quick_row = was_quick ? restart->quick_row + 1 : 0;
-    if (restart->unready_row >= RESTART_ROW)
+    if (restart->useless_row >= RESTART_ROW)
         return hold(restart, now_us);
     uint64_t earliest_us = restart->started_us + spacing_us(restart->quick_row);
     if (earliest_us <= now_us)
@@ -93,9 +96,8 @@ enum restart_action restart_step(struct restart *restart, enum restart_event eve
         if (restart->state != RESTART_STARTING)
             return RESTART_NOTHING;
         restart->state = RESTART_READY;
+        restart->ready_us = now_us;
         restart->was_ever_ready = true;
-        restart->unready_row = 0;
-        restart->hold_us = RESTART_HOLD_US;
         return RESTART_NOTHING;
     case RESTART_DRAINS:
         return is_running(restart) ? drains(restart, now_us) : RESTART_NOTHING;

@@ -16,10 +16,11 @@
  * 2. The first crash is followed by a start at once. Two starts are at least 250 ms, 500 ms, 1 s
  *    apart (and not more) for the second, third, fourth process in a row that lived less than 30 s.
  *    Counted from start to start: who served for a second is always replaced at once.
- * 3. Three crashes in a row before the role was ready hold it back: for 30 s, doubling up to 5
- *    minutes, or until a retry. A role that is vital ends the service instead. One that became
- *    ready has shown that it can: its crashes later are somebody's doing (a request's, a signal's),
- *    and holding it back would hurt all others.
+ * 3. Crashes before the role was ready, or within 200 ms after, are counted on; any other one
+ * begins a new row of one. Three in a row hold the role back: for 30 s, doubling up to 5 minutes,
+ * or until a retry. A role that is vital ends the service instead. Who served has shown that it
+ *    can: its end is somebody's doing (a request's, a signal's), and holding it back would hurt all
+ *    others.
  * 4. Who drained by itself is replaced at once, and that is no crash. */
 #pragma once
 
@@ -57,6 +58,7 @@ enum {
     RESTART_SPACING_MAX_US = 1000 * 1000,
     RESTART_PROVEN_US = 30 * 1000 * 1000, /* who lived so long begins a new row */
     RESTART_ROW = 3,
+    RESTART_SERVED_US = 200 * 1000, /* ready for so long: it served */
     RESTART_HOLD_US = 30 * 1000 * 1000,
     RESTART_HOLD_MAX_US = 300 * 1000 * 1000,
 };
@@ -65,9 +67,9 @@ struct restart {
     bool overlaps, is_vital;
     enum restart_state state;
     bool was_ever_ready;
-    unsigned unready_row; /* crashes before ready, since it was ready last */
+    unsigned useless_row; /* crashes since a process served */
     unsigned quick_row;   /* processes that lived less than RESTART_PROVEN_US, since one did not */
-    uint64_t started_us, due_us /* in DEAD and HELD_BACK */, hold_us;
+    uint64_t started_us, ready_us /* in READY */, due_us /* in DEAD and HELD_BACK */, hold_us;
     uint64_t restarts; /* processes after the first */
 };
 

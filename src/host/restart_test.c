@@ -38,7 +38,8 @@ TEST(starts_keep_a_distance_that_grows_to_a_second)
     restart.started_us = now_us;
     for (size_t i = 0; i < ARRAY_COUNT(distances_ms); i++) {
         uint64_t started_us = now_us;
-        CHECK_EQ(live(&restart, &now_us, 5), i == 0 ? RESTART_START : RESTART_NOTHING);
+        CHECK_EQ(live(&restart, &now_us, RESTART_SERVED_US),
+                 i == 0 ? RESTART_START : RESTART_NOTHING);
         if (i == 0)
             continue;
         CHECK_EQ(restart_due_us(&restart), started_us + distances_ms[i] * MS);
@@ -62,10 +63,11 @@ TEST(a_long_life_begins_a_new_row)
 {
     struct restart restart = new_restart();
     uint64_t now_us = 0;
-    CHECK_EQ(live(&restart, &now_us, 5), RESTART_START);
+    const uint64_t served_us = RESTART_SERVED_US;
+    CHECK_EQ(live(&restart, &now_us, served_us), RESTART_START);
     CHECK_EQ(live(&restart, &now_us, RESTART_PROVEN_US), RESTART_START);
-    CHECK_EQ(live(&restart, &now_us, 5), RESTART_START);
-    CHECK_EQ(live(&restart, &now_us, 5), RESTART_NOTHING);
+    CHECK_EQ(live(&restart, &now_us, served_us), RESTART_START);
+    CHECK_EQ(live(&restart, &now_us, served_us), RESTART_NOTHING);
 }
 
 /* Crashes before ready until it is held back; returns when. */
@@ -107,15 +109,26 @@ TEST(a_retry_starts_who_is_held_back_and_nobody_else)
     CHECK_EQ(restart_due_us(&restart), UINT64_MAX);
 }
 
-TEST(being_ready_once_ends_the_row)
+TEST(having_served_begins_a_new_row)
 {
     struct restart restart = new_restart();
     uint64_t now_us = crash_until_held(&restart, 0, 3);
     CHECK_EQ(restart_step(&restart, RESTART_RETRY, now_us), RESTART_START);
     now_us += RESTART_PROVEN_US;
-    CHECK_EQ(live(&restart, &now_us, 0), RESTART_START);
-    now_us = crash_until_held(&restart, now_us, 3);
+    CHECK_EQ(live(&restart, &now_us, RESTART_SERVED_US), RESTART_START);
+    now_us = crash_until_held(&restart, now_us, 2); /* with that crash it is three */
     CHECK_EQ(restart_due_us(&restart), now_us + RESTART_HOLD_US);
+}
+
+TEST(who_ends_just_after_it_was_ready_did_not_serve)
+{
+    struct restart restart = new_restart();
+    uint64_t now_us = 0;
+    CHECK_EQ(live(&restart, &now_us, RESTART_SERVED_US - 1), RESTART_START);
+    CHECK_EQ(live(&restart, &now_us, RESTART_SERVED_US - 1), RESTART_NOTHING);
+    CHECK_EQ(restart_step(&restart, RESTART_TIME, now_us + S), RESTART_START);
+    now_us += S;
+    CHECK_EQ(live(&restart, &now_us, RESTART_SERVED_US - 1), RESTART_HOLD);
 }
 
 TEST(a_vital_role_that_cannot_start_ends_the_service)
@@ -204,7 +217,6 @@ static void one_history(uint64_t seed)
             CHECK(restart.due_us <= restart.started_us + RESTART_SPACING_MAX_US);
         if (restart.state == RESTART_HELD_BACK)
             CHECK(restart.due_us <= now_us + RESTART_HOLD_MAX_US);
-        CHECK(restart.state != RESTART_READY || restart.unready_row == 0);
         CHECK(restart.overlaps ? restart.state != RESTART_DRAINING : true);
         CHECK(!restart.is_vital || restart.state != RESTART_HELD_BACK);
     }
