@@ -85,6 +85,22 @@ static void check_router_round_trip(struct slice plain, uint64_t *choice)
     text_fini(&path);
 }
 
+static void check_router_rest(struct slice plain, uint64_t *choice)
+{
+    static const struct route routes[] = {{HTTP_GET, "/v1/{id...}", "1"}};
+    static struct route_match match;
+    struct text path;
+    text_init(&path, 3 * plain.len + 64);
+    text_add_str(&path, "/v1/");
+    add_escaped(&path, plain, choice);
+    bool may = plain.len > 0 && plain.len <= ROUTE_PARAM_MAX_BYTES && utf8_is_valid(plain) &&
+               slice_find_byte(plain, '\0') == SLICE_NPOS;
+    enum err err = router_find(routes, 1, HTTP_GET, text_slice(&path), &match);
+    ASSERT((err == ERR_OK) == may);
+    ASSERT(err != ERR_OK || slice_eq(match.params[0], plain));
+    text_fini(&path);
+}
+
 /* A list says the same whether it came in one field or was split at our comma into two. */
 static void check_tokens(struct slice list)
 {
@@ -105,6 +121,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     check_query_round_trip(input, &choice);
     check_router(input);
     check_router_round_trip(input, &choice);
+    check_router_rest(input, &choice);
     check_tokens(input);
     return 0;
 }

@@ -150,12 +150,13 @@ class Errors(unittest.TestCase):
                     data = surface.request("x", surface.can_stream, model=model)
                     error = self.check(self.server.exchange(data, surface.method), 404, "model_not_found", "model")
                     self.assertIn(model[:100], error["message"])
-        self.check(self.server.get("/v1/models/gpt-5"), 404, "model_not_found", "model")
+        for name in ("gpt-5", "org/repo:q4", "org%2Frepo:q4", "dummy/"):  # SDKs do and do not escape
+            self.check(self.server.get("/v1/models/" + name), 404, "model_not_found", "model")
 
     def test_unknown_paths(self):
         for path in ("/", "/v1", "/v1/completions/", "//v1/completions", "/v1/completions/x", "/v1%2fcompletions",
                      "/V1/completions", "/v1/../v1/completions", "/health/", "/%00", "/%zz", "/" + quote("你好"),
-                     "/v1/models/a/b"):
+                     "/v1/models/", "/v1/models/%00"):
             with self.subTest(path):
                 self.check(self.server.get(path), 404, "not_found")
 

@@ -258,3 +258,43 @@ TEST(a_whole_answer_is_made_of_the_models_page_and_of_one_model)
     CHECK(client_was_refused(&rig->client, 404, "model_not_found"));
     gateway_rig_close(rig);
 }
+
+TEST(a_model_with_a_slash_in_its_name_is_found_escaped_or_not)
+{
+    static const char *const targets[] = {"/v1/models/org/m:q4", "/v1/models/org%2Fm%3Aq4"};
+    rig = gateway_rig_open_alone(NULL);
+    rig->state.model = SLICE("org/m:q4");
+    rig_report(rig);
+    for (size_t i = 0; i < ARRAY_COUNT(targets); i++) {
+        client_get(&rig->client, targets[i], "");
+        struct answer answer = client_answer(&rig->client);
+        CHECK_EQ(answer.status, 200);
+        CHECK(slice_starts_with(text_slice(&answer.body), SLICE("{\"id\":\"org/m:q4\",")));
+        client_forget(&rig->client, &answer);
+    }
+    client_get(&rig->client, "/v1/models/org", "");
+    CHECK(client_was_refused(&rig->client, 404, "model_not_found"));
+    gateway_rig_close(rig);
+}
+
+TEST(a_wish_for_a_stream_that_outlives_its_connection_is_refused_by_name)
+{
+    rig = gateway_rig_open(NULL);
+    client_post(&rig->client, "/v1/completions", "X-Stream-Resume: 30\r\n",
+                SLICE("{\"prompt\":\"x\"}"));
+    client_settle(&rig->client);
+    CHECK_EQ(client_count(&rig->client, "\"param\":\"X-Stream-Resume\""), 1);
+    CHECK(client_was_refused(&rig->client, 400, "unsupported_parameter"));
+    CHECK_EQ(rig->job_count, 0);
+    client_fini(&rig->client); /* its body was not read: the connection closes */
+    client_open(&rig->client, &rig->http);
+    client_get(&rig->client, "/v1/models", "X-Stream-Resume: 30\r\n"); /* no stream, no wish */
+    struct answer answer = client_answer(&rig->client);
+    CHECK_EQ(answer.status, 200);
+    client_forget(&rig->client, &answer);
+    client_post(&rig->client, "/v1/completions", "X-Stream-Resume: 0\r\nIdempotency-Key: a\r\n",
+                SLICE("{\"prompt\":\"x\"}"));
+    rig_settle(&rig->http);
+    CHECK_EQ(rig->job_count, 1);
+    gateway_rig_close(rig);
+}

@@ -180,6 +180,24 @@ static bool is_refused_by_drain(struct gateway *gateway, struct http_conn *conn,
     return true;
 }
 
+/* Who asks for a stream that survives its connection would be badly served by one that does not: so
+ * it is refused by name, like `resumable` in a body. (Idempotency-Key is different: SDKs send it
+ * with everything, and without a stream to join a repeated request is answered anew, as it would be
+ * without the field.) */
+static bool is_refused_by_wish(struct gateway *gateway, struct http_conn *conn,
+                               const struct route_target *target,
+                               const struct http_request *request)
+{
+    struct api_error error;
+    struct slice wish = http_request_field(request, "X-Stream-Resume");
+    if (!target->dialect || wish.len == 0 || slice_eq_str(wish, "0"))
+        return false;
+    (void)api_error_set(&error, 400, "unsupported_parameter", "X-Stream-Resume",
+                        "X-Stream-Resume is not supported yet"); /* the code is in the error */
+    gateway_refuse(gateway, conn, &error, SLICE(""));
+    return true;
+}
+
 /* --- where to --- */
 
 static void answer_not_found(struct gateway *gateway, struct http_conn *conn,
@@ -225,7 +243,8 @@ static bool admit(struct gateway *gateway, struct http_conn *conn,
     else if (!target)
         answer_not_found(gateway, conn, request);
     else
-        return !is_refused_by_drain(gateway, conn, target) &&
+        return !is_refused_by_wish(gateway, conn, target, request) &&
+               !is_refused_by_drain(gateway, conn, target) &&
                !is_refused_by_count(gateway, conn, target, out_admission->key);
     return false;
 }

@@ -32,7 +32,7 @@ const struct route gateway_routes[] = {
     {HTTP_POST, "/generate", DIALECT(generate)},
     {HTTP_POST, "/generate/stream", DIALECT(generate_stream)},
     {HTTP_GET, "/v1/models", ANSWER(models_page_list)},
-    {HTTP_GET, "/v1/models/{id}", ANSWER(models_page_one)},
+    {HTTP_GET, "/v1/models/{id...}", ANSWER(models_page_one)},
     {HTTP_GET, "/health", OPEN(health_answer)},
     {HTTP_GET, "/health/live", OPEN(health_live_answer)},
     {HTTP_GET, "/live", OPEN(health_live_answer)},

@@ -16,14 +16,16 @@ static unsigned answers(const struct route *route)
     return route->method == HTTP_GET ? allowed | bit(HTTP_HEAD) : allowed;
 }
 
-/* Percent-decodes one segment. False when it can match nothing: a bad escape, a decoded '/' or NUL
- * (another path to whoever decodes first), invalid UTF-8, or more than `cap` bytes. */
-static bool decode_segment(struct slice encoded, char *storage, size_t cap, struct slice *out)
+/* Percent-decodes one segment, or the rest of a path. False when it can match nothing: a bad
+ * escape, a decoded NUL or (in a segment) '/', which is another path to whoever decodes first,
+ * invalid UTF-8, or more than `cap` bytes. */
+static bool decode(struct slice encoded, bool is_segment, char *storage, size_t cap,
+                   struct slice *out)
 {
     size_t len = 0;
     while (encoded.len > 0) {
         int byte = http_decode_byte(&encoded);
-        if (byte <= 0 || byte == '/' || len == cap)
+        if (byte <= 0 || (byte == '/' && is_segment) || len == cap)
             return false;
         storage[len++] = (char)byte;
     }
@@ -36,20 +38,31 @@ static bool is_param(struct slice pattern)
     return slice_starts_with(pattern, SLICE("{")) && slice_ends_with(pattern, SLICE("}"));
 }
 
-static bool match_segment(struct slice pattern, struct slice encoded, struct route_match *match)
+/* Of a path with everything that is left of it: "{id...}". */
+static bool is_rest(struct slice pattern)
+{
+    return is_param(pattern) && slice_ends_with(pattern, SLICE("...}"));
+}
+
+static bool take_param(struct slice encoded, bool is_segment, struct route_match *match)
 {
     char *storage = match->storage + match->param_count * ROUTE_PARAM_MAX_BYTES;
-    struct slice segment;
-    if (!is_param(pattern)) {
-        char literal[ROUTE_PARAM_MAX_BYTES];
-        return decode_segment(encoded, literal, sizeof literal, &segment) &&
-               slice_eq(segment, pattern);
-    }
-    ASSERT_MSG(match->param_count < ROUTE_PARAMS_MAX, "pattern " SLICE_FMT, SLICE_ARG(pattern));
-    if (encoded.len == 0 || !decode_segment(encoded, storage, ROUTE_PARAM_MAX_BYTES, &segment))
+    struct slice value;
+    if (encoded.len == 0 || !decode(encoded, is_segment, storage, ROUTE_PARAM_MAX_BYTES, &value))
         return false;
-    match->params[match->param_count++] = segment;
+    match->params[match->param_count++] = value;
     return true;
+}
+
+static bool match_segment(struct slice pattern, struct slice encoded, struct route_match *match)
+{
+    char literal[ROUTE_PARAM_MAX_BYTES];
+    struct slice segment;
+    if (is_param(pattern)) {
+        ASSERT_MSG(match->param_count < ROUTE_PARAMS_MAX, "pattern " SLICE_FMT, SLICE_ARG(pattern));
+        return take_param(encoded, true, match);
+    }
+    return decode(encoded, true, literal, sizeof literal, &segment) && slice_eq(segment, pattern);
 }
 
 static bool match_path(struct slice pattern, struct slice path, struct route_match *match)
@@ -59,6 +72,10 @@ static bool match_path(struct slice pattern, struct slice path, struct route_mat
     match->param_count = 0;
     while (more_wanted && more) {
         more_wanted = slice_cut(pattern, '/', &wanted, &pattern);
+        if (is_rest(wanted)) {
+            ASSERT_MSG(!more_wanted, "something behind " SLICE_FMT, SLICE_ARG(wanted));
+            return take_param(path, false, match);
+        }
         more = slice_cut(path, '/', &segment, &path);
         if (!match_segment(wanted, segment, match))
             return false;

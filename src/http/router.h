@@ -1,7 +1,8 @@
 /* router - method and path to a route, with {name} segments. Pure.
  * Patterns are literals in a static table: "/v1/models/{id}". Paths are compared byte for byte
  * after percent-decoding each segment (a decoded '/', NUL or invalid UTF-8 never matches). A
- * trailing slash is another path. */
+ * trailing slash is another path. The last segment of a pattern may be "{name...}": it takes all
+ * that is left, at least a byte, in which '/' and "%2F" are the same. */
 #pragma once
 
 #include "http/http.h"

@@ -117,6 +117,38 @@ TEST(param_fits_up_to_its_limit_and_not_a_byte_more)
     CHECK_ERR(find(HTTP_GET, slice_of(path, start + ROUTE_PARAM_MAX_BYTES + 1)), ERR_NOT_FOUND);
 }
 
+TEST(a_rest_takes_what_is_left_with_its_slashes_however_they_are_written)
+{
+    static const struct route with_rest[] = {{HTTP_GET, "/v1/models/{id...}", "model"}};
+    static const char *const same[] = {"org/repo:q4", "org%2Frepo:q4", "org%2frepo%3aq4"};
+    static const char *const bad[] = {"", "%00", "a/%00", "%ff", "a%2"};
+    char path[32 + ROUTE_PARAM_MAX_BYTES];
+    for (size_t i = 0; i < ARRAY_COUNT(same); i++) {
+        strcpy(path, "/v1/models/");
+        strcat(path, same[i]);
+        CHECK_OK(router_find(with_rest, 1, HTTP_GET, slice_str(path), &match));
+        CHECK_EQ(match.param_count, 1);
+        CHECK_SLICE(match.params[0], "org/repo:q4");
+    }
+    for (size_t i = 0; i < ARRAY_COUNT(bad); i++) {
+        strcpy(path, "/v1/models/");
+        strcat(path, bad[i]);
+        CHECK_ERR(router_find(with_rest, 1, HTTP_GET, slice_str(path), &match), ERR_NOT_FOUND);
+    }
+    CHECK_ERR(router_find(with_rest, 1, HTTP_GET, SLICE("/v1/models"), &match), ERR_NOT_FOUND);
+    CHECK_OK(router_find(with_rest, 1, HTTP_GET, SLICE("/v1/models//x/"), &match));
+    CHECK_SLICE(match.params[0], "/x/");
+    CHECK_ERR(router_find(with_rest, 1, HTTP_PUT, SLICE("/v1/models/a/b"), &match), ERR_REFUSED);
+    strcpy(path, "/v1/models/");
+    size_t start = strlen(path);
+    memset(path + start, '/', ROUTE_PARAM_MAX_BYTES + 1);
+    CHECK_OK(
+        router_find(with_rest, 1, HTTP_GET, slice_of(path, start + ROUTE_PARAM_MAX_BYTES), &match));
+    CHECK_ERR(router_find(with_rest, 1, HTTP_GET, slice_of(path, start + ROUTE_PARAM_MAX_BYTES + 1),
+                          &match),
+              ERR_NOT_FOUND);
+}
+
 TEST(head_is_answered_by_the_route_of_get)
 {
     CHECK_FOUND(HTTP_HEAD, "/v1/models/x", "model");
