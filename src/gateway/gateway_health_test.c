@@ -99,7 +99,114 @@ TEST(one_ready_node_is_enough)
     gateway_rig_close(rig);
 }
 
-TEST(health_lists_every_node_in_whole_json_however_many_there_are)
+/* --- /health of several workers, and of what waits at the manager --- */
+
+static void manager_says(const struct manager_queue *queues, size_t count)
+{
+    struct manager_state state = {.manager = SLICE("manager-1"),
+                                  .control = SLICE("inbox.m"),
+                                  .queues = queues,
+                                  .queue_count = count};
+    struct text frame;
+    struct wire_writer writer;
+    text_init(&frame, 64 * 1024);
+    wire_begin(&writer, &frame, WIRE_STATE);
+    wire_open_record(&writer, &(struct wire_record){.type = WIRE_MANAGER_STATE});
+    manager_state_encode(&state, &frame);
+    wire_close_record(&writer);
+    CHECK_OK(wire_finish(&writer));
+    CHECK_OK(bus_publish(rig->back, SLICE("state.manager"), SLICE(""), text_slice(&frame)));
+    text_fini(&frame);
+    rig_settle(&rig->http);
+}
+
+/* A number of the entry at `index` of /health. */
+static int64_t health_number(size_t index, const char *name)
+{
+    json_t *body;
+    client_get(&rig->client, "/health", "");
+    struct answer answer = client_answer(&rig->client);
+    CHECK_OK(json_read(text_slice(&answer.body), JSON_DEPTH_MAX, &body, NULL));
+    const json_t *number =
+        json_object_get(json_array_get(json_object_get(body, "models"), index), name);
+    CHECK(json_is_integer(number));
+    int64_t value = json_integer_value(number);
+    json_decref(body);
+    client_forget(&rig->client, &answer);
+    return value;
+}
+
+TEST(health_sums_the_workers_of_a_model)
+{
+    rig = gateway_rig_open(NULL);
+    rig->state.slots_busy = 3;
+    rig->state.tokens_total = 100;
+    rig_report(rig);
+    rig->state.node = SLICE("w2");
+    rig->state.slots = 4;
+    rig->state.slots_busy = 1;
+    rig->state.queued = 2;
+    rig->state.parked = 1;
+    rig_report(rig);
+    rig->state.node = SLICE("w3");
+    rig->state.model = SLICE("other");
+    rig_report(rig);
+    rig->state.node = SLICE("w4");
+    rig->state.model = SLICE("m");
+    rig->state.phase = NODE_LOADING;
+    rig->state.slots = rig->state.slots_busy = rig->state.queued = rig->state.parked = 0;
+    rig_report(rig);
+    CHECK_EQ(health_number(0, "workers"), 2);
+    CHECK_EQ(health_number(0, "slots"), 12);
+    CHECK_EQ(health_number(0, "slots_busy"), 4);
+    CHECK_EQ(health_number(0, "queued"), 2);
+    CHECK_EQ(health_number(0, "parked"), 1);
+    CHECK_EQ(health_number(0, "tokens_total"), 300);
+    CHECK_EQ(health_number(1, "slots"), 4);
+    check_health("ok");
+    gateway_rig_close(rig);
+}
+
+TEST(what_waits_at_the_manager_is_counted_while_it_speaks)
+{
+    const struct manager_queue queues[] = {{SLICE("other"), 9}, {SLICE("m"), 5}};
+    rig = gateway_rig_open(NULL);
+    rig->state.queued = 2;
+    rig_report(rig);
+    CHECK_EQ(health_number(0, "queued"), 2);
+    manager_says(queues, 2);
+    CHECK_EQ(health_number(0, "queued"), 7);
+    rig_advance_ms(&rig->http, MANAGER_SILENT_MS);
+    CHECK_EQ(health_number(0, "queued"), 7);
+    rig_advance_ms(&rig->http, 1);
+    CHECK_EQ(health_number(0, "queued"), 2);
+    manager_says(queues, 1); /* the next one has none for this model */
+    CHECK_EQ(health_number(0, "queued"), 2);
+    gateway_rig_close(rig);
+}
+
+TEST(nonsense_from_a_manager_leaves_what_was_known)
+{
+    const struct manager_queue queue = {SLICE("m"), 5};
+    struct text frame;
+    struct wire_writer writer;
+    rig = gateway_rig_open(NULL);
+    manager_says(&queue, 1);
+    text_init(&frame, 1024);
+    wire_begin(&writer, &frame, WIRE_STATE);
+    wire_open_record(&writer, &(struct wire_record){.type = WIRE_MANAGER_STATE});
+    text_add(&frame, SLICE("{\"manager\":1}"));
+    wire_close_record(&writer);
+    CHECK_OK(wire_finish(&writer));
+    CHECK_OK(bus_publish(rig->back, SLICE("state.manager"), SLICE(""), text_slice(&frame)));
+    CHECK_OK(bus_publish(rig->back, SLICE("state.manager"), SLICE(""), SLICE("noise")));
+    rig_settle(&rig->http);
+    CHECK_EQ(health_number(0, "queued"), 5);
+    text_fini(&frame);
+    gateway_rig_close(rig);
+}
+
+TEST(health_lists_every_model_in_whole_json_however_many_there_are)
 {
     char name[32], detail[1365];
     rig = gateway_rig_open(NULL);
@@ -107,7 +214,7 @@ TEST(health_lists_every_node_in_whole_json_however_many_there_are)
     rig->state.detail = slice_of(detail, sizeof(detail));
     for (int i = 0; i < 300; i++) {
         snprintf(name, sizeof(name), "node-%d", i);
-        rig->state.node = slice_str(name);
+        rig->state.node = rig->state.model = slice_str(name);
         rig_report(rig);
     }
     client_get(&rig->client, "/health", "");
@@ -263,6 +370,15 @@ TEST(a_busy_model_is_not_probed)
         CHECK_EQ(rig->job_count, 0);
         gateway_rig_close(rig);
     }
+}
+
+TEST(a_model_that_requests_wait_for_is_not_probed)
+{
+    open_with_token(31000);
+    manager_says(&(struct manager_queue){SLICE("m"), 1}, 1);
+    CHECK_EQ(ask_ready(), 200);
+    CHECK_EQ(rig->job_count, 0);
+    gateway_rig_close(rig);
 }
 
 /* It may be another gateway's probe that it is busy with, or its first prompt, a long one. */

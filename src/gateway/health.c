@@ -16,8 +16,11 @@ const char *health_status(const struct gateway *gateway)
     return node->phase == NODE_READY && !ready_has_failed(gateway->ready) ? "ok" : "degraded";
 }
 
-static void add_node(struct json_out *json, const struct node_state *state)
+/* One entry per model: by its best node, with what all of its workers have and do. */
+static void add_model(struct json_out *json, struct model_table *models,
+                      const struct node_state *state)
 {
+    const struct model_sum sum = model_table_sum(models, state->model);
     json_out_begin_object(json);
     json_out_add_string(json, "id", state->model);
     json_out_add_string(json, "engine", state->engine);
@@ -27,11 +30,12 @@ static void add_node(struct json_out *json, const struct node_state *state)
         json_out_add_double(json, "load_fraction", (double)state->load_fraction);
     }
     json_out_add_u64(json, "context_tokens", state->context_tokens);
-    json_out_add_u64(json, "slots", state->slots);
-    json_out_add_u64(json, "slots_busy", state->slots_busy);
-    json_out_add_u64(json, "queued", state->queued);
-    json_out_add_u64(json, "parked", state->parked);
-    json_out_add_u64(json, "tokens_total", state->tokens_total);
+    json_out_add_u64(json, "workers", sum.workers);
+    json_out_add_u64(json, "slots", sum.slots);
+    json_out_add_u64(json, "slots_busy", sum.slots_busy);
+    json_out_add_u64(json, "queued", sum.queued);
+    json_out_add_u64(json, "parked", sum.parked);
+    json_out_add_u64(json, "tokens_total", sum.tokens_total);
     json_out_end_object(json);
 }
 
@@ -53,7 +57,8 @@ void health_answer(struct gateway *gateway, struct http_conn *conn,
     json_out_begin_array(&json);
     const struct node_state *state;
     for (size_t cursor = 0; (state = model_table_next(gateway->models, &cursor));)
-        add_node(&json, state);
+        if (model_table_find(gateway->models, state->model) == state)
+            add_model(&json, gateway->models, state);
     json_out_end_array(&json);
     json_out_end_object(&json);
     reply_json(conn, 200, SLICE("Cache-Control: no-store\r\n"), &body);

@@ -1,10 +1,10 @@
-/* model_table - which models there are, as the workers' broadcasts tell it. */
+/* model_table - which models there are, and how many wait for them, as the broadcasts tell it. */
 #include "gateway/model_table.h"
 
 #include "base/mem.h"
 #include "wire/frame.h"
 
-enum { NODE_ARENA_BYTES = 64 * 1024 };
+enum { NODE_ARENA_BYTES = 64 * 1024, MANAGER_ARENA_BYTES = 256 * 1024 };
 
 struct node {
     struct arena *arena; /* holds the state's strings */
@@ -14,7 +14,10 @@ struct node {
 
 struct model_table {
     struct loop *loop;
-    struct bus_subscription *subscription;
+    struct bus_subscription *node_states, *manager_states;
+    struct arena *manager_arena; /* holds the manager's state; NULL: none was heard yet */
+    struct manager_state manager;
+    uint64_t manager_heard_us;
     struct node nodes[MODEL_TABLE_NODES_MAX];
     size_t count;
 };
@@ -64,36 +67,62 @@ static void take_state(struct model_table *table, const struct wire_record *reco
     *node = (struct node){arena, state, loop_now_us(table->loop)};
 }
 
+/* Of two managers, one that goes and one that comes, who spoke last is believed. */
+static void take_manager(struct model_table *table, const struct wire_record *record)
+{
+    struct arena *arena = arena_new(MANAGER_ARENA_BYTES);
+    struct manager_state state;
+    if (manager_state_decode(record->payload, arena, &state) != ERR_OK) {
+        arena_free(arena);
+        return;
+    }
+    arena_free(table->manager_arena);
+    table->manager_arena = arena;
+    table->manager = state;
+    table->manager_heard_us = loop_now_us(table->loop);
+}
+
 static void on_state(void *ctx, const struct bus_message *message)
 {
     struct wire_reader reader;
     struct wire_record record;
     if (wire_open(message->frame, &reader) != ERR_OK || reader.kind != WIRE_STATE)
         return;
-    while (wire_next(&reader, &record) == ERR_OK)
+    while (wire_next(&reader, &record) == ERR_OK) {
         if (record.type == WIRE_NODE_STATE)
             take_state(ctx, &record);
+        else if (record.type == WIRE_MANAGER_STATE)
+            take_manager(ctx, &record);
+    }
+}
+
+MUST_USE static enum err subscribe(struct model_table *table, struct bus *bus)
+{
+    const struct slice no_group = {NULL, 0};
+    TRY(bus_subscribe(bus, SLICE("state.nodes"), no_group, on_state, table, &table->node_states));
+    return bus_subscribe(bus, SLICE("state.manager"), no_group, on_state, table,
+                         &table->manager_states);
 }
 
 enum err model_table_new(struct bus *bus, struct model_table **out_table)
 {
     struct model_table *table = mem_alloc(sizeof(*table));
     table->loop = bus_loop(bus);
-    enum err err = bus_subscribe(bus, SLICE("state.nodes"), (struct slice){NULL, 0}, on_state,
-                                 table, &table->subscription);
-    if (err != ERR_OK) {
-        mem_free(table);
-        return err;
-    }
-    *out_table = table;
-    return ERR_OK;
+    enum err err = subscribe(table, bus);
+    if (err == ERR_OK)
+        *out_table = table;
+    else
+        model_table_free(table);
+    return err;
 }
 
 void model_table_free(struct model_table *table)
 {
     if (!table)
         return;
-    bus_unsubscribe(&table->subscription);
+    bus_unsubscribe(&table->node_states);
+    bus_unsubscribe(&table->manager_states);
+    arena_free(table->manager_arena);
     for (size_t i = 0; i < table->count; i++)
         arena_free(table->nodes[i].arena);
     mem_free(table);
@@ -124,6 +153,34 @@ const struct node_state *model_table_find(struct model_table *table, struct slic
         if (slice_eq(state->model, model) && (!best || rank(state->phase) < rank(best->phase)))
             best = state;
     return best;
+}
+
+static uint32_t queued_at_manager(const struct model_table *table, struct slice model)
+{
+    const struct manager_state *manager = &table->manager;
+    if (loop_now_us(table->loop) - table->manager_heard_us > MANAGER_SILENT_MS * 1000ull)
+        return 0;
+    for (size_t i = 0; i < manager->queue_count; i++)
+        if (slice_eq(manager->queues[i].model, model))
+            return manager->queues[i].queued;
+    return 0;
+}
+
+struct model_sum model_table_sum(struct model_table *table, struct slice model)
+{
+    struct model_sum sum = {.queued = queued_at_manager(table, model)};
+    const struct node_state *state;
+    for (size_t cursor = 0; (state = model_table_next(table, &cursor));) {
+        if (!slice_eq(state->model, model))
+            continue;
+        sum.workers += state->phase == NODE_READY;
+        sum.slots += state->slots;
+        sum.slots_busy += state->slots_busy;
+        sum.queued += state->queued;
+        sum.parked += state->parked;
+        sum.tokens_total += state->tokens_total;
+    }
+    return sum;
 }
 
 bool model_table_is_empty(struct model_table *table)

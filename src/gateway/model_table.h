@@ -1,18 +1,22 @@
-/* model_table - which models there are, as the workers' broadcasts tell it (wire/node_state.h).
- * State that is refreshed every second: who has been silent for NODE_STATE_DEAD_MS is gone. One per
+/* model_table - which models there are, as the workers' broadcasts tell it (wire/node_state.h), and
+ * how many requests wait for each, as the manager's do (wire/manager_state.h). State that is
+ * repeated: what has been silent for NODE_STATE_DEAD_MS, or MANAGER_SILENT_MS, is gone. One per
  * gateway; its loop only. */
 #pragma once
 
 #include "bus/bus.h"
+#include "wire/manager_state.h"
 #include "wire/node_state.h"
 
 enum {
+    MANAGER_SILENT_MS = 4 * MANAGER_STATE_INTERVAL_MS, /* then nobody knows what waits */
     MODEL_TABLE_NODES_MAX = 256,
     MODEL_PAGE_MAX_BYTES = MODEL_TABLE_NODES_MAX * 32 * 1024, /* all of them in JSON, escaped */
 };
 
 struct model_table;
-/* Subscribes to "state.nodes". Nodes beyond MODEL_TABLE_NODES_MAX are ignored. */
+/* Subscribes to "state.nodes" and "state.manager". Nodes beyond MODEL_TABLE_NODES_MAX are ignored.
+ */
 MUST_USE enum err model_table_new(struct bus *bus, struct model_table **out_table);
 void model_table_free(struct model_table *table);
 
@@ -21,4 +25,13 @@ void model_table_free(struct model_table *table);
 const struct node_state *model_table_find(struct model_table *table, struct slice model);
 /* Visits each living node; start with *cursor = 0; NULL at the end. */
 const struct node_state *model_table_next(struct model_table *table, size_t *cursor);
+
+/* All living nodes of one model together. */
+struct model_sum {
+    uint32_t workers; /* that are ready */
+    uint32_t slots, slots_busy, parked;
+    uint32_t queued; /* at the manager (0 when it is silent), and at the workers */
+    uint64_t tokens_total;
+};
+struct model_sum model_table_sum(struct model_table *table, struct slice model);
 bool model_table_is_empty(struct model_table *table);

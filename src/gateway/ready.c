@@ -56,6 +56,7 @@ static struct pulse take_pulse(const struct gateway *gateway)
         if (node->last_token_ms > pulse.last_token_ms)
             pulse.last_token_ms = node->last_token_ms;
     }
+    pulse.is_busy |= model_table_sum(gateway->models, model).queued > 0; /* at the manager, too */
     return pulse;
 }
 
