@@ -12,6 +12,7 @@ struct http1_exchange {
     size_t body_queued; /* bytes of the reply's body that were accepted */
     size_t body_sent;   /* of these, reported through on_sent() */
     char *tag;          /* NULL: none */
+    uint32_t mark;
     uint8_t tag_bytes;
     uint8_t minor;   /* the client speaks HTTP/1.minor */
     bool is_head;    /* the reply has no body, whatever its head says */

@@ -59,6 +59,8 @@ static void queue_head(struct http_conn *conn, const struct http1_reply_head *he
     else
         break_later(conn);
     text_clear(&shared->head);
+    if (shared->handler.on_answer)
+        shared->handler.on_answer(shared->handler.ctx, conn, head->status);
 }
 
 /* Head and body of an answer whose length is known. */
@@ -294,4 +296,14 @@ void http_conn_set_tag(struct http_conn *conn, struct slice tag)
 struct slice http_conn_tag(const struct http_conn *conn)
 {
     return slice_of(conn->x.tag, conn->x.tag_bytes);
+}
+
+void http_conn_set_mark(struct http_conn *conn, uint32_t mark)
+{
+    conn->x.mark = mark;
+}
+
+uint32_t http_conn_mark(const struct http_conn *conn)
+{
+    return conn->x.mark;
 }

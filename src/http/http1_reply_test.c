@@ -159,6 +159,49 @@ static enum http_head_verdict tag_by_method(struct server_rig *the_rig, struct h
     return HTTP_HEAD_CONTINUE;
 }
 
+static enum http_head_verdict mark_by_method(struct server_rig *the_rig, struct http_conn *conn,
+                                             const struct http_request *request)
+{
+    (void)the_rig;
+    CHECK_EQ(http_conn_mark(conn), 0);
+    if (request->method == HTTP_POST)
+        http_conn_set_mark(conn, 7);
+    return HTTP_HEAD_CONTINUE;
+}
+
+static struct text answers; /* "mark:status " of each */
+
+static void note_answer(struct server_rig *the_rig, struct http_conn *conn, int status)
+{
+    (void)the_rig;
+    text_add_f(&answers, "%u:%d ", http_conn_mark(conn), status);
+}
+
+/* The handler's answers and the server's own: of a body too large, of bytes that are no request. */
+TEST(each_answer_is_told_once_with_the_mark_of_its_request)
+{
+    text_init(&answers, 1024);
+    set_up(GET);
+    rig->on_head = mark_by_method;
+    rig->on_answer = note_answer;
+    rig->on_visit = NULL;
+    CHECK_EQ(answers.len, 0);
+    visit_begin(visit);
+    CHECK_SLICE(text_slice(&answers), "0:200 "); /* at its head */
+    visit_end(visit);
+    client_send_str(&client, "POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n" GET
+                             "POST /b HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n");
+    client_settle(&client);
+    struct client other;
+    client_open(&other, rig);
+    client_send_str(&other, "bad\r\n\r\n");
+    client_settle(&other);
+    CHECK_SLICE(text_slice(&answers), "0:200 7:200 0:200 7:413 0:400 ");
+    client_fini(&other);
+    tear_down();
+    text_fini(&answers);
+}
+
 TEST(the_tag_lives_as_long_as_its_request)
 {
     set_up(GET);

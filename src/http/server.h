@@ -43,6 +43,9 @@ struct http_handler {
     /* The fields every reply carries (CORS ...), appended as whole lines "Name: value\r\n". NULL:
      * none. */
     void (*common_fields)(void *ctx, struct http_conn *conn, struct text *out_lines);
+    /* The head of an answer is on its way, the handler's or the server's own; once for each. For
+     * counting only: it must not answer. NULL: nobody counts. */
+    void (*on_answer)(void *ctx, struct http_conn *conn, int status);
 };
 
 /* `limits` and `handler` are copied. ERR_*: from the listener, with its note. */
@@ -118,3 +121,6 @@ const char *http_conn_peer(const struct http_conn *conn);
  * with each request. */
 void http_conn_set_tag(struct http_conn *conn, struct slice tag);
 struct slice http_conn_tag(const struct http_conn *conn);
+/* Per-connection number for on_answer: 0 until it is set, and again with each request. */
+void http_conn_set_mark(struct http_conn *conn, uint32_t mark);
+uint32_t http_conn_mark(const struct http_conn *conn);

@@ -129,6 +129,13 @@ static void common_fields(void *ctx, struct http_conn *conn, struct text *out_li
     text_add(out_lines, SLICE("\r\n"));
 }
 
+static void on_answer(void *ctx, struct http_conn *conn, int status)
+{
+    struct server_rig *rig = ctx;
+    if (rig->on_answer)
+        rig->on_answer(rig, conn, status);
+}
+
 /* --- the server --- */
 
 struct http_limits rig_limits(void)
@@ -158,7 +165,8 @@ struct server_rig *rig_server_on(struct loop *loop, const struct http_limits *li
                                          .on_head = on_head,
                                          .on_request = on_request,
                                          .error_body = error_body,
-                                         .common_fields = common_fields};
+                                         .common_fields = common_fields,
+                                         .on_answer = on_answer};
     rig->net.loop = loop;
     must(net_address_parse(SLICE("127.0.0.1"), 0, &rig->address, &note), &note);
     must(net_claim_port(&rig->address, "/tmp", &rig->claim, &note), &note);

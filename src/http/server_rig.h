@@ -36,6 +36,7 @@ struct server_rig {
     enum http_head_verdict (*on_head)(struct server_rig *rig, struct http_conn *conn,
                                       const struct http_request *request);
     void (*on_error_body)(struct server_rig *rig);
+    void (*on_answer)(struct server_rig *rig, struct http_conn *conn, int status);
 };
 
 /* Limits that no test meets by accident; time is virtual and begins at 1 s. */
