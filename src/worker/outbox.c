@@ -100,10 +100,9 @@ static struct peer *peer_new(struct outbox *outbox, struct slice inbox)
 }
 
 /* on_gone() closes the stream, and with the last one the peer is gone: look anew each time. */
-static void on_bounce(void *ctx, const struct bus_message *message, enum err why)
+void outbox_bounced(struct outbox *outbox, const struct bus_message *message, enum err why)
 {
-    struct outbox *outbox = ctx;
-    if (why == ERR_FULL)
+    if (why != ERR_CLOSED && why != ERR_NOT_FOUND)
         return; /* rule 4 */
     for (struct peer *peer; (peer = find_peer(outbox, message->subject));) {
         struct list *first = peer->streams.next;
@@ -119,7 +118,6 @@ struct outbox *outbox_new(struct bus *bus, outbox_gone_fn *on_gone, void *ctx)
     deferred_init(&outbox->flush, on_flush, outbox);
     text_init(&outbox->frame, WIRE_FRAME_MAX_BYTES);
     text_init(&outbox->encoded, WIRE_FRAME_MAX_BYTES);
-    bus_on_bounce(bus, on_bounce, outbox);
     return outbox;
 }
 
@@ -129,7 +127,6 @@ void outbox_free(struct outbox *outbox)
         return;
     ASSERT(list_is_empty(&outbox->peers));
     deferred_cancel(&outbox->flush);
-    bus_on_bounce(outbox->bus, NULL, NULL);
     text_fini(&outbox->frame);
     text_fini(&outbox->encoded);
     mem_free(outbox);

@@ -7,7 +7,7 @@
  *    need none (accepted, started, usage, end; progress only while outbox_has_room_for_progress()).
  * 3. What one turn has to say to one inbox leaves in one frame at its end (a new frame is begun
  *    after OUTBOX_FRAME_BYTES), with our own inbox as the reply subject.
- * 4. A frame that the bus does not take, or that bounces because the receiver is full, counts as
+ * 4. A frame that the bus does not take, or that bounces although the receiver lives, counts as
  *    lost: the next heartbeat tells the asker what it misses, and it asks for it. A receiver that
  *    is gone takes its streams with it (on_gone).
  * 5. A heartbeat repeats the highest number sent.
@@ -41,9 +41,12 @@ struct outbox;
  * from here. */
 typedef void outbox_gone_fn(void *ctx, void *owner);
 
-/* Takes the bounce handler of the endpoint. Never NULL. */
+/* Never NULL. */
 struct outbox *outbox_new(struct bus *bus, outbox_gone_fn *on_gone, void *ctx);
 void outbox_free(struct outbox *outbox); /* NULL is fine */
+/* To be told of every frame that comes back to the endpoint (it has one handler, and others send
+ * from it too). */
+void outbox_bounced(struct outbox *outbox, const struct bus_message *message, enum err why);
 /* Sends what waits for the end of the turn now. */
 void outbox_flush(struct outbox *outbox);
 

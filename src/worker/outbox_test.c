@@ -57,6 +57,11 @@ static void on_gone(void *ctx, void *owner)
     outbox_close(owner);
 }
 
+static void on_bounce(void *ctx, const struct bus_message *message, enum err why)
+{
+    outbox_bounced(((struct rig *)ctx)->outbox, message, why);
+}
+
 static void listen(struct rig *rig, struct asker *asker)
 {
     asker->bus = bus_mem_open(rig->bus_mem, rig->loop);
@@ -72,6 +77,7 @@ static struct rig *rig_open_with(size_t peer_bytes_max)
     rig->bus_mem = bus_mem_new(peer_bytes_max);
     rig->bus = bus_mem_open(rig->bus_mem, rig->loop);
     rig->outbox = outbox_new(rig->bus, on_gone, rig);
+    bus_on_bounce(rig->bus, on_bounce, rig);
     for (int i = 0; i < ASKERS; i++)
         listen(rig, &rig->askers[i]);
     return rig;

@@ -1,4 +1,4 @@
-/* prep - from a request to a job for the core. */
+/* prep - from a submit to a job for the core. */
 #include "worker/prep.h"
 
 #include "base/mem.h"
@@ -10,6 +10,8 @@ enum {
     SPECIAL_TOKENS_MAX = 16,                  /* what a tokenizer adds to the tokens of a text */
     JOB_ARENA_SLACK = 4096,
     SEED_BITS = 53,
+    ARENA_FACTOR = 4, /* decoded, per byte of JSON: tokens and small messages grow most */
+    ARENA_SLACK = 64 * 1024,
 };
 
 static enum err refuse(struct prep_refusal *refusal, enum fault fault, const char *param,
@@ -266,8 +268,6 @@ enum err prep_job(struct engine *engine, const struct request *request,
 
 struct prep {
     struct engine *engine;
-    struct arena *arena; /* holds request */
-    struct request request;
     struct prep_limits limits;
     prep_done_fn *on_done;
     void *ctx;
@@ -276,14 +276,31 @@ struct prep {
     enum err err;
     struct core_job *job;
     struct prep_refusal refusal;
+    size_t submit_bytes;
+    char submit[];
 };
+
+static enum err refuse_unreadable(struct prep_refusal *refusal, const struct err_note *note)
+{
+    return refuse(refusal, FAULT_INVALID_REQUEST, NULL, "%s", note->text);
+}
+
+static enum err decode_and_prepare(struct prep *prep, struct arena *arena)
+{
+    struct request request;
+    struct err_note note = {0};
+    if (request_decode(slice_of(prep->submit, prep->submit_bytes), arena, &request, &note) !=
+        ERR_OK)
+        return refuse_unreadable(&prep->refusal, &note);
+    return prep_job(prep->engine, &request, &prep->limits, &prep->job, &prep->refusal);
+}
 
 static void work(void *ctx)
 {
     struct prep *prep = ctx;
-    prep->err = prep_job(prep->engine, &prep->request, &prep->limits, &prep->job, &prep->refusal);
-    arena_free(prep->arena); /* here: freeing megabytes takes time, too */
-    prep->arena = NULL;
+    struct arena *arena = arena_new(ARENA_FACTOR * prep->submit_bytes + ARENA_SLACK);
+    prep->err = decode_and_prepare(prep, arena);
+    arena_free(arena); /* here: freeing megabytes takes time, too */
 }
 
 static void on_done(void *ctx, enum err status)
@@ -291,22 +308,22 @@ static void on_done(void *ctx, enum err status)
     struct prep *prep = ctx;
     enum err err = status == ERR_OK ? prep->err : status;
     prep->on_done(prep->ctx, err, prep->job, &prep->refusal);
-    arena_free(prep->arena);
     mem_free(prep);
 }
 
-struct prep *prep_start(struct loop *loop, struct engine *engine, struct arena **arena,
-                        const struct request *request, const struct prep_limits *limits,
-                        prep_done_fn *on_done_fn, void *ctx)
+struct prep *prep_start(struct loop *loop, struct engine *engine, struct slice submit,
+                        const struct prep_limits *limits, prep_done_fn *on_done_fn, void *ctx)
 {
-    struct prep *prep = mem_alloc(sizeof(*prep));
+    struct prep *prep = mem_peer_alloc(sizeof(*prep) + submit.len);
+    if (!prep)
+        return NULL;
     *prep = (struct prep){.engine = engine,
-                          .arena = *arena,
-                          .request = *request,
                           .limits = *limits,
                           .on_done = on_done_fn,
-                          .ctx = ctx};
-    *arena = NULL;
+                          .ctx = ctx,
+                          .submit_bytes = submit.len};
+    if (submit.len)
+        memcpy(prep->submit, submit.data, submit.len);
     prep->work = loop_work_start(loop, work, on_done, prep);
     return prep;
 }

@@ -1,12 +1,13 @@
-/* prep - makes a request ready for the core: chat template, tokens, checks, limits, seed.
+/* prep - makes a submit ready for the core: decoding, chat template, tokens, checks, limits, seed.
  *
  * 1. Everything that can be wrong with a request for *this model* is refused here, before a slot is
  *    taken: the core gets jobs that cannot fail for their form.
  * 2. The job is complete in its own arena; the request and its memory may go.
  * 3. A seed made here has at most 53 bits, so that it survives JSON clients and can be replayed.
  *
- * prep_job() is the work itself: it may take milliseconds per 100 KB of prompt and belongs on the
- * pool. prep_start() puts it there. */
+ * prep_job() is the work behind the decoding: it may take milliseconds per 100 KB of prompt.
+ * prep_start() puts all of it on the pool: at 100 MB/s the JSON of a large submit alone would hold
+ * up everybody's tokens. */
 #pragma once
 
 #include "loop/loop.h"
@@ -34,9 +35,8 @@ struct prep;
  * after prep_cancel() (with ERR_CANCELLED, or whatever it was that came before). */
 typedef void prep_done_fn(void *ctx, enum err err, struct core_job *job,
                           const struct prep_refusal *refusal);
-/* Takes *arena, which holds *request. Never NULL; gone when on_done returns. The engine must stay
- * open until then. */
-struct prep *prep_start(struct loop *loop, struct engine *engine, struct arena **arena,
-                        const struct request *request, const struct prep_limits *limits,
-                        prep_done_fn *on_done, void *ctx);
+/* Copies `submit` (request.h: head and body). Gone when on_done returns; the engine must stay open
+ * until then. NULL: no memory for the copy. */
+struct prep *prep_start(struct loop *loop, struct engine *engine, struct slice submit,
+                        const struct prep_limits *limits, prep_done_fn *on_done, void *ctx);
 void prep_cancel(struct prep *prep);

@@ -346,11 +346,17 @@ static void on_done(void *ctx, enum err err, struct core_job *job,
 static struct prep *start(struct loop *loop, struct engine *engine, struct slice prompt,
                           struct outcome *outcome)
 {
-    struct arena *arena = arena_new(4096);
-    struct request request = text_request((struct slice){0});
-    CHECK_OK(arena_dup(arena, prompt, &request.prompt));
-    struct prep *prep = prep_start(loop, engine, &arena, &request, &limits, on_done, outcome);
-    CHECK(arena == NULL);
+    struct text submit;
+    struct request request = text_request(prompt);
+    request.id = id_new();
+    request.epoch = 1;
+    request.inbox = request.model = SLICE("x");
+    request.credit_events = request.credit_bytes = 1;
+    text_init(&submit, 4096);
+    request_encode(&request, &submit);
+    struct prep *prep = prep_start(loop, engine, text_slice(&submit), &limits, on_done, outcome);
+    text_fini(&submit); /* it was copied */
+    CHECK(prep);
     CHECK_EQ(outcome->calls, 0); /* never inside the call */
     return prep;
 }
@@ -373,6 +379,37 @@ TEST(the_pool_brings_a_job_or_a_refusal_and_a_cancelled_one_comes_back_too)
     CHECK_EQ(too_long.fault, FAULT_CONTEXT_LENGTH_EXCEEDED);
     CHECK_EQ(cancelled.calls, 1);
     CHECK_EQ(cancelled.err, ERR_CANCELLED);
+    engine_close(&engine);
+    loop_free(loop);
+}
+
+TEST(a_submit_that_cannot_be_read_is_the_fault_of_the_request)
+{
+    static const char *const submits[] = {"", "abc", "{\"id\":1}", "\2\0\0\0{}"};
+    struct loop *loop = loop_new_virtual(1);
+    struct engine *engine = open_engine();
+    for (size_t i = 0; i < ARRAY_COUNT(submits); i++) {
+        struct outcome outcome = {0};
+        struct slice submit = slice_of(submits[i], i == 3 ? 6 : strlen(submits[i]));
+        CHECK(prep_start(loop, engine, submit, &limits, on_done, &outcome));
+        loop_advance(loop, 0);
+        CHECK_EQ(outcome.calls, 1);
+        CHECK_EQ(outcome.err, ERR_REFUSED);
+        CHECK_EQ(outcome.fault, FAULT_INVALID_REQUEST);
+    }
+    engine_close(&engine);
+    loop_free(loop);
+}
+
+TEST(no_memory_for_a_submit_is_said_at_once)
+{
+    struct loop *loop = loop_new_virtual(1);
+    struct engine *engine = open_engine();
+    struct outcome outcome = {0};
+    mem_test_fail_nth(1);
+    CHECK(prep_start(loop, engine, SLICE("{}"), &limits, on_done, &outcome) == NULL);
+    loop_advance(loop, 0);
+    CHECK_EQ(outcome.calls, 0);
     engine_close(&engine);
     loop_free(loop);
 }

@@ -8,16 +8,18 @@
 
 #include <stdio.h>
 
-enum { US_PER_MS = 1000, MODEL_NAME_MAX_BYTES = BUS_SUBJECT_MAX_BYTES - 7 /* "submit." */ };
+enum {
+    US_PER_MS = 1000,
+    /* Clocks of two machines that are further apart than anybody waits tell nothing. */
+    WAITED_BEFORE_MAX_MS = 24 * 3600 * 1000,
+};
 
 struct worker_options worker_options_default(void)
 {
-    return (struct worker_options){.core = core_options_default(),
-                                   .queue_max = 64,
-                                   .queue_wait_ms = 2000,
-                                   .load_timeout_ms = 300000,
-                                   .default_max_tokens = 512};
+    return (struct worker_options){.core = core_options_default(), .default_max_tokens = 512};
 }
+
+static const char ENGINE_FAILED[] = "the engine failed";
 
 static void set_detail(struct worker *worker, const char *detail)
 {
@@ -31,28 +33,6 @@ static struct stream *worker_stream_of_link(struct list *link)
 
 /* --- the queue --- */
 
-static void refuse_late(struct stream *stream)
-{
-    const struct admission_place *place = &stream->place;
-    if (place->expires_us == place->deadline_us)
-        worker_stream_fail(stream, FAULT_QUEUE_TIMEOUT, SLICE("the request's deadline has passed"),
-                           NULL);
-    else if (place->phase == ADMISSION_LOADING)
-        worker_stream_fail(stream, FAULT_LOADING, SLICE("the model is still loading"), NULL);
-    else
-        worker_stream_fail(stream, FAULT_QUEUE_TIMEOUT, SLICE("no place became free in time"),
-                           NULL);
-}
-
-static void arm_expiry(struct worker *worker)
-{
-    uint64_t wake_us = admission_wake_us(&worker->admission);
-    if (wake_us == UINT64_MAX)
-        deadline_clear(&worker->expiry);
-    else
-        deadline_at(&worker->expiry, wake_us);
-}
-
 static void stop_if_idle(struct worker *worker)
 {
     if (!worker->is_draining || worker->is_stopping || worker->living_count > 0 ||
@@ -65,39 +45,23 @@ static void stop_if_idle(struct worker *worker)
 
 void worker_pump(struct worker *worker)
 {
-    for (struct admission_place *place; (place = admission_next(&worker->admission));)
-        worker_stream_start(worker_stream_of_place(place));
-    uint64_t now_us = loop_now_us(worker->loop);
-    for (struct admission_place *place; (place = admission_expired(&worker->admission, now_us));)
-        refuse_late(worker_stream_of_place(place));
-    arm_expiry(worker);
-    if (worker->admission.count > 0 && !deadline_is_armed(&worker->progress))
-        deadline_after(&worker->progress, worker->pace.progress_ms * (uint64_t)US_PER_MS);
+    while (worker->slots_free > 0 && !list_is_empty(&worker->queue)) {
+        worker->slots_free--;
+        worker_stream_start(CONTAINER_OF(worker->queue.next, struct stream, queue_link));
+    }
     worker_state_changed(worker);
+    worker_load_changed(worker);
     stop_if_idle(worker);
-}
-
-static void on_expiry(void *ctx)
-{
-    worker_pump(ctx);
-}
-
-static void on_progress_due(void *ctx)
-{
-    struct worker *worker = ctx;
-    uint32_t position = 0;
-    for (struct admission_place *place = NULL;
-         (place = admission_after(&worker->admission, place));)
-        worker_stream_tell_progress(worker_stream_of_place(place), position++);
-    if (position > 0)
-        deadline_after(&worker->progress, worker->pace.progress_ms * (uint64_t)US_PER_MS);
 }
 
 /* --- heartbeats --- */
 
-static bool engine_is_stuck(const struct worker *worker)
+uint32_t worker_stuck_ms(const struct worker *worker)
 {
-    return core_thread_progress_age_ms(worker->core) > worker->pace.stuck_ms;
+    if (worker->phase == NODE_LOADING || worker->is_stopping)
+        return 0;
+    uint64_t age_ms = core_thread_progress_age_ms(worker->core);
+    return age_ms < UINT32_MAX ? (uint32_t)age_ms : UINT32_MAX;
 }
 
 static bool asker_is_silent(const struct worker *worker, const struct stream *stream)
@@ -128,8 +92,10 @@ static void beat_all(struct worker *worker, struct list *streams, bool is_stuck)
 static void notice_own_pause(struct worker *worker)
 {
     uint64_t now_us = loop_now_us(worker->loop);
-    if (now_us - worker->beaten_us > 2 * (uint64_t)worker->pace.beat_ms * US_PER_MS)
+    if (now_us - worker->beaten_us > 2 * (uint64_t)worker->pace.beat_ms * US_PER_MS) {
         worker->awake_since_us = now_us;
+        worker_load_register(worker); /* its lease may have run out */
+    }
     worker->beaten_us = now_us;
 }
 
@@ -139,7 +105,7 @@ static void on_beat(void *ctx)
     notice_own_pause(worker);
     worker_streams_forget_old(worker);
     beat_all(worker, &worker->ended, false);
-    beat_all(worker, &worker->living, engine_is_stuck(worker));
+    beat_all(worker, &worker->living, worker_stuck_ms(worker) > worker->pace.stuck_ms);
     deadline_after(&worker->beat, worker->pace.beat_ms * (uint64_t)US_PER_MS);
     worker_pump(worker);
 }
@@ -150,14 +116,22 @@ static void on_asker_gone(void *ctx, void *owner) /* the outbox's */
     worker_pump(ctx);
 }
 
+static void on_bounce(void *ctx, const struct bus_message *message, enum err why)
+{
+    struct worker *worker = ctx;
+    outbox_bounced(worker->outbox, message, why);
+    worker_load_bounced(worker, message, why);
+}
+
 /* --- what the engine's side says --- */
 
-static void fail_all(struct worker *worker, enum fault fault, struct slice message)
+/* The core ends those that it has. */
+static void give_up_waiting(struct worker *worker, enum fault fault, struct slice message)
 {
     LIST_FOREACH_SAFE (link, &worker->living) {
         struct stream *stream = worker_stream_of_link(link);
-        if (stream->state != STREAM_RUNNING) /* the core ends those */
-            worker_stream_fail(stream, fault, message, NULL);
+        if (stream->state != STREAM_RUNNING)
+            worker_stream_give_up(stream, fault, message);
     }
 }
 
@@ -181,9 +155,7 @@ static void on_ready(void *ctx, struct engine *engine)
     worker->created_s = clock_wall_ms() / 1000;
     set_detail(worker, engine->info.description);
     snprintf(worker->engine_kind, sizeof(worker->engine_kind), "%s", engine->info.kind);
-    admission_loaded(&worker->admission, engine->info.slots);
-    LIST_FOREACH (link, &worker->living)
-        worker_stream_prepare(worker_stream_of_link(link));
+    worker->slots = worker->slots_free = engine->info.slots;
     log_event(LOG_INFO, "model_ready", "model=%s engine=%s slots=%u context=%u node=%s",
               log_quote(slice_str(worker->model), 64), worker->engine_kind, engine->info.slots,
               engine->info.context_tokens, log_quote(slice_str(worker->node), 96));
@@ -192,31 +164,37 @@ static void on_ready(void *ctx, struct engine *engine)
         worker->on_ready(worker->ctx);
 }
 
-static void on_failed(void *ctx, enum err why, const char *note)
+/* Once, and not when it was we who broke it off. */
+static void fail(struct worker *worker, const char *log_name, enum err why, const char *note)
 {
-    struct worker *worker = ctx;
     worker->phase = NODE_FAILED;
     set_detail(worker, note);
-    fail_all(worker, FAULT_MODEL_FAILED, slice_str(worker->detail));
-    worker_pump(worker);
     if (worker->is_draining)
-        return; /* it was we who broke the load off */
-    log_event(LOG_ERROR, "model_failed", "model=%s err=%s note=%s",
-              log_quote(slice_str(worker->model), 64), err_name(why),
-              log_quote(slice_str(worker->detail), sizeof(worker->detail)));
+        return;
+    log_event(LOG_ERROR, log_name, "model=%s node=%s err=%s note=%s",
+              log_quote(slice_str(worker->model), 64), log_quote(slice_str(worker->node), 96),
+              err_name(why), log_quote(slice_str(worker->detail), sizeof(worker->detail)));
     if (worker->on_failed)
         worker->on_failed(worker->ctx, why, worker->detail);
 }
 
-static void on_started(struct stream *stream)
+static void on_failed(void *ctx, enum err why, const char *note)
 {
-    const struct worker *worker = stream->worker;
+    fail(ctx, "model_failed", why, note);
+    worker_pump(ctx);
+}
+
+static void on_started(struct stream *stream, const struct core_result *result)
+{
+    struct worker *worker = stream->worker;
     struct event event = {.type = EVENT_STARTED};
     event.started.model = slice_str(worker->model);
     event.started.worker = slice_str(worker->node);
     event.started.prompt_tokens = stream->prompt_tokens;
     event.started.seed = stream->seed;
     worker_stream_emit(stream, &event, NULL);
+    metric_add(worker->metrics.prompt_tokens, stream->prompt_tokens);
+    metric_observe(worker->metrics.prefill_seconds, (double)result->prefill_us / 1e6);
 }
 
 static void on_prefill(struct stream *stream, const struct core_result *result)
@@ -235,24 +213,44 @@ static void on_delta(struct stream *stream, const struct core_result *result)
     struct event event = {.type = EVENT_DELTA};
     event.delta.token_count = (uint16_t)result->token_count;
     event.delta.text = result->text;
+    stream->tokens += result->token_count;
+    stream->delta_count++;
+    stream->delta_bytes += event_delta_bytes(&event);
     worker_stream_emit(stream, &event, result->tokens);
+}
+
+/* From the request's arrival at the service to its slot. The wall clocks of two machines differ:
+ * the time before it came here counts only as far as it makes sense. */
+static uint64_t queue_us(const struct stream *stream)
+{
+    uint64_t here_us = stream->started_us - stream->arrived_us;
+    int64_t arrival_ms = stream->head.arrival_ms;
+    uint64_t since_ms = (loop_now_us(stream->worker->loop) - stream->arrived_us) / US_PER_MS;
+    int64_t before_ms = arrival_ms ? clock_wall_ms() - (int64_t)since_ms - arrival_ms : 0;
+    if (before_ms < 0 || before_ms > WAITED_BEFORE_MAX_MS)
+        before_ms = 0;
+    return here_us + (uint64_t)before_ms * US_PER_MS;
+}
+
+static void emit_usage(struct stream *stream, const struct core_result *result)
+{
+    struct event usage = {.type = EVENT_USAGE};
+    usage.usage.prompt_tokens = result->prompt_tokens;
+    usage.usage.completion_tokens = result->completion_tokens;
+    usage.usage.queue_us = queue_us(stream);
+    usage.usage.prefill_us = result->prefill_us;
+    usage.usage.decode_us = result->decode_us;
+    worker_stream_emit(stream, &usage, NULL);
 }
 
 static void on_done(struct stream *stream, const struct core_result *result)
 {
-    struct worker *worker = stream->worker;
-    admission_count_served(&worker->admission, loop_now_us(worker->loop) - stream->started_us);
-    struct event usage = {.type = EVENT_USAGE};
-    usage.usage.prompt_tokens = result->prompt_tokens;
-    usage.usage.completion_tokens = result->completion_tokens;
-    usage.usage.queue_us = stream->started_us - stream->arrived_us;
-    usage.usage.prefill_us = result->prefill_us;
-    usage.usage.decode_us = result->decode_us;
-    if (result->reason == DONE_CANCELLED && stream->out)
+    bool is_cancelled = result->reason == DONE_CANCELLED;
+    if (is_cancelled && stream->out)
         outbox_drop_waiting(stream->out);
-    worker_stream_emit(stream, &usage, NULL);
-    if (result->reason == DONE_CANCELLED && stream->is_drained) {
-        worker_stream_fail(stream, FAULT_DRAINING, SLICE("the worker is stopping"), NULL);
+    emit_usage(stream, result);
+    if (is_cancelled && stream->is_drained) {
+        worker_stream_give_up(stream, FAULT_DRAINING, SLICE("the worker is stopping"));
         return;
     }
     struct event end = {.type = EVENT_DONE};
@@ -268,7 +266,7 @@ static void on_result(struct worker *worker, const struct core_report *report,
     ASSERT(stream); /* core.h rule 4: nothing comes after the end */
     switch (result->kind) {
     case CORE_STARTED:
-        on_started(stream);
+        on_started(stream, result);
         return;
     case CORE_PREFILL:
         on_prefill(stream, result);
@@ -281,7 +279,7 @@ static void on_result(struct worker *worker, const struct core_report *report,
         return;
     case CORE_FAILED:
         if (report->broken) /* the same request may succeed elsewhere */
-            worker_stream_fail(stream, FAULT_WORKER_LOST, SLICE("the engine failed"), NULL);
+            worker_stream_give_up(stream, FAULT_WORKER_LOST, slice_str(ENGINE_FAILED));
         else
             worker_stream_fail(stream, result->fault, result->message, NULL);
         return;
@@ -292,11 +290,17 @@ static void on_broken(struct worker *worker)
 {
     if (worker->phase == NODE_FAILED)
         return;
-    worker->phase = NODE_FAILED;
-    set_detail(worker, "the engine failed");
-    log_event(LOG_ERROR, "engine_failed", "model=%s node=%s",
-              log_quote(slice_str(worker->model), 64), log_quote(slice_str(worker->node), 96));
-    fail_all(worker, FAULT_WORKER_LOST, slice_str(worker->detail));
+    give_up_waiting(worker, FAULT_WORKER_LOST, slice_str(ENGINE_FAILED));
+    fail(worker, "engine_failed", ERR_SYSTEM, ENGINE_FAILED);
+}
+
+/* Those that the core has not seen yet have a slot all the same. */
+static void count_slots(struct worker *worker, const struct core_report *report)
+{
+    uint32_t seen = report->running + report->parked;
+    uint32_t under_way = worker->in_core > seen ? worker->in_core - seen : 0;
+    worker->slots_free = report->slots_free > under_way ? report->slots_free - under_way : 0;
+    worker->core_parked = report->parked;
 }
 
 static void on_report(void *ctx, const struct core_report *report)
@@ -307,9 +311,8 @@ static void on_report(void *ctx, const struct core_report *report)
     worker->stats.tokens += report->tokens_sampled;
     if (report->tokens_sampled > 0)
         worker->last_token_ms = clock_wall_ms();
-    worker->core_parked = report->parked;
-    admission_set_slots_free(&worker->admission, report->slots_free, worker->in_core,
-                             report->running + report->parked);
+    metric_add(worker->metrics.tokens, (double)report->tokens_sampled);
+    count_slots(worker, report);
     if (report->broken)
         on_broken(worker);
     worker_pump(worker);
@@ -322,6 +325,7 @@ static void on_core_stopped(void *ctx)
     struct worker *worker = ctx;
     outbox_flush(worker->outbox); /* the last end events; nobody will be here to repeat them */
     worker_state_publish(worker);
+    worker_load_close(worker);
     worker_inbox_close(worker);
     deadline_clear(&worker->beat);
     deadline_clear(&worker->drain);
@@ -336,12 +340,12 @@ static void on_drain_over(void *ctx)
     struct worker *worker = ctx;
     LIST_FOREACH (link, &worker->living) {
         struct stream *stream = worker_stream_of_link(link);
-        if (stream->state != STREAM_RUNNING || stream->is_cancelled)
+        if (stream->state != STREAM_RUNNING || stream->cancelled_us)
             continue;
         stream->is_drained = true;
         worker_stream_cancel(stream);
     }
-    fail_all(worker, FAULT_DRAINING, SLICE("the worker is stopping"));
+    give_up_waiting(worker, FAULT_DRAINING, SLICE("the worker is stopping"));
     worker_pump(worker);
 }
 
@@ -365,7 +369,7 @@ static void init(struct worker *worker, struct bus *bus, const struct worker_opt
     worker->pace = (struct worker_pace){.ended_max = 4096,
                                         .ended_ms = 60000,
                                         .beat_ms = 500,
-                                        .progress_ms = 250,
+                                        .load_ms = LOAD_INTERVAL_MS,
                                         .state_ms = 50,
                                         .asker_silence_ms = 10000,
                                         .stuck_ms = 5000};
@@ -380,14 +384,11 @@ static void init(struct worker *worker, struct bus *bus, const struct worker_opt
     worker->keys = map_new(WORKER_LIVING_MAX + 1);
     list_init(&worker->living);
     list_init(&worker->ended);
+    list_init(&worker->queue);
     worker->outbox = outbox_new(bus, on_asker_gone, worker);
-    admission_init(&worker->admission,
-                   &(struct admission_options){.queue_max = options->queue_max,
-                                               .queue_wait_ms = options->queue_wait_ms,
-                                               .load_timeout_ms = options->load_timeout_ms});
-    deadline_init(&worker->expiry, worker->loop, on_expiry, worker);
+    bus_on_bounce(bus, on_bounce, worker);
+    worker_metrics_init(&worker->metrics, options->metrics, slice_str(worker->model));
     deadline_init(&worker->beat, worker->loop, on_beat, worker);
-    deadline_init(&worker->progress, worker->loop, on_progress_due, worker);
     deadline_init(&worker->drain, worker->loop, on_drain_over, worker);
     worker_state_init(worker);
 }
@@ -395,13 +396,13 @@ static void init(struct worker *worker, struct bus *bus, const struct worker_opt
 static void fini(struct worker *worker)
 {
     worker_inbox_free(worker);
+    worker_load_free(worker);
     worker_streams_free(worker);
+    bus_on_bounce(worker->bus, NULL, NULL);
     outbox_free(worker->outbox);
     map_free(worker->streams);
     map_free(worker->keys);
-    deadline_clear(&worker->expiry);
     deadline_clear(&worker->beat);
-    deadline_clear(&worker->progress);
     deadline_clear(&worker->drain);
     worker_state_fini(worker);
     mem_free(worker);
@@ -424,7 +425,7 @@ enum err worker_start(struct bus *bus, const struct worker_options *options,
                       void (*on_failed_fn)(void *ctx, enum err why, const char *note), void *ctx,
                       struct worker **out_worker)
 {
-    if (options->model[0] == '\0' || strlen(options->model) > MODEL_NAME_MAX_BYTES)
+    if (options->model[0] == '\0' || strlen(options->model) > WORKER_MODEL_MAX_BYTES)
         return ERR_LIMIT;
     struct worker *worker = mem_alloc(sizeof(*worker));
     init(worker, bus, options);
@@ -432,6 +433,8 @@ enum err worker_start(struct bus *bus, const struct worker_options *options,
     worker->on_failed = on_failed_fn;
     worker->ctx = ctx;
     enum err err = worker_inbox_open(worker);
+    if (err == ERR_OK)
+        err = worker_load_open(worker);
     if (err == ERR_OK)
         err = start_core(worker);
     if (err != ERR_OK) {
@@ -458,8 +461,8 @@ struct worker_stats worker_stats(const struct worker *worker)
 {
     struct worker_stats stats = worker->stats;
     stats.running = worker->in_core - worker->core_parked;
-    stats.queued = worker->admission.count;
+    stats.queued = worker_waiting(worker);
     stats.parked = worker->core_parked;
-    stats.slots_free = worker->admission.slots_free;
+    stats.slots_free = worker->slots_free;
     return stats;
 }

@@ -1,18 +1,22 @@
 /* worker_impl - what the files of the worker share: worker.c (life, the engine's side),
- * worker_inbox.c (what askers say), worker_stream.c (the life of a request), worker_state.c (what
- * it says of itself). Nobody else includes it. */
+ * worker_inbox.c (what askers and managers say), worker_stream.c (the life of a request),
+ * worker_load.c (what it tells the manager), worker_state.c (what it says of itself). Nobody else
+ * includes it. */
 #pragma once
 
 #include "base/map.h"
+#include "wire/load.h"
 #include "wire/node_state.h"
-#include "worker/admission.h"
 #include "worker/outbox.h"
 #include "worker/prep.h"
 #include "worker/worker.h"
+#include "worker/worker_metrics.h"
 
 enum {
-    WORKER_LIVING_MAX = 16384, /* requests at once: waiting, running and parked; more: queue_full */
-    WORKER_NAME_BYTES = 200,
+    WORKER_LIVING_MAX = 16384, /* requests at once: prepared, waiting, running, parked */
+    WORKER_PREPARING_BYTES_MAX = 64 * 1024 * 1024, /* submits on the pool */
+    WORKER_RELEASED_MAX = 4 * WORKER_LIVING_MAX,   /* of one turn; the full list says the rest */
+    WORKER_MANAGERS_MAX = 4, /* whose numbers are remembered: one, but for a change of managers */
 };
 
 /* How fast its clocks go. Tests turn them. */
@@ -20,8 +24,8 @@ struct worker_pace {
     uint32_t ended_max; /* ended requests remembered, */
     uint32_t ended_ms;  /* for so long */
     uint32_t beat_ms;
-    uint32_t progress_ms; /* between two queued or loading events of one request */
-    uint32_t state_ms;    /* between two node states, however much changes */
+    uint32_t load_ms;  /* between two full lists for the manager */
+    uint32_t state_ms; /* between two node states, however much changes */
     /* An asker answers heartbeats that bring nothing new; one silent for so long, while nothing new
      * was made for it, is gone without the bus having told. */
     uint32_t asker_silence_ms;
@@ -32,18 +36,16 @@ struct worker_pace {
 
 /* What becomes of a request:
  *
- *   HELD --model loaded--> PREPARING --job made--> WAITING --slot free--> RUNNING
- *   any --end event made--> ENDED --ended_ms, or ended_max later ones--> (freed)
+ *   PREPARING --job made--> WAITING --slot free--> RUNNING
+ *   any --end event made, or handed back--> ENDED --ended_ms, or ended_max later ones--> (freed)
  *
  *   state      has                             cancel
- *   HELD       request, place                  ends it
- *   PREPARING  prep, place                     ends it; the pool's result is thrown away
- *   WAITING    job, place                      ends it
+ *   PREPARING  prep                            ends it; the pool's result is thrown away
+ *   WAITING    job, a place in worker->queue   ends it
  *   RUNNING    key, in the core                flag and core_thread_cancel(); the core ends it
  *   ENDED      out, until the end is acked     forgets what was not acked
  */
 enum stream_state {
-    STREAM_HELD,
     STREAM_PREPARING,
     STREAM_WAITING,
     STREAM_RUNNING,
@@ -58,25 +60,39 @@ struct stream {
     struct id id;
     uint32_t epoch;
     bool is_known;             /* in worker->streams; a superseded epoch is not */
+    bool is_handed_back;       /* ENDED without an end event: it may run elsewhere */
     struct outbox_stream *out; /* NULL: nobody listens any more, or all was acknowledged */
     uint64_t arrived_us, started_us, ended_us;
 
-    struct admission_place place;
-    struct arena *arena; /* holds request, while HELD */
-    struct request request;
+    struct arena *arena;             /* holds head, while it lives */
+    struct request head;             /* what it was asked with, but for the prompt */
+    uint32_t manager_id;             /* who assigned it; 0: nobody knows */
     struct preparation *preparation; /* while PREPARING */
-    struct core_job *job;            /* while WAITING */
+    struct list queue_link;          /* while WAITING, */
+    struct core_job *job;            /* with this */
 
     uint64_t key; /* in the core; 0: was never there */
     struct cancel_flag *cancel;
-    bool is_cancelled; /* while RUNNING: the core was told */
-    bool is_drained;   /* and it was us who wanted it, not the asker */
-    bool wants_progress;
-    uint32_t prompt_tokens;
+    uint64_t cancelled_us;             /* while RUNNING: the core was told then; 0: it was not */
+    bool is_drained;                   /* and it was us who wanted it, not the asker */
+    uint32_t prompt_tokens, tokens;    /* put in; sampled */
+    uint64_t delta_count, delta_bytes; /* made: what the core counts against its credit */
     uint64_t seed;
-    int64_t told_position;            /* in the last queued event; -1: none yet */
-    float told_fraction;              /* in the last loading event; -1: none yet */
     struct outbox_limits told_limits; /* to the core */
+};
+
+/* Whom we hear "here I am" from; its numbers are its own. */
+struct worker_manager {
+    uint32_t id;   /* counts up; 0: a free place */
+    uint64_t seen; /* its highest assignment that was taken in */
+    size_t control_bytes;
+    char control[BUS_SUBJECT_MAX_BYTES];
+};
+
+struct worker_release {
+    uint64_t stream;
+    uint32_t epoch;
+    struct wire_released what;
 };
 
 struct worker {
@@ -84,7 +100,7 @@ struct worker {
     struct worker_pace pace;
     struct bus *bus;
     struct loop *loop;
-    char model[WORKER_NAME_BYTES], node[WORKER_NAME_BYTES + 16], engine_kind[32];
+    char model[WORKER_MODEL_MAX_BYTES + 1], node[WORKER_MODEL_MAX_BYTES + 16], engine_kind[32];
     char detail[512]; /* of the model, or why it failed */
 
     enum node_phase phase;
@@ -94,22 +110,34 @@ struct worker {
     uint64_t weights_bytes;
     struct core_thread *core;
 
-    struct bus_subscription *submits, *control;
+    struct bus_subscription *control;
     struct outbox *outbox;
-    struct admission admission;
     struct map *streams; /* stream handle -> struct stream, living or ended */
     struct map *keys;    /* key in the core -> struct stream */
     struct list living, ended;
+    struct list queue; /* those WAITING, first come first served */
     uint32_t living_count, ended_count;
-    uint32_t in_core;     /* jobs the core has or will get */
-    uint32_t preparing;   /* on the pool */
+    uint32_t slots, slots_free; /* free: for a new one, those under way counted off */
+    uint32_t in_core;           /* jobs the core has or will get */
+    uint32_t preparing;         /* on the pool, also for those that have ended since */
+    size_t preparing_bytes;
     uint32_t core_parked; /* as it said last */
     uint64_t last_key;
-    struct map *decodings; /* stream handle -> large submit on the pool */
-    size_t decoding_bytes;
     struct text refusals; /* unknown_stream records of one message */
 
-    struct deadline expiry, beat, progress, drain, state_due;
+    struct bus_subscription *managers_heard;
+    struct worker_manager managers[WORKER_MANAGERS_MAX];
+    struct worker_manager *manager; /* that we tell our load; NULL: nobody */
+    uint32_t last_manager_id;
+    bool registers;                  /* the next list tells it everything */
+    struct worker_release *released; /* since it was last told */
+    size_t released_count, released_max;
+    struct wire_load told; /* what it knows, if nothing was lost */
+    uint64_t told_seen;
+    struct deferred load_flush;
+    struct text load_frame;
+
+    struct deadline beat, drain, load_due, state_due;
     uint64_t beaten_us, awake_since_us; /* the last beat; the first one after a pause of ours */
     struct deferred state_flush;
     struct node_state said; /* what was last published; its slices are not kept */
@@ -117,6 +145,7 @@ struct worker {
     struct text state_frame;
     int64_t created_s, last_token_ms;
 
+    struct worker_metrics metrics;
     bool is_draining, is_stopping;
     struct worker_stats stats;
     void (*on_ready)(void *ctx);
@@ -126,23 +155,36 @@ struct worker {
     void *stopped_ctx;
 };
 
+/* Taken, and not in a slot. */
+static inline uint32_t worker_waiting(const struct worker *worker)
+{
+    return worker->living_count - worker->in_core;
+}
+
 /* --- worker_inbox.c --- */
 
 MUST_USE enum err
-worker_inbox_open(struct worker *worker);       /* submits and credits come from now on */
+worker_inbox_open(struct worker *worker);       /* assignments and credits come from now on */
 void worker_inbox_close(struct worker *worker); /* none any more; harmless twice */
 void worker_inbox_free(struct worker *worker);
+/* To an asker: what you speak of is not here. */
+void worker_say_unknown(struct worker *worker, struct slice inbox, uint64_t stream, uint32_t epoch);
 
 /* --- worker_stream.c --- */
 
-/* HELD, and says that it is accepted. Takes *arena, which holds *request. Its handle is free. */
+/* PREPARING (but worker_stream_prepare() is still to come), and says that it is accepted. Takes
+ * *arena, which holds *head. Its handle is free. */
 struct stream *worker_stream_new(struct worker *worker, struct arena **arena,
-                                 const struct request *request);
+                                 const struct request *head, uint32_t manager_id);
 /* All that are left; they have ended. */
 void worker_streams_free(struct worker *worker);
 /* The ended ones that need not be remembered any more. */
 void worker_streams_forget_old(struct worker *worker);
 
+/* Puts it on the pool, or ends it: there is too much there already. */
+void worker_stream_prepare(struct stream *stream, struct slice submit);
+/* WAITING -> RUNNING: there is a slot for it. */
+void worker_stream_start(struct stream *stream);
 /* A later epoch: the asker has given this one up. Its handle is free then. */
 void worker_stream_supersede(struct stream *stream);
 void worker_stream_credit(struct stream *stream, const struct wire_record *record);
@@ -153,23 +195,31 @@ void worker_stream_emit(struct stream *stream, const struct event *event, const 
 void worker_stream_end(struct stream *stream, const struct event *end);
 void worker_stream_fail(struct stream *stream, enum fault fault, struct slice message,
                         const char *param);
+/* It ends here through no fault of its own. While it has said nothing its asker hears
+ * unknown_stream, and may have it elsewhere; after that it fails. */
+void worker_stream_give_up(struct stream *stream, enum fault fault, struct slice message);
 void worker_stream_cancel(struct stream *stream); /* harmless twice */
-/* HELD -> PREPARING: the model is loaded. */
-void worker_stream_prepare(struct stream *stream);
-/* WAITING -> RUNNING: it has left the queue. */
-void worker_stream_start(struct stream *stream);
-/* A queued or loading event, if it asked for them and there is news. */
-void worker_stream_tell_progress(struct stream *stream, uint32_t position);
-
-static inline struct stream *worker_stream_of_place(struct admission_place *place)
-{
-    return CONTAINER_OF(place, struct stream, place);
-}
+struct wire_held worker_stream_held(const struct stream *stream);
 
 /* --- worker.c --- */
 
-/* Starts what can start, refuses what waited too long, says what changed. After every change. */
+/* Starts what can start, says what changed. After every change. */
 void worker_pump(struct worker *worker);
+
+/* --- worker_load.c --- */
+
+MUST_USE enum err worker_load_open(struct worker *worker);
+void worker_load_close(struct worker *worker); /* says the last; harmless twice */
+void worker_load_free(struct worker *worker);
+/* An assignment with that number came from there. The id of the manager; 0: it says not who. */
+uint32_t worker_load_assigned(struct worker *worker, struct slice control, uint64_t number);
+void worker_load_released(struct worker *worker, uint64_t stream, uint32_t epoch,
+                          const struct wire_released *what);
+/* At the end of the turn, if there is news. */
+void worker_load_changed(struct worker *worker);
+/* The manager may have given us up: it is told everything anew. */
+void worker_load_register(struct worker *worker);
+void worker_load_bounced(struct worker *worker, const struct bus_message *message, enum err why);
 
 /* --- worker_state.c --- */
 

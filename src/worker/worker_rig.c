@@ -78,8 +78,12 @@ static void start_relay(struct rig *rig)
     struct bus_subscription *until_closed;
     rig->relay_near = bus_mem_open(rig->bus_mem, rig->loop);
     rig->relay_far = bus_mem_open(rig->far_mem, rig->loop);
+    CHECK_OK(bus_subscribe(rig->relay_far, SLICE("submit"), (struct slice){0}, on_far_frame, rig,
+                           &until_closed));
     CHECK_OK(bus_subscribe(rig->relay_far, SLICE("submit.dummy"), (struct slice){0}, on_far_frame,
                            rig, &until_closed));
+    CHECK_OK(bus_subscribe(rig->relay_far, bus_inbox(rig->manager->bus), (struct slice){0},
+                           on_far_frame, rig, &until_closed));
     CHECK_OK(bus_subscribe(rig->relay_far, bus_inbox(rig->worker_bus), (struct slice){0},
                            on_far_frame, rig, &until_closed));
     CHECK_OK(bus_subscribe(rig->relay_near, bus_inbox(rig->asker_bus), (struct slice){0},
@@ -126,13 +130,21 @@ void rig_start(struct rig *rig)
                            &rig->watch));
     CHECK_OK(ask_hub_new(rig->asker_bus, &rig->ask, &rig->hub));
     CHECK_OK(worker_start(rig->worker_bus, &rig->options, on_ready, on_failed, rig, &rig->worker));
+    rig->manager = rig_manager_open(bus_mem_open(rig->bus_mem, rig->loop));
     if (rig->far_mem)
         start_relay(rig);
 }
 
+void rig_replace_manager(struct rig *rig)
+{
+    rig_manager_close(&rig->manager);
+    rig->manager = rig_manager_open(bus_mem_open(rig->bus_mem, rig->loop));
+}
+
 static bool is_ready(void *ctx)
 {
-    return ((struct rig *)ctx)->is_ready;
+    const struct rig *rig = ctx;
+    return rig->is_ready && rig->manager->load.slots > 0;
 }
 
 void rig_start_ready(struct rig *rig)
@@ -176,6 +188,7 @@ void rig_free(struct rig *rig)
     ask_hub_free(rig->hub);
     for (int i = 0; i < RIG_ANSWERS_MAX; i++)
         text_fini(&rig->answers[i].text);
+    rig_manager_close(&rig->manager);
     bus_close(&rig->asker_bus);
     bus_close(&rig->watcher_bus);
     bus_close(&rig->worker_bus);
@@ -198,6 +211,12 @@ void rig_until(struct rig *rig, bool (*is_so)(void *ctx), void *ctx)
         CHECK(clock_monotonic_us() < until_us);
         loop_turn(rig->loop, true); /* the worker's own timers wake it twice a second */
     }
+}
+
+void rig_turns(struct rig *rig)
+{
+    while (loop_turn(rig->loop, false))
+        ;
 }
 
 static bool has_ended(void *ctx)
@@ -240,7 +259,8 @@ static bool is_idle(void *ctx)
     struct worker_stats stats = worker_stats(rig->worker);
     return stats.running == 0 && stats.queued == 0 && stats.parked == 0 &&
            stats.slots_free == rig->engine.slots && rig->state.slots == rig->engine.slots &&
-           rig->state.slots_busy == 0 && rig->state.queued == 0 && rig->state.parked == 0;
+           rig->state.slots_busy == 0 && rig->state.queued == 0 && rig->state.parked == 0 &&
+           rig->manager->load.room == rig->engine.slots;
 }
 
 void rig_until_idle(struct rig *rig)
@@ -341,12 +361,10 @@ struct answer *rig_occupy(struct rig *rig, int index)
     return answer;
 }
 
-struct rig *rig_start_stalling(uint32_t queue_max, uint32_t queue_wait_ms)
+struct rig *rig_start_stalling(void)
 {
     struct rig *rig = rig_new();
     rig->engine.stall_at = 3;
-    rig->options.queue_max = queue_max;
-    rig->options.queue_wait_ms = queue_wait_ms;
     rig_start_ready(rig);
     return rig;
 }

@@ -1,11 +1,12 @@
-/* worker_rig - a worker with a dummy engine and an asker, on one loop over bus_mem, for tests. The
- * engine has its own thread, so time is real here: waits are for events, and give up after
- * RIG_PATIENCE_S. Tests only. */
+/* worker_rig - a worker with a dummy engine, a tiny manager (rig_manager.h) and an asker, on one
+ * loop over bus_mem, for tests. The engine has its own thread, so time is real here: waits are for
+ * events, and give up after RIG_PATIENCE_S. Tests only. */
 #pragma once
 
 #include "ask/ask.h"
 #include "bus/bus_mem.h"
 #include "wire/node_state.h"
+#include "worker/rig_manager.h"
 #include "worker/worker.h"
 
 enum { RIG_PATIENCE_S = 10, RIG_ANSWERS_MAX = 256, RIG_EVENTS_MAX = 512 };
@@ -35,6 +36,7 @@ struct rig {
     struct bus *worker_bus, *asker_bus, *watcher_bus;
     struct bus *relay_near, *relay_far;
     struct ask_hub *hub;
+    struct rig_manager *manager;
     struct worker *worker;
     struct engine_dummy_options engine;
     struct worker_options options;
@@ -53,10 +55,15 @@ struct rig {
     size_t relayed, lost;
 };
 
+/* Everything that can be done without waiting. */
+void rig_turns(struct rig *rig);
+
 /* A rig to be changed before rig_start(): one slot, 20 tokens without delay. */
 struct rig *rig_new(void);
 void rig_start(struct rig *rig);
-/* Also waits until the model is loaded. */
+/* Another one in its place, which knows nothing. */
+void rig_replace_manager(struct rig *rig);
+/* Also waits until the model is loaded, and the manager knows. */
 void rig_start_ready(struct rig *rig);
 void rig_free(struct rig *rig); /* stops what runs */
 
@@ -65,7 +72,7 @@ void rig_until(struct rig *rig, bool (*is_so)(void *ctx), void *ctx);
 void rig_until_ended(struct answer *answer);
 void rig_until_started(struct answer *answer);
 void rig_until_first_text(struct answer *answer);
-/* All slots free, nothing queued, and the node state says so too. */
+/* All slots free, nothing queued, and node state and manager know it too. */
 void rig_until_idle(struct rig *rig);
 void rig_stop(struct rig *rig, uint32_t drain_ms); /* begins it */
 void rig_until_stopped(struct rig *rig);
@@ -75,7 +82,7 @@ struct answer *rig_ask(struct rig *rig, int index, const struct request *request
 /* Everything that came is consumed, and from now on at once. */
 void rig_read_on(struct answer *answer);
 /* A worker whose engine stalls after two tokens, until the request is cancelled. */
-struct rig *rig_start_stalling(uint32_t queue_max, uint32_t queue_wait_ms);
+struct rig *rig_start_stalling(void);
 /* Its slot taken: asks, and waits for the first text. */
 struct answer *rig_occupy(struct rig *rig, int index);
 /* It ended well, with the whole script. */

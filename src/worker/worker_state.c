@@ -12,7 +12,7 @@ static uint32_t slots_busy(const struct worker *worker)
 {
     if (worker->phase == NODE_FAILED)
         return 0;
-    return worker->admission.slots - worker->admission.slots_free;
+    return worker->slots - worker->slots_free;
 }
 
 static struct node_state state_now(const struct worker *worker)
@@ -26,9 +26,9 @@ static struct node_state state_now(const struct worker *worker)
         .phase = worker->is_draining ? NODE_DRAINING : worker->phase,
         .load_fraction = worker->load_fraction,
         .context_tokens = worker->context_tokens,
-        .slots = worker->admission.slots,
+        .slots = worker->slots,
         .slots_busy = slots_busy(worker),
-        .queued = worker->admission.count,
+        .queued = worker_waiting(worker),
         .parked = worker->core_parked,
         .created_s = worker->created_s,
         .size_bytes = worker->weights_bytes,
@@ -70,9 +70,17 @@ static bool is_news(const struct worker *worker)
            now.queued != said->queued || now.parked != said->parked;
 }
 
+static void set_gauges(struct worker *worker)
+{
+    metric_set(worker->metrics.slots, worker->phase == NODE_FAILED ? 0 : worker->slots);
+    metric_set(worker->metrics.slots_busy, slots_busy(worker));
+    metric_set(worker->metrics.parked, worker->core_parked);
+}
+
 /* At the end of the turn, or state_ms after the last one. */
 void worker_state_changed(struct worker *worker)
 {
+    set_gauges(worker);
     if (!is_news(worker))
         return;
     uint64_t earliest_us = worker->state_at_us + worker->pace.state_ms * (uint64_t)US_PER_MS;

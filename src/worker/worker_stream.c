@@ -3,20 +3,24 @@
 
 #include "base/mem.h"
 
-enum { US_PER_MS = 1000 };
+enum {
+    US_PER_MS = 1000,
+    RETRY_AFTER_MS =
+        1000, /* what is refused here should not have come: by then the manager knows */
+};
 
 /* Work of the pool for a stream that may end before it is done. */
 struct preparation {
     struct worker *worker;
     struct stream *stream; /* NULL: it has ended */
     struct prep *prep;
+    size_t bytes;
 };
 
 /* --- states --- */
 
 #define TO(state) (1u << STREAM_##state)
 static const uint8_t allowed[STREAM_STATE_COUNT] = {
-    [STREAM_HELD] = TO(PREPARING) | TO(ENDED),
     [STREAM_PREPARING] = TO(WAITING) | TO(ENDED),
     [STREAM_WAITING] = TO(RUNNING) | TO(ENDED),
     [STREAM_RUNNING] = TO(ENDED),
@@ -27,27 +31,40 @@ static const uint8_t allowed[STREAM_STATE_COUNT] = {
 static void leave_state(struct stream *stream)
 {
     struct worker *worker = stream->worker;
-    if (stream->state == STREAM_HELD) {
-        arena_free(stream->arena);
-        stream->arena = NULL;
-    }
     if (stream->preparation) {
         stream->preparation->stream = NULL;
         prep_cancel(stream->preparation->prep);
         stream->preparation = NULL;
     }
+    list_remove(&stream->queue_link);
     core_job_free(&stream->job);
     if (stream->state == STREAM_RUNNING) {
         (void)map_remove(worker->keys, stream->key);
         worker->in_core--;
     }
 }
+
 static void set_state(struct stream *stream, enum stream_state next) /* the only writer of it */
 {
     ASSERT_MSG(allowed[stream->state] & (1u << next), "from %d to %d", (int)stream->state,
                (int)next);
     leave_state(stream);
     stream->state = next;
+}
+
+/* As the core sees it: parked is who may not say more. */
+static bool is_parked(const struct stream *stream)
+{
+    return stream->delta_count >= stream->told_limits.delta_events ||
+           stream->delta_bytes >= stream->told_limits.delta_bytes;
+}
+
+struct wire_held worker_stream_held(const struct stream *stream)
+{
+    enum held_state state = HELD_WAITING;
+    if (stream->state == STREAM_RUNNING)
+        state = is_parked(stream) ? HELD_PARKED : HELD_RUNNING;
+    return (struct wire_held){.state = state, .tokens = stream->tokens};
 }
 
 /* --- events --- */
@@ -58,15 +75,20 @@ void worker_stream_emit(struct stream *stream, const struct event *event, const 
         outbox_add(stream->out, event, tokens);
 }
 
+/* --- the end --- */
+
 static bool is_natural_end(const struct event *end)
 {
     return end->type == EVENT_DONE && end->done.reason != DONE_CANCELLED;
 }
 
-static void count_end(struct stream *stream, const struct event *end)
+static void count_end(struct stream *stream, const struct event *end) /* NULL: handed back */
 {
-    struct worker_stats *stats = &stream->worker->stats;
-    if (is_natural_end(end))
+    struct worker *worker = stream->worker;
+    struct worker_stats *stats = &worker->stats;
+    if (!end)
+        stats->handed_back++;
+    else if (is_natural_end(end))
         stats->done++;
     else if (end->type == EVENT_DONE)
         stats->cancelled++;
@@ -74,23 +96,44 @@ static void count_end(struct stream *stream, const struct event *end)
         stats->failed++;
     else
         stats->refused++;
+    worker_metrics_count_end(&worker->metrics, end);
+    if (stream->cancelled_us)
+        metric_observe(worker->metrics.cancel_seconds,
+                       (double)(loop_now_us(worker->loop) - stream->cancelled_us) / 1e6);
 }
 
-void worker_stream_end(struct stream *stream, const struct event *end)
+static void tell_released(const struct stream *stream)
 {
     struct worker *worker = stream->worker;
-    if (stream->out && !is_natural_end(end))
-        outbox_drop_waiting(stream->out);
-    worker_stream_emit(stream, end, NULL);
+    struct wire_released released = {.tokens = stream->tokens};
+    if (stream->started_us)
+        released.kept_us = loop_now_us(worker->loop) - stream->started_us;
+    worker_load_released(worker, stream->id.low, stream->epoch, &released);
+}
+
+static void finish(struct stream *stream, const struct event *end)
+{
+    struct worker *worker = stream->worker;
     count_end(stream, end);
-    admission_leave(&worker->admission, &stream->place);
+    tell_released(stream);
     set_state(stream, STREAM_ENDED);
+    arena_free(stream->arena);
+    stream->arena = NULL;
+    stream->head = (struct request){0};
     stream->ended_us = loop_now_us(worker->loop);
     list_remove(&stream->link);
     list_push_back(&worker->ended, &stream->link);
     worker->living_count--;
     worker->ended_count++;
     worker_streams_forget_old(worker);
+}
+
+void worker_stream_end(struct stream *stream, const struct event *end)
+{
+    if (stream->out && !is_natural_end(end))
+        outbox_drop_waiting(stream->out);
+    worker_stream_emit(stream, end, NULL);
+    finish(stream, end);
 }
 
 void worker_stream_fail(struct stream *stream, enum fault fault, struct slice message,
@@ -100,9 +143,22 @@ void worker_stream_fail(struct stream *stream, enum fault fault, struct slice me
     end.error.fault = fault;
     end.error.message = message;
     end.error.param = slice_str(param);
-    if (fault == FAULT_QUEUE_FULL || fault == FAULT_QUEUE_TIMEOUT)
-        end.error.retry_after_ms = admission_retry_after_ms(&stream->worker->admission);
+    if (fault == FAULT_QUEUE_FULL)
+        end.error.retry_after_ms = RETRY_AFTER_MS;
     worker_stream_end(stream, &end);
+}
+
+void worker_stream_give_up(struct stream *stream, enum fault fault, struct slice message)
+{
+    if (stream->delta_count > 0) {
+        worker_stream_fail(stream, fault, message, NULL);
+        return;
+    }
+    if (stream->out)
+        worker_say_unknown(stream->worker, stream->head.inbox, stream->id.low, stream->epoch);
+    outbox_close(&stream->out);
+    stream->is_handed_back = true;
+    finish(stream, NULL);
 }
 
 static void end_cancelled(struct stream *stream)
@@ -110,38 +166,6 @@ static void end_cancelled(struct stream *stream)
     struct event end = {.type = EVENT_DONE};
     end.done.reason = DONE_CANCELLED;
     worker_stream_end(stream, &end);
-}
-
-static void tell_loading(struct stream *stream)
-{
-    float fraction = stream->worker->load_fraction;
-    if (stream->told_fraction == fraction)
-        return;
-    stream->told_fraction = fraction;
-    struct event event = {.type = EVENT_LOADING};
-    event.loading.fraction = fraction;
-    worker_stream_emit(stream, &event, NULL);
-}
-
-static void tell_queued(struct stream *stream, uint32_t position)
-{
-    if (stream->told_position == position)
-        return;
-    stream->told_position = position;
-    struct event event = {.type = EVENT_QUEUED};
-    event.queued.position = position;
-    event.queued.eta_ms = admission_eta_ms(&stream->worker->admission, position);
-    worker_stream_emit(stream, &event, NULL);
-}
-
-void worker_stream_tell_progress(struct stream *stream, uint32_t position)
-{
-    if (!stream->wants_progress || !stream->out || !outbox_has_room_for_progress(stream->out))
-        return;
-    if (stream->state == STREAM_HELD)
-        tell_loading(stream);
-    else
-        tell_queued(stream, position);
 }
 
 /* --- from the pool, to the core --- */
@@ -154,25 +178,12 @@ static struct outbox_limits limits_of(const struct stream *stream)
 
 static void take_job(struct stream *stream, struct core_job *job)
 {
-    struct worker *worker = stream->worker;
     stream->preparation = NULL;
     set_state(stream, STREAM_WAITING);
+    list_push_back(&stream->worker->queue, &stream->queue_link);
     stream->job = job;
     stream->prompt_tokens = job->prompt_count;
     stream->seed = job->sampling.seed;
-    admission_ready(&worker->admission, &stream->place, loop_now_us(worker->loop));
-}
-
-static uint32_t position_of(const struct stream *stream)
-{
-    uint32_t position = 0;
-    const struct admission *admission = &stream->worker->admission;
-    for (struct admission_place *place = NULL; (place = admission_after(admission, place));) {
-        if (place == &stream->place)
-            break;
-        position++;
-    }
-    return position;
 }
 
 static void on_prepared(void *ctx, enum err err, struct core_job *job,
@@ -181,8 +192,9 @@ static void on_prepared(void *ctx, enum err err, struct core_job *job,
     struct preparation *preparation = ctx;
     struct worker *worker = preparation->worker;
     struct stream *stream = preparation->stream;
-    mem_free(preparation);
     worker->preparing--;
+    worker->preparing_bytes -= preparation->bytes;
+    mem_free(preparation);
     if (!stream) {
         core_job_free(&job);
     } else if (err == ERR_OK) {
@@ -192,22 +204,42 @@ static void on_prepared(void *ctx, enum err err, struct core_job *job,
         worker_stream_fail(stream, refusal->fault, slice_str(refusal->message), refusal->param);
     }
     worker_pump(worker);
-    if (stream && stream->state == STREAM_WAITING)
-        worker_stream_tell_progress(stream, position_of(stream));
 }
 
-void worker_stream_prepare(struct stream *stream)
+/* NULL: no memory. */
+static struct preparation *preparation_new(struct stream *stream, struct slice submit)
 {
     struct worker *worker = stream->worker;
     struct prep_limits limits = {worker->options.default_max_tokens,
                                  worker->options.context_margin};
     struct preparation *preparation = mem_alloc(sizeof(*preparation));
-    *preparation = (struct preparation){.worker = worker, .stream = stream};
+    *preparation = (struct preparation){.worker = worker, .stream = stream, .bytes = submit.len};
+    preparation->prep =
+        prep_start(worker->loop, worker->engine, submit, &limits, on_prepared, preparation);
+    if (preparation->prep)
+        return preparation;
+    mem_free(preparation);
+    return NULL;
+}
+
+void worker_stream_prepare(struct stream *stream, struct slice submit)
+{
+    struct worker *worker = stream->worker;
+    if (worker->living_count > WORKER_LIVING_MAX ||
+        worker->preparing_bytes + submit.len > WORKER_PREPARING_BYTES_MAX) {
+        worker_stream_fail(stream, FAULT_QUEUE_FULL, SLICE("too many requests wait for this model"),
+                           NULL);
+        return;
+    }
+    stream->preparation = preparation_new(stream, submit);
+    if (!stream->preparation) {
+        worker_stream_fail(stream, FAULT_INSUFFICIENT_MEMORY,
+                           SLICE("no memory to prepare the request"), NULL);
+        return;
+    }
+    worker->stats.accepted++;
     worker->preparing++;
-    preparation->prep = prep_start(worker->loop, worker->engine, &stream->arena, &stream->request,
-                                   &limits, on_prepared, preparation);
-    set_state(stream, STREAM_PREPARING);
-    stream->preparation = preparation;
+    worker->preparing_bytes += submit.len;
 }
 
 void worker_stream_start(struct stream *stream)
@@ -233,9 +265,9 @@ void worker_stream_start(struct stream *stream)
 
 static void cancel_running(struct stream *stream)
 {
-    if (stream->is_cancelled)
+    if (stream->cancelled_us)
         return;
-    stream->is_cancelled = true;
+    stream->cancelled_us = loop_now_us(stream->worker->loop);
     atomic_store(&stream->cancel->cancelled, true);
     core_thread_cancel(stream->worker->core, stream->key);
 }
@@ -286,35 +318,38 @@ void worker_stream_credit(struct stream *stream, const struct wire_record *recor
 
 /* --- beginning and end --- */
 
+static struct outbox_stream *open_outbox(struct stream *stream)
+{
+    const struct request *head = &stream->head;
+    return outbox_open(stream->worker->outbox,
+                       &(struct outbox_stream_options){.stream = request_stream(head),
+                                                       .epoch = head->epoch,
+                                                       .inbox = head->inbox,
+                                                       .credit_events = head->credit_events,
+                                                       .credit_bytes = head->credit_bytes,
+                                                       .owner = stream});
+}
+
 struct stream *worker_stream_new(struct worker *worker, struct arena **arena,
-                                 const struct request *request)
+                                 const struct request *head, uint32_t manager_id)
 {
     struct stream *stream = mem_alloc(sizeof(*stream));
-    *stream = (struct stream){
-        .worker = worker,
-        .state = STREAM_HELD,
-        .id = request->id,
-        .epoch = request->epoch,
-        .arrived_us = loop_now_us(worker->loop),
-        .arena = *arena,
-        .request = *request,
-        .wants_progress = request->want_progress,
-        .told_position = -1,
-        .told_fraction = -1,
-    };
+    *stream = (struct stream){.worker = worker,
+                              .state = STREAM_PREPARING,
+                              .id = head->id,
+                              .epoch = head->epoch,
+                              .is_known = true,
+                              .arrived_us = loop_now_us(worker->loop),
+                              .arena = *arena,
+                              .head = *head,
+                              .manager_id = manager_id};
     *arena = NULL;
+    list_init(&stream->queue_link);
     list_push_back(&worker->living, &stream->link);
     worker->living_count++;
-    stream->out = outbox_open(
-        worker->outbox, &(struct outbox_stream_options){.stream = request_stream(request),
-                                                        .epoch = request->epoch,
-                                                        .inbox = request->inbox,
-                                                        .credit_events = request->credit_events,
-                                                        .credit_bytes = request->credit_bytes,
-                                                        .owner = stream});
-    enum err err = map_put(worker->streams, request_stream(request), stream);
+    stream->out = open_outbox(stream);
+    enum err err = map_put(worker->streams, stream->id.low, stream);
     ASSERT(err == ERR_OK); /* room for the living, the ended, and one between */
-    stream->is_known = true;
     struct event accepted = {.type = EVENT_ACCEPTED};
     accepted.accepted.worker = slice_str(worker->node);
     accepted.accepted.control = bus_inbox(worker->bus);

@@ -1,155 +1,13 @@
 /* worker_wire_test - a worker and what is said to it: repeated, lost, late, wrong, withheld. */
 #include "testing/test.h"
+#include "worker/raw_asker.h"
 #include "worker/worker_impl.h"
-#include "worker/worker_rig.h"
-
-#include "base/mem.h"
-#include "wire/frame.h"
-
-#include <stdio.h>
 
 enum { MS = 1000 };
 
-/* --- askers that are not ours: frames by hand --- */
-
-struct raw {
-    struct rig *rig;
-    struct bus *bus;
-    size_t accepted, ends, unknown, heartbeats, others;
-    uint64_t high_seq;
-    enum fault fault;
-    char message[256];
-};
-
-static void on_raw_record(struct raw *raw, const struct wire_record *record)
-{
-    struct text scratch;
-    struct event event;
-    text_init(&scratch, 1 << 16);
-    if (record->type == WIRE_UNKNOWN_STREAM) {
-        raw->unknown++;
-    } else if (record->type == WIRE_HEARTBEAT) {
-        raw->heartbeats++;
-    } else {
-        CHECK_OK(event_decode(record, &scratch, &event));
-        raw->accepted += event.type == EVENT_ACCEPTED;
-        raw->ends += event_is_end(event.type);
-        raw->others++;
-        if (record->seq > raw->high_seq)
-            raw->high_seq = record->seq;
-        if (event.type == EVENT_ERROR) {
-            raw->fault = event.error.fault;
-            snprintf(raw->message, sizeof(raw->message), SLICE_FMT, SLICE_ARG(event.error.message));
-        }
-    }
-    text_fini(&scratch);
-}
-
-static void on_raw_frame(void *ctx, const struct bus_message *message)
-{
-    struct wire_reader reader;
-    struct wire_record record;
-    CHECK_OK(wire_open(message->frame, &reader));
-    while (wire_next(&reader, &record) == ERR_OK)
-        on_raw_record(ctx, &record);
-}
-
-static struct raw *raw_open(struct rig *rig)
-{
-    struct bus_subscription *until_closed;
-    struct raw *raw = mem_alloc(sizeof(*raw));
-    raw->rig = rig;
-    raw->bus = bus_mem_open(rig->bus_mem, rig->loop);
-    CHECK_OK(bus_subscribe(raw->bus, bus_inbox(raw->bus), (struct slice){0}, on_raw_frame, raw,
-                           &until_closed));
-    return raw;
-}
-
-static void raw_close(struct raw *raw)
-{
-    bus_close(&raw->bus);
-    mem_free(raw);
-}
-
-static void raw_send(struct raw *raw, struct slice subject, const struct wire_record *record)
-{
-    struct text frame;
-    struct wire_writer writer;
-    text_init(&frame, 1 << 20);
-    wire_begin(&writer, &frame, WIRE_CONTROL);
-    wire_add(&writer, record);
-    CHECK_OK(wire_finish(&writer));
-    CHECK_OK(bus_publish(raw->bus, subject, bus_inbox(raw->bus), text_slice(&frame)));
-    text_fini(&frame);
-}
-
-static void raw_submit(struct raw *raw, const struct request *request)
-{
-    struct text payload;
-    text_init(&payload, 1 << 20);
-    request_encode(request, &payload);
-    raw_send(raw, SLICE("submit.dummy"),
-             &(struct wire_record){.stream = request_stream(request),
-                                   .epoch = request->epoch,
-                                   .type = WIRE_SUBMIT,
-                                   .payload = text_slice(&payload)});
-    text_fini(&payload);
-}
-
-static struct request raw_request(const struct raw *raw)
-{
-    struct request request = rig_request();
-    request.epoch = 1;
-    request.inbox = bus_inbox(raw->bus);
-    request.credit_events = 64;
-    request.credit_bytes = 65536;
-    return request;
-}
-
-static bool raw_has_end(void *ctx)
-{
-    return ((struct raw *)ctx)->ends > 0;
-}
-
-static bool raw_has_unknown(void *ctx)
-{
-    return ((struct raw *)ctx)->unknown > 0;
-}
-
-static bool raw_is_accepted(void *ctx)
-{
-    return ((struct raw *)ctx)->accepted > 0;
-}
-
-static bool raw_has_heartbeat(void *ctx)
-{
-    return ((struct raw *)ctx)->heartbeats > 0;
-}
-
-static void raw_credit(struct raw *raw, const struct request *request, uint64_t acked_seq,
-                       bool resend)
-{
-    struct text frame;
-    struct wire_writer writer;
-    text_init(&frame, 4096);
-    wire_begin(&writer, &frame, WIRE_CONTROL);
-    wire_add_credit(&writer, request_stream(request), request->epoch,
-                    &(struct wire_credit){acked_seq, 1000, 100000}, resend);
-    CHECK_OK(wire_finish(&writer));
-    CHECK_OK(bus_publish(raw->bus, bus_inbox(raw->rig->worker_bus), bus_inbox(raw->bus),
-                         text_slice(&frame)));
-    text_fini(&frame);
-}
-
-static void turns(struct rig *rig)
-{
-    while (loop_turn(rig->loop, false))
-        ;
-}
-
 TEST(an_asker_that_dies_frees_its_slots_and_its_places)
 {
-    struct rig *rig = rig_start_stalling(4, 60000);
+    struct rig *rig = rig_start_stalling();
     struct raw *raw = raw_open(rig);
     struct request request = raw_request(raw);
     raw_submit(raw, &request);
@@ -185,9 +43,9 @@ TEST(a_repeated_submit_runs_once_and_brings_back_what_is_not_acknowledged)
 
     raw->ends = raw->others = 0;
     raw_credit(raw, &request, events, false);
-    turns(rig);
+    rig_turns(rig);
     raw_submit(raw, &request); /* came late: everybody knows the end */
-    turns(rig);
+    rig_turns(rig);
     CHECK_EQ(raw->others, 0);
     CHECK_EQ(worker_stats(rig->worker).accepted, 1);
     raw_close(raw);
@@ -208,7 +66,7 @@ TEST(heartbeats_go_on_until_the_end_is_acknowledged)
     raw_credit(raw, &request, raw->high_seq - 1, true);
     rig_until(rig, raw_has_end, raw);
     raw_credit(raw, &request, raw->high_seq, false);
-    turns(rig);
+    rig_turns(rig);
     raw->heartbeats = 0;
     size_t states = rig->state_count;
     while (rig->state_count < states + 2) /* two seconds */
@@ -220,7 +78,7 @@ TEST(heartbeats_go_on_until_the_end_is_acknowledged)
 
 TEST(a_later_epoch_takes_the_place_of_an_earlier_one)
 {
-    struct rig *rig = rig_start_stalling(4, 60000);
+    struct rig *rig = rig_start_stalling();
     struct raw *raw = raw_open(rig);
     struct request request = raw_request(raw);
     raw_submit(raw, &request);
@@ -232,12 +90,11 @@ TEST(a_later_epoch_takes_the_place_of_an_earlier_one)
         loop_turn(rig->loop, true);
     request.epoch = 2; /* came late */
     raw_submit(raw, &request);
-    turns(rig);
+    rig_turns(rig);
     CHECK_EQ(worker_stats(rig->worker).accepted, 2);
     CHECK_EQ(raw->ends, 0);
-    raw_send(
-        raw, bus_inbox(rig->worker_bus),
-        &(struct wire_record){.stream = request_stream(&request), .epoch = 3, .type = WIRE_CANCEL});
+    request.epoch = 3;
+    raw_cancel(raw, &request);
     rig_until(rig, raw_has_end, raw);
     rig_until_idle(rig);
     raw_close(raw);
@@ -253,53 +110,80 @@ TEST(cancel_and_credit_for_a_stream_that_is_not_here_are_answered)
     raw_credit(raw, &request, 5, false);
     rig_until(rig, raw_has_unknown, raw);
     raw->unknown = 0;
-    struct wire_record cancel = {
-        .stream = request_stream(&request), .epoch = 1, .type = WIRE_CANCEL};
-    raw_send(raw, bus_inbox(rig->worker_bus), &cancel);
+    raw_cancel(raw, &request);
     rig_until(rig, raw_has_unknown, raw);
-    raw->unknown = 0;
-    raw_send(raw, SLICE("submit.dummy"), &cancel); /* another worker may have it */
-    turns(rig);
-    CHECK_EQ(raw->unknown, 0);
     raw_close(raw);
     rig_free(rig);
 }
 
-TEST(a_submit_that_cannot_be_read_is_refused_and_hurts_nobody)
+/* The bytes of a submit with its head, and a body of our own. */
+static void put_submit(struct text *out, const struct request *request, struct slice body)
+{
+    struct text whole;
+    text_init(&whole, 1 << 20);
+    text_init(out, 1 << 20);
+    request_encode(request, &whole);
+    uint32_t head_bytes = (unsigned char)whole.data[0] | (uint32_t)(unsigned char)whole.data[1]
+                                                             << 8;
+    text_add(out, slice_first(text_slice(&whole), 4 + head_bytes));
+    text_add(out, body);
+    text_fini(&whole);
+}
+
+TEST(a_body_that_cannot_be_read_is_the_fault_of_the_request)
 {
     struct rig *rig = rig_new();
     rig_start_ready(rig);
     struct raw *raw = raw_open(rig);
     struct request request = raw_request(raw);
-    struct wire_record record = {
-        .stream = 99, .epoch = 1, .type = WIRE_SUBMIT, .payload = SLICE("{\"id\":1}")};
-    raw_send(raw, SLICE("submit.dummy"), &record);
+    struct text submit;
+    put_submit(&submit, &request, SLICE("{\"prompt\":1}"));
+    rig_manager_assign_bytes(rig->manager, request_stream(&request), 1, text_slice(&submit));
+    text_fini(&submit);
     rig_until(rig, raw_has_end, raw);
+    CHECK_EQ(raw->accepted, 1);
     CHECK_STR(fault_name(raw->fault), "invalid_request");
-    CHECK(strstr(raw->message, "id"));
+    CHECK(strstr(raw->message, "prompt"));
+    rig_until_idle(rig);
+    CHECK(rig_manager_released(rig->manager, request_stream(&request), 1));
+    raw_close(raw);
+    rig_free(rig);
+}
 
-    struct text payload;
-    text_init(&payload, 1 << 16);
-    request_encode(&request, &payload);
-    record.stream = request_stream(&request) + 1; /* lies about whose it is */
-    record.payload = text_slice(&payload);
-    raw->ends = 0;
-    raw_send(raw, SLICE("submit.dummy"), &record);
-    rig_until(rig, raw_has_end, raw);
-    CHECK(strstr(raw->message, "another"));
-    text_fini(&payload);
+/* Nobody to answer to but the manager. */
+TEST(an_assignment_that_cannot_be_read_is_released_and_hurts_nobody)
+{
+    struct rig *rig = rig_new();
+    rig_start_ready(rig);
+    struct raw *raw = raw_open(rig);
+    struct request request = raw_request(raw);
+    struct text submit;
+    put_submit(&submit, &request, SLICE("{}"));
+    rig_manager_assign_bytes(rig->manager, 90, 1, SLICE(""));
+    rig_manager_assign_bytes(rig->manager, 91, 1, SLICE("{\"id\":1}"));
+    rig_manager_assign_bytes(rig->manager, 92, 7, text_slice(&submit)); /* another's, */
+    rig_manager_assign_bytes(rig->manager, request_stream(&request), 2, text_slice(&submit));
+    text_fini(&submit);
+    rig_turns(rig);
+    CHECK(rig_manager_released(rig->manager, 90, 1));
+    CHECK(rig_manager_released(rig->manager, 91, 1));
+    CHECK(rig_manager_released(rig->manager, 92, 7));
+    CHECK(rig_manager_released(rig->manager, request_stream(&request), 2)); /* another epoch's */
+    CHECK_EQ(rig->manager->seen, 4);
+    CHECK_EQ(rig->manager->load.room, 1);
+    CHECK_EQ(raw->others + raw->unknown, 0);
 
     for (size_t cut = 0; cut < 100; cut++) {
         char noise[100];
         uint64_t random = cut;
         for (size_t i = 0; i < cut; i++)
             noise[i] = (char)test_random(&random);
-        CHECK_OK(bus_publish(raw->bus, SLICE("submit.dummy"), bus_inbox(raw->bus),
+        CHECK_OK(bus_publish(raw->bus, SLICE("state.manager"), bus_inbox(raw->bus),
                              slice_of(noise, cut)));
         CHECK_OK(bus_publish(raw->bus, bus_inbox(rig->worker_bus), bus_inbox(raw->bus),
                              slice_of(noise, cut)));
     }
-    turns(rig);
+    rig_turns(rig);
     request = rig_request();
     struct answer *answer = rig_ask(rig, 0, &request);
     rig_until_ended(answer);
@@ -310,7 +194,7 @@ TEST(a_submit_that_cannot_be_read_is_refused_and_hurts_nobody)
 
 TEST(an_asker_that_says_nothing_for_long_is_gone)
 {
-    struct rig *rig = rig_start_stalling(4, 60000);
+    struct rig *rig = rig_start_stalling();
     struct raw *raw = raw_open(rig);
     rig->worker->pace.asker_silence_ms = 1400; /* and a heartbeat every 500 */
     struct request silent = raw_request(raw), awake = raw_request(raw);
@@ -334,7 +218,7 @@ TEST(an_asker_that_says_nothing_for_long_is_gone)
  * nobody's silence. The asker here never says a word. */
 TEST(our_own_pause_is_not_the_silence_of_an_asker)
 {
-    struct rig *rig = rig_start_stalling(4, 60000);
+    struct rig *rig = rig_start_stalling();
     struct raw *raw = raw_open(rig);
     rig->worker->pace.asker_silence_ms = 0;
     struct request request = raw_request(raw);
@@ -367,7 +251,7 @@ TEST(only_so_many_ended_requests_are_remembered_the_latest_ones)
         rig_until_idle(rig);
     }
     raw_submit(raw, &requests[2]);
-    turns(rig);
+    rig_turns(rig);
     CHECK_EQ(worker_stats(rig->worker).accepted, 6);
     raw->ends = 0;
     raw_submit(raw, &requests[1]); /* forgotten: it runs again, and its asker will not want it */
@@ -393,7 +277,7 @@ TEST(ended_requests_are_forgotten_after_their_time)
     rig_free(rig);
 }
 
-/* --- submits too large to be decoded on the loop --- */
+/* --- large submits --- */
 
 enum { LARGE_BYTES = 200 * 1024 };
 
@@ -431,40 +315,36 @@ TEST(a_large_submit_that_is_cancelled_at_once_does_not_run)
     struct request request = raw_request(raw);
     request.prompt = large_prompt();
     raw_submit(raw, &request);
-    raw_send(
-        raw, SLICE("submit.dummy"),
-        &(struct wire_record){.stream = request_stream(&request), .epoch = 1, .type = WIRE_CANCEL});
+    raw_cancel(raw, &request);
     rig_until(rig, raw_has_end, raw);
     CHECK_STR(raw->message, "");
     CHECK_EQ(worker_stats(rig->worker).cancelled, 1);
-    CHECK_EQ(worker_stats(rig->worker).accepted, 0);
+    CHECK_EQ(worker_stats(rig->worker).tokens, 0);
     raw_close(raw);
     rig_free(rig);
 }
 
-TEST(a_large_submit_that_cannot_be_read_is_refused_and_too_many_bytes_at_once_are_lost)
+TEST(too_many_bytes_on_the_pool_are_refused)
 {
     struct rig *rig = rig_new();
     rig_start_ready(rig);
     struct raw *raw = raw_open(rig);
-    raw_send(raw, SLICE("submit.dummy"),
-             &(struct wire_record){
-                 .stream = 9, .epoch = 1, .type = WIRE_SUBMIT, .payload = large_prompt()});
-    rig_until(rig, raw_has_end, raw);
-    CHECK_STR(fault_name(raw->fault), "invalid_request");
-
-    size_t taken = rig->worker->decoding_bytes;
-    rig->worker->decoding_bytes = SIZE_MAX / 2; /* as if much were on the pool */
     struct request request = raw_request(raw);
     request.prompt = large_prompt();
+    rig->worker->preparing_bytes = WORKER_PREPARING_BYTES_MAX - LARGE_BYTES; /* as if there were */
     raw_submit(raw, &request);
-    turns(rig);
+    rig_until(rig, raw_has_end, raw);
+    CHECK_STR(fault_name(raw->fault), "queue_full");
     CHECK_EQ(rig->worker->preparing, 0);
-    rig->worker->decoding_bytes = taken;
+    CHECK_EQ(rig->worker->preparing_bytes, WORKER_PREPARING_BYTES_MAX - LARGE_BYTES);
+    rig->worker->preparing_bytes = 0;
+    request = raw_request(raw);
+    request.prompt = large_prompt();
     raw->ends = 0;
     raw_submit(raw, &request);
     rig_until(rig, raw_has_end, raw);
     CHECK_STR(fault_name(raw->fault), "context_length_exceeded");
+    CHECK_EQ(rig->worker->preparing_bytes, 0);
     raw_close(raw);
     rig_free(rig);
 }
@@ -481,9 +361,9 @@ TEST(a_worker_stops_also_while_the_pool_decodes_for_it)
         loop_turn(rig->loop, true);
     rig_stop(rig, 0);
     rig_until_stopped(rig);
-    turns(rig);
-    CHECK_EQ(raw->ends, 1);
-    CHECK_STR(fault_name(raw->fault), "draining");
+    rig_turns(rig);
+    CHECK_EQ(raw->ends, 0);
+    CHECK_EQ(raw->unknown, 1); /* it may run elsewhere */
     raw_close(raw);
     rig_free(rig);
 }
@@ -496,7 +376,6 @@ TEST(nothing_is_lost_or_doubled_when_one_frame_in_three_is_lost)
     rig->lose_one_in = 3;
     rig->engine.slots = 4;
     rig->engine.delay_us = 1 * MS;
-    rig->options.queue_wait_ms = 60000;
     rig->ask.repeat_ms = 20;
     rig->ask.silence_ms = 60000;
     rig->ask.submit_ms = 60000;

@@ -1,0 +1,68 @@
+/* worker_metrics - what a worker counts. */
+#include "worker/worker_metrics.h"
+
+enum { LABELS_MAX_BYTES = 4096 };
+
+static struct metric *get(struct worker_metrics *metrics, enum metric_kind kind, const char *name,
+                          const char *help, struct slice end)
+{
+    struct text labels;
+    struct metric *metric = NULL;
+    text_init(&labels, LABELS_MAX_BYTES);
+    metrics_label(&labels, "model", metrics->model);
+    if (end.len)
+        metrics_label(&labels, "end", end);
+    if (text_status(&labels) == ERR_OK)
+        metric = metrics_get(metrics->registry, kind, name, help, labels.data);
+    text_fini(&labels);
+    return metric;
+}
+
+void worker_metrics_init(struct worker_metrics *metrics, struct metrics *registry,
+                         struct slice model)
+{
+    static const struct slice no_end = {0};
+    *metrics = (struct worker_metrics){.registry = registry, .model = model};
+    if (!registry)
+        return;
+    metrics->slots = get(metrics, METRIC_GAUGE, "millrace_slots", "Sequences at once.", no_end);
+    metrics->slots_busy =
+        get(metrics, METRIC_GAUGE, "millrace_slots_busy", "Slots that are taken.", no_end);
+    metrics->parked = get(metrics, METRIC_GAUGE, "millrace_parked",
+                          "Sequences that wait for their reader.", no_end);
+    metrics->tokens =
+        get(metrics, METRIC_COUNTER, "millrace_tokens_total", "Tokens sampled.", no_end);
+    metrics->prompt_tokens = get(metrics, METRIC_COUNTER, "millrace_prompt_tokens_total",
+                                 "Tokens of prompts put in.", no_end);
+    metrics->prefill_seconds = get(metrics, METRIC_HISTOGRAM, "millrace_prefill_seconds",
+                                   "Time of the batches that put a prompt in.", no_end);
+    metrics->cancel_seconds = get(metrics, METRIC_HISTOGRAM, "millrace_cancel_seconds",
+                                  "From the arrival of a cancel until the slot is free.", no_end);
+}
+
+static int index_of(const struct event *end)
+{
+    if (!end)
+        return WORKER_ENDS - 1;
+    return end->type == EVENT_DONE ? (int)end->done.reason
+                                   : (int)DONE_REASON_COUNT + (int)end->error.fault;
+}
+
+static const char *name_of(const struct event *end)
+{
+    if (!end)
+        return "handed_back";
+    return end->type == EVENT_DONE ? done_reason_name(end->done.reason)
+                                   : fault_name(end->error.fault);
+}
+
+void worker_metrics_count_end(struct worker_metrics *metrics, const struct event *end)
+{
+    struct metric **place = &metrics->ends[index_of(end)];
+    if (!metrics->registry)
+        return;
+    if (!*place)
+        *place = get(metrics, METRIC_COUNTER, "millrace_requests_finished_total",
+                     "Requests that ended on a worker, by how.", slice_str(name_of(end)));
+    metric_add(*place, 1);
+}

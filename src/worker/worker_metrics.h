@@ -1,0 +1,19 @@
+/* worker_metrics - what a worker counts. Every call is fine without a registry. Its loop. */
+#pragma once
+
+#include "metrics/metrics.h"
+#include "wire/event.h"
+
+enum { WORKER_ENDS = (int)DONE_REASON_COUNT + (int)FAULT_COUNT + 1 };
+
+struct worker_metrics {
+    struct metrics *registry; /* borrowed; NULL: nothing is counted */
+    struct slice model;       /* borrowed */
+    struct metric *slots, *slots_busy, *parked;
+    struct metric *tokens, *prompt_tokens, *prefill_seconds, *cancel_seconds;
+    struct metric *ends[WORKER_ENDS]; /* made when first met: most faults never are */
+};
+void worker_metrics_init(struct worker_metrics *metrics, struct metrics *registry,
+                         struct slice model);
+/* NULL `end`: it was handed back. */
+void worker_metrics_count_end(struct worker_metrics *metrics, const struct event *end);
