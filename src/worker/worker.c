@@ -8,11 +8,7 @@
 
 #include <stdio.h>
 
-enum {
-    US_PER_MS = 1000,
-    /* Clocks of two machines that are further apart than anybody waits tell nothing. */
-    WAITED_BEFORE_MAX_MS = 24 * 3600 * 1000,
-};
+enum { US_PER_MS = 1000 };
 
 struct worker_options worker_options_default(void)
 {
@@ -219,25 +215,12 @@ static void on_delta(struct stream *stream, const struct core_result *result)
     worker_stream_emit(stream, &event, result->tokens);
 }
 
-/* From the request's arrival at the service to its slot. The wall clocks of two machines differ:
- * the time before it came here counts only as far as it makes sense. */
-static uint64_t queue_us(const struct stream *stream)
-{
-    uint64_t here_us = stream->started_us - stream->arrived_us;
-    int64_t arrival_ms = stream->head.arrival_ms;
-    uint64_t since_ms = (loop_now_us(stream->worker->loop) - stream->arrived_us) / US_PER_MS;
-    int64_t before_ms = arrival_ms ? clock_wall_ms() - (int64_t)since_ms - arrival_ms : 0;
-    if (before_ms < 0 || before_ms > WAITED_BEFORE_MAX_MS)
-        before_ms = 0;
-    return here_us + (uint64_t)before_ms * US_PER_MS;
-}
-
 static void emit_usage(struct stream *stream, const struct core_result *result)
 {
     struct event usage = {.type = EVENT_USAGE};
     usage.usage.prompt_tokens = result->prompt_tokens;
     usage.usage.completion_tokens = result->completion_tokens;
-    usage.usage.queue_us = queue_us(stream);
+    usage.usage.queue_us = stream->waited_before_us + stream->started_us - stream->arrived_us;
     usage.usage.prefill_us = result->prefill_us;
     usage.usage.decode_us = result->decode_us;
     worker_stream_emit(stream, &usage, NULL);
@@ -442,6 +425,7 @@ enum err worker_start(struct bus *bus, const struct worker_options *options,
         return err;
     }
     worker_state_publish(worker);
+    worker->beaten_us = loop_now_us(worker->loop);
     deadline_after(&worker->beat, worker->pace.beat_ms * (uint64_t)US_PER_MS);
     *out_worker = worker;
     return ERR_OK;

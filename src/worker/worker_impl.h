@@ -15,7 +15,7 @@
 enum {
     WORKER_LIVING_MAX = 16384, /* requests at once: prepared, waiting, running, parked */
     WORKER_PREPARING_BYTES_MAX = 64 * 1024 * 1024, /* submits on the pool */
-    WORKER_RELEASED_MAX = 4 * WORKER_LIVING_MAX,   /* of one turn; the full list says the rest */
+    WORKER_RELEASED_MAX = WORKER_LIVING_MAX, /* told in one turn; the full list says the rest */
     WORKER_MANAGERS_MAX = 4, /* whose numbers are remembered: one, but for a change of managers */
 };
 
@@ -63,6 +63,7 @@ struct stream {
     bool is_handed_back;       /* ENDED without an end event: it may run elsewhere */
     struct outbox_stream *out; /* NULL: nobody listens any more, or all was acknowledged */
     uint64_t arrived_us, started_us, ended_us;
+    uint64_t waited_before_us; /* on its way here, by the wall clocks */
 
     struct arena *arena;             /* holds head, while it lives */
     struct request head;             /* what it was asked with, but for the prompt */

@@ -1,6 +1,6 @@
 /* worker_life_test - loading, failing, hanging, stopping. */
 #include "testing/test.h"
-#include "worker/raw_asker.h"
+#include "worker/asker_rig.h"
 #include "worker/worker_impl.h"
 
 #include <unistd.h>
@@ -43,8 +43,9 @@ TEST(a_model_that_loads_says_how_far_it_is_and_what_is_assigned_meanwhile_is_han
     CHECK_EQ(rig->manager->load.room, 0);
     raw_submit(raw, &request);
     rig_until(rig, raw_has_unknown, raw);
+    rig_turns(rig);
     CHECK_EQ(raw->others, 0);
-    CHECK(rig_manager_released(rig->manager, request_stream(&request), 1));
+    CHECK(manager_rig_released(rig->manager, request_stream(&request), 1));
     while (rig->state.load_fraction == 0 || rig->state.load_fraction == 1)
         loop_turn(rig->loop, true);
     CHECK_EQ(rig->state.phase, NODE_LOADING);
@@ -104,7 +105,7 @@ TEST(an_engine_that_fails_ends_what_has_begun_and_hands_back_the_rest)
     uint32_t tokens = 0;
     for (size_t i = 0; i < 3; i++) {
         const struct rig_released *released =
-            rig_manager_released(rig->manager, request_stream(&requests[i]), 1);
+            manager_rig_released(rig->manager, request_stream(&requests[i]), 1);
         CHECK(released);
         tokens += released->what.tokens;
     }
@@ -180,7 +181,7 @@ TEST(when_the_drain_is_over_what_has_begun_fails_and_the_rest_is_handed_back)
         rig_turns(rig);
         CHECK_EQ(raw->unknown, 1);
         CHECK_EQ(raw->ends, 0);
-        CHECK(rig_manager_released(rig->manager, request_stream(&request), 1));
+        CHECK(manager_rig_released(rig->manager, request_stream(&request), 1));
         raw_close(raw);
         rig_free(rig);
     }

@@ -1,6 +1,6 @@
 /* worker_load_test - a worker and its managers: what it tells them, what it takes from them. */
 #include "testing/test.h"
-#include "worker/raw_asker.h"
+#include "worker/asker_rig.h"
 #include "worker/worker_impl.h"
 
 #include "base/clock.h"
@@ -11,12 +11,12 @@ enum { MS = 1000 };
 
 static const struct rig_listed *listed(const struct rig *rig, const struct request *request)
 {
-    return rig_manager_listed(rig->manager, request_stream(request));
+    return manager_rig_listed(rig->manager, request_stream(request));
 }
 
 static const struct rig_released *released(const struct rig *rig, const struct request *request)
 {
-    return rig_manager_released(rig->manager, request_stream(request), request->epoch);
+    return manager_rig_released(rig->manager, request_stream(request), request->epoch);
 }
 
 static struct request submit(struct raw *raw)
@@ -41,7 +41,7 @@ static void until_next_list(struct rig *rig)
 
 static bool has_heard(void *manager)
 {
-    return ((struct rig_manager *)manager)->list_count > 0;
+    return ((struct manager_rig *)manager)->list_count > 0;
 }
 
 static void replace_manager(struct rig *rig)
@@ -64,7 +64,7 @@ TEST(room_is_what_is_left_of_the_slots_and_never_less_than_none)
     struct request requests[5];
     for (uint32_t i = 0; i < 5; i++) {
         requests[i] = submit(raw);
-        rig_turns(rig); /* rig_manager checks that it is told of the number, */
+        rig_turns(rig); /* manager_rig checks that it is told of the number, */
         CHECK_EQ(rig->manager->seen, i + 1);
         CHECK_EQ(rig->manager->load.room, i < 2 ? 2 - i : 0); /* and of the room at once */
         CHECK_EQ(rig->manager->load.running + rig->manager->load.waiting, i + 1);
@@ -279,19 +279,19 @@ TEST(each_manager_has_its_own_numbers_and_the_last_one_heard_is_told)
     rig->engine.stall_at = 3;
     rig_start_ready(rig);
     struct raw *raw = raw_open(rig);
-    struct rig_manager *first = rig->manager;
+    struct manager_rig *first = rig->manager;
     for (int i = 0; i < 2; i++)
         (void)submit(raw);
     rig_turns(rig);
     CHECK_EQ(first->seen, 2);
     size_t told = first->load_count;
 
-    rig->manager = rig_manager_open(bus_mem_open(rig->bus_mem, rig->loop));
+    rig->manager = manager_rig_open(bus_mem_open(rig->bus_mem, rig->loop));
     rig_turns(rig);
     CHECK_EQ(rig->manager->listed, 2);
     CHECK_EQ(rig->manager->seen, 0);
     struct request late = raw_request(raw);
-    rig_manager_assign(first, &late); /* it does not know that it is not heard any more */
+    manager_rig_assign(first, &late); /* it does not know that it is not heard any more */
     struct request ours = submit(raw);
     rig_turns(rig);
     CHECK_EQ(rig->manager->seen, 1);
@@ -303,11 +303,11 @@ TEST(each_manager_has_its_own_numbers_and_the_last_one_heard_is_told)
     CHECK(listed(rig, &late)->is_taken);
     CHECK(!listed(rig, &ours)->is_taken);
 
-    rig_manager_broadcast(first);
+    manager_rig_broadcast(first);
     rig_turns(rig);
     CHECK_EQ(first->seen, 3); /* its numbers are remembered */
     CHECK_EQ(first->listed, 4);
-    rig_manager_close(&first);
+    manager_rig_close(&first);
     raw_close(raw);
     rig_free(rig);
 }
@@ -337,7 +337,7 @@ TEST(a_manager_that_is_gone_is_told_nothing_until_one_speaks)
     struct raw *raw = raw_open(rig);
     (void)submit(raw);
     until_running(rig, 1);
-    rig_manager_close(&rig->manager);
+    manager_rig_close(&rig->manager);
     rig_until(rig, raw_has_end, raw); /* it does not notice */
     while (rig->worker->manager)      /* what it is told comes back */
         loop_turn(rig->loop, true);
@@ -442,6 +442,7 @@ TEST(two_requests_with_one_handle_are_not_both_here)
     request.epoch = 2;
     raw_submit(raw, &request);
     rig_until(rig, raw_has_unknown, raw);
+    rig_turns(rig);
     CHECK(released(rig, &request));
     CHECK_EQ(worker_stats(rig->worker).running, 1);
     CHECK_EQ(worker_stats(rig->worker).cancelled, 0);

@@ -130,15 +130,15 @@ void rig_start(struct rig *rig)
                            &rig->watch));
     CHECK_OK(ask_hub_new(rig->asker_bus, &rig->ask, &rig->hub));
     CHECK_OK(worker_start(rig->worker_bus, &rig->options, on_ready, on_failed, rig, &rig->worker));
-    rig->manager = rig_manager_open(bus_mem_open(rig->bus_mem, rig->loop));
+    rig->manager = manager_rig_open(bus_mem_open(rig->bus_mem, rig->loop));
     if (rig->far_mem)
         start_relay(rig);
 }
 
 void rig_replace_manager(struct rig *rig)
 {
-    rig_manager_close(&rig->manager);
-    rig->manager = rig_manager_open(bus_mem_open(rig->bus_mem, rig->loop));
+    manager_rig_close(&rig->manager);
+    rig->manager = manager_rig_open(bus_mem_open(rig->bus_mem, rig->loop));
 }
 
 static bool is_ready(void *ctx)
@@ -188,7 +188,7 @@ void rig_free(struct rig *rig)
     ask_hub_free(rig->hub);
     for (int i = 0; i < RIG_ANSWERS_MAX; i++)
         text_fini(&rig->answers[i].text);
-    rig_manager_close(&rig->manager);
+    manager_rig_close(&rig->manager);
     bus_close(&rig->asker_bus);
     bus_close(&rig->watcher_bus);
     bus_close(&rig->worker_bus);

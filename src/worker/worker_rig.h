@@ -1,4 +1,4 @@
-/* worker_rig - a worker with a dummy engine, a tiny manager (rig_manager.h) and an asker, on one
+/* worker_rig - a worker with a dummy engine, a tiny manager (manager_rig.h) and an asker, on one
  * loop over bus_mem, for tests. The engine has its own thread, so time is real here: waits are for
  * events, and give up after RIG_PATIENCE_S. Tests only. */
 #pragma once
@@ -6,7 +6,7 @@
 #include "ask/ask.h"
 #include "bus/bus_mem.h"
 #include "wire/node_state.h"
-#include "worker/rig_manager.h"
+#include "worker/manager_rig.h"
 #include "worker/worker.h"
 
 enum { RIG_PATIENCE_S = 10, RIG_ANSWERS_MAX = 256, RIG_EVENTS_MAX = 512 };
@@ -36,7 +36,7 @@ struct rig {
     struct bus *worker_bus, *asker_bus, *watcher_bus;
     struct bus *relay_near, *relay_far;
     struct ask_hub *hub;
-    struct rig_manager *manager;
+    struct manager_rig *manager;
     struct worker *worker;
     struct engine_dummy_options engine;
     struct worker_options options;

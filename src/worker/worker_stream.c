@@ -1,10 +1,12 @@
 /* worker_stream - the life of a request on a worker: its states, its events, its end. */
 #include "worker/worker_impl.h"
 
+#include "base/clock.h"
 #include "base/mem.h"
 
 enum {
     US_PER_MS = 1000,
+    WAITED_BEFORE_MAX_MS = 24 * 3600 * 1000,
     RETRY_AFTER_MS =
         1000, /* what is refused here should not have come: by then the manager knows */
 };
@@ -330,6 +332,15 @@ static struct outbox_stream *open_outbox(struct stream *stream)
                                                        .owner = stream});
 }
 
+/* From its arrival at the service until now. Clocks of two machines differ: what they cannot have
+ * measured (less than nothing, more than anybody waits) counts as nothing. */
+static uint64_t waited_before_us(const struct request *head)
+{
+    int64_t waited_ms = head->arrival_ms ? clock_wall_ms() - head->arrival_ms : 0;
+    bool is_sane = waited_ms >= 0 && waited_ms <= WAITED_BEFORE_MAX_MS;
+    return is_sane ? (uint64_t)waited_ms * US_PER_MS : 0;
+}
+
 struct stream *worker_stream_new(struct worker *worker, struct arena **arena,
                                  const struct request *head, uint32_t manager_id)
 {
@@ -340,6 +351,7 @@ struct stream *worker_stream_new(struct worker *worker, struct arena **arena,
                               .epoch = head->epoch,
                               .is_known = true,
                               .arrived_us = loop_now_us(worker->loop),
+                              .waited_before_us = waited_before_us(head),
                               .arena = *arena,
                               .head = *head,
                               .manager_id = manager_id};

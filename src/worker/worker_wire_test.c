@@ -1,6 +1,6 @@
 /* worker_wire_test - a worker and what is said to it: repeated, lost, late, wrong, withheld. */
 #include "testing/test.h"
-#include "worker/raw_asker.h"
+#include "worker/asker_rig.h"
 #include "worker/worker_impl.h"
 
 enum { MS = 1000 };
@@ -138,14 +138,14 @@ TEST(a_body_that_cannot_be_read_is_the_fault_of_the_request)
     struct request request = raw_request(raw);
     struct text submit;
     put_submit(&submit, &request, SLICE("{\"prompt\":1}"));
-    rig_manager_assign_bytes(rig->manager, request_stream(&request), 1, text_slice(&submit));
+    manager_rig_assign_bytes(rig->manager, request_stream(&request), 1, text_slice(&submit));
     text_fini(&submit);
     rig_until(rig, raw_has_end, raw);
     CHECK_EQ(raw->accepted, 1);
     CHECK_STR(fault_name(raw->fault), "invalid_request");
     CHECK(strstr(raw->message, "prompt"));
     rig_until_idle(rig);
-    CHECK(rig_manager_released(rig->manager, request_stream(&request), 1));
+    CHECK(manager_rig_released(rig->manager, request_stream(&request), 1));
     raw_close(raw);
     rig_free(rig);
 }
@@ -159,16 +159,16 @@ TEST(an_assignment_that_cannot_be_read_is_released_and_hurts_nobody)
     struct request request = raw_request(raw);
     struct text submit;
     put_submit(&submit, &request, SLICE("{}"));
-    rig_manager_assign_bytes(rig->manager, 90, 1, SLICE(""));
-    rig_manager_assign_bytes(rig->manager, 91, 1, SLICE("{\"id\":1}"));
-    rig_manager_assign_bytes(rig->manager, 92, 7, text_slice(&submit)); /* another's, */
-    rig_manager_assign_bytes(rig->manager, request_stream(&request), 2, text_slice(&submit));
+    manager_rig_assign_bytes(rig->manager, 90, 1, SLICE(""));
+    manager_rig_assign_bytes(rig->manager, 91, 1, SLICE("{\"id\":1}"));
+    manager_rig_assign_bytes(rig->manager, 92, 7, text_slice(&submit)); /* another's, */
+    manager_rig_assign_bytes(rig->manager, request_stream(&request), 2, text_slice(&submit));
     text_fini(&submit);
     rig_turns(rig);
-    CHECK(rig_manager_released(rig->manager, 90, 1));
-    CHECK(rig_manager_released(rig->manager, 91, 1));
-    CHECK(rig_manager_released(rig->manager, 92, 7));
-    CHECK(rig_manager_released(rig->manager, request_stream(&request), 2)); /* another epoch's */
+    CHECK(manager_rig_released(rig->manager, 90, 1));
+    CHECK(manager_rig_released(rig->manager, 91, 1));
+    CHECK(manager_rig_released(rig->manager, 92, 7));
+    CHECK(manager_rig_released(rig->manager, request_stream(&request), 2)); /* another epoch's */
     CHECK_EQ(rig->manager->seen, 4);
     CHECK_EQ(rig->manager->load.room, 1);
     CHECK_EQ(raw->others + raw->unknown, 0);

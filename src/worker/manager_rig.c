@@ -1,5 +1,5 @@
-/* rig_manager - see rig_manager.h. */
-#include "worker/rig_manager.h"
+/* manager_rig - see manager_rig.h. */
+#include "worker/manager_rig.h"
 
 #include "base/map.h"
 #include "base/mem.h"
@@ -28,7 +28,7 @@ static void keep(char *into, size_t bytes, struct slice text)
 
 /* --- to the worker --- */
 
-static void send(struct rig_manager *manager, struct slice subject, enum wire_kind kind,
+static void send(struct manager_rig *manager, struct slice subject, enum wire_kind kind,
                  const struct wire_record *record)
 {
     struct text frame;
@@ -41,7 +41,7 @@ static void send(struct rig_manager *manager, struct slice subject, enum wire_ki
     text_fini(&frame);
 }
 
-void rig_manager_broadcast(struct rig_manager *manager)
+void manager_rig_broadcast(struct manager_rig *manager)
 {
     struct text payload;
     text_init(&payload, 4096);
@@ -53,7 +53,7 @@ void rig_manager_broadcast(struct rig_manager *manager)
     text_fini(&payload);
 }
 
-void rig_manager_assign_bytes(struct rig_manager *manager, uint64_t stream, uint32_t epoch,
+void manager_rig_assign_bytes(struct manager_rig *manager, uint64_t stream, uint32_t epoch,
                               struct slice submit)
 {
     CHECK(manager->control[0]);
@@ -65,29 +65,29 @@ void rig_manager_assign_bytes(struct rig_manager *manager, uint64_t stream, uint
                                .payload = submit});
 }
 
-void rig_manager_assign(struct rig_manager *manager, const struct request *request)
+void manager_rig_assign(struct manager_rig *manager, const struct request *request)
 {
     struct text submit;
     text_init(&submit, 1 << 20);
     request_encode(request, &submit);
     CHECK_OK(text_status(&submit));
-    rig_manager_assign_bytes(manager, request_stream(request), request->epoch, text_slice(&submit));
+    manager_rig_assign_bytes(manager, request_stream(request), request->epoch, text_slice(&submit));
     text_fini(&submit);
 }
 
-static bool has_room(const struct rig_manager *manager)
+static bool has_room(const struct manager_rig *manager)
 {
     if (manager->is_blind)
         return manager->control[0] != '\0';
     return manager->load.room > manager->number - manager->seen;
 }
 
-static void pump(struct rig_manager *manager)
+static void pump(struct manager_rig *manager)
 {
     while (!list_is_empty(&manager->queue) && has_room(manager)) {
         struct pending *pending =
             CONTAINER_OF(list_pop_front(&manager->queue), struct pending, link);
-        rig_manager_assign_bytes(manager, pending->stream, pending->epoch,
+        manager_rig_assign_bytes(manager, pending->stream, pending->epoch,
                                  slice_of(pending->submit, pending->bytes));
         mem_free(pending);
     }
@@ -95,7 +95,7 @@ static void pump(struct rig_manager *manager)
 
 /* --- from the asker --- */
 
-static void say(struct rig_manager *manager, struct slice inbox, const struct wire_record *of,
+static void say(struct manager_rig *manager, struct slice inbox, const struct wire_record *of,
                 const struct event *event)
 {
     struct text frame;
@@ -108,7 +108,7 @@ static void say(struct rig_manager *manager, struct slice inbox, const struct wi
     text_fini(&frame);
 }
 
-static struct pending *find_pending(const struct rig_manager *manager, uint64_t stream)
+static struct pending *find_pending(const struct manager_rig *manager, uint64_t stream)
 {
     LIST_FOREACH (link, &manager->queue) {
         struct pending *pending = CONTAINER_OF(link, struct pending, link);
@@ -118,7 +118,7 @@ static struct pending *find_pending(const struct rig_manager *manager, uint64_t 
     return NULL;
 }
 
-static void say_where(struct rig_manager *manager, struct slice inbox,
+static void say_where(struct manager_rig *manager, struct slice inbox,
                       const struct wire_record *record)
 {
     struct text frame;
@@ -135,12 +135,12 @@ static void say_where(struct rig_manager *manager, struct slice inbox,
     text_fini(&frame);
 }
 
-static bool is_known(const struct rig_manager *manager, const struct wire_record *record)
+static bool is_known(const struct manager_rig *manager, const struct wire_record *record)
 {
     return (uintptr_t)map_get(manager->known, record->stream) == record->epoch;
 }
 
-static void on_submit(struct rig_manager *manager, const struct bus_message *message,
+static void on_submit(struct manager_rig *manager, const struct bus_message *message,
                       const struct wire_record *record)
 {
     if (is_known(manager, record)) {
@@ -162,7 +162,7 @@ static void on_submit(struct rig_manager *manager, const struct bus_message *mes
         say_where(manager, message->reply, record);
 }
 
-static void on_cancel(struct rig_manager *manager, const struct bus_message *message,
+static void on_cancel(struct manager_rig *manager, const struct bus_message *message,
                       const struct wire_record *record)
 {
     struct pending *pending = find_pending(manager, record->stream);
@@ -176,7 +176,7 @@ static void on_cancel(struct rig_manager *manager, const struct bus_message *mes
     }
 }
 
-static void on_waiting(struct rig_manager *manager, const struct bus_message *message,
+static void on_waiting(struct manager_rig *manager, const struct bus_message *message,
                        const struct wire_record *record)
 {
     if (is_known(manager, record))
@@ -189,7 +189,7 @@ static void on_waiting(struct rig_manager *manager, const struct bus_message *me
 
 /* --- what the worker tells --- */
 
-static void on_load(struct rig_manager *manager, const struct wire_record *record)
+static void on_load(struct manager_rig *manager, const struct wire_record *record)
 {
     CHECK_OK(wire_read_load(record, &manager->load));
     CHECK(record->seq >= manager->seen && record->seq <= manager->number);
@@ -202,7 +202,7 @@ static void on_load(struct rig_manager *manager, const struct wire_record *recor
     }
 }
 
-static struct rig_listed *new_listed(struct rig_manager *manager, const struct wire_record *record)
+static struct rig_listed *new_listed(struct manager_rig *manager, const struct wire_record *record)
 {
     CHECK(manager->listed < RIG_LIST_MAX);
     struct rig_listed *listed = &manager->list[manager->listed++];
@@ -210,7 +210,7 @@ static struct rig_listed *new_listed(struct rig_manager *manager, const struct w
     return listed;
 }
 
-static void on_taken(struct rig_manager *manager, const struct wire_record *record)
+static void on_taken(struct manager_rig *manager, const struct wire_record *record)
 {
     struct wire_taken taken;
     struct arena *arena = arena_new(ARENA_BYTES);
@@ -226,7 +226,7 @@ static void on_taken(struct rig_manager *manager, const struct wire_record *reco
     arena_free(arena);
 }
 
-static void on_released(struct rig_manager *manager, const struct wire_record *record)
+static void on_released(struct manager_rig *manager, const struct wire_record *record)
 {
     CHECK(manager->released_count < RIG_RELEASED_MAX);
     struct rig_released *released = &manager->released[manager->released_count++];
@@ -234,7 +234,7 @@ static void on_released(struct rig_manager *manager, const struct wire_record *r
     CHECK_OK(wire_read_released(record, &released->what));
 }
 
-static void on_record(struct rig_manager *manager, const struct bus_message *message,
+static void on_record(struct manager_rig *manager, const struct bus_message *message,
                       const struct wire_record *record)
 {
     switch (record->type) {
@@ -275,7 +275,7 @@ static bool is_report(const struct bus_message *message)
 
 static void on_message(void *ctx, const struct bus_message *message)
 {
-    struct rig_manager *manager = ctx;
+    struct manager_rig *manager = ctx;
     struct wire_reader reader;
     struct wire_record record;
     if (manager->is_deaf && is_report(message))
@@ -288,7 +288,7 @@ static void on_message(void *ctx, const struct bus_message *message)
 
 /* --- what the tests ask --- */
 
-const struct rig_listed *rig_manager_listed(const struct rig_manager *manager, uint64_t stream)
+const struct rig_listed *manager_rig_listed(const struct manager_rig *manager, uint64_t stream)
 {
     for (size_t i = 0; i < manager->listed; i++) {
         if (manager->list[i].stream == stream)
@@ -297,7 +297,7 @@ const struct rig_listed *rig_manager_listed(const struct rig_manager *manager, u
     return NULL;
 }
 
-const struct rig_released *rig_manager_released(const struct rig_manager *manager, uint64_t stream,
+const struct rig_released *manager_rig_released(const struct manager_rig *manager, uint64_t stream,
                                                 uint32_t epoch)
 {
     for (size_t i = 0; i < manager->released_count; i++) {
@@ -310,10 +310,10 @@ const struct rig_released *rig_manager_released(const struct rig_manager *manage
 
 /* --- life --- */
 
-struct rig_manager *rig_manager_open(struct bus *bus)
+struct manager_rig *manager_rig_open(struct bus *bus)
 {
     struct bus_subscription *until_closed;
-    struct rig_manager *manager = mem_alloc(sizeof(*manager));
+    struct manager_rig *manager = mem_alloc(sizeof(*manager));
     manager->bus = bus;
     manager->known = map_new(KNOWN_MAX);
     list_init(&manager->queue);
@@ -323,13 +323,13 @@ struct rig_manager *rig_manager_open(struct bus *bus)
                            &until_closed));
     CHECK_OK(
         bus_subscribe(bus, bus_inbox(bus), (struct slice){0}, on_message, manager, &until_closed));
-    rig_manager_broadcast(manager);
+    manager_rig_broadcast(manager);
     return manager;
 }
 
-void rig_manager_close(struct rig_manager **manager)
+void manager_rig_close(struct manager_rig **manager)
 {
-    struct rig_manager *going = *manager;
+    struct manager_rig *going = *manager;
     *manager = NULL;
     if (!going)
         return;

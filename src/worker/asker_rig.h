@@ -1,4 +1,4 @@
-/* raw_asker - an asker that is not ours, for the tests of a worker: its requests are assigned by
+/* asker_rig - an asker that is not ours, for the tests of a worker: its requests are assigned by
  * the rig's manager as they are, and it counts what comes. Tests only. */
 #pragma once
 

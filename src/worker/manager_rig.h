@@ -1,4 +1,4 @@
-/* rig_manager - a tiny manager for the tests of a worker: what askers submit waits in one queue and
+/* manager_rig - a tiny manager for the tests of a worker: what askers submit waits in one queue and
  * is assigned as the worker tells of room; what the worker tells is written down. One worker, no
  * bounds, no time. Tests only. */
 #pragma once
@@ -24,7 +24,7 @@ struct rig_released {
     struct wire_released what;
 };
 
-struct rig_manager {
+struct manager_rig {
     struct bus *bus;
     char control[BUS_SUBJECT_MAX_BYTES + 1]; /* of the worker; empty: not heard yet */
     struct list queue;                       /* submits that wait for room */
@@ -43,15 +43,15 @@ struct rig_manager {
 };
 
 /* Speaks at once. */
-struct rig_manager *rig_manager_open(struct bus *bus);
+struct manager_rig *manager_rig_open(struct bus *bus);
 /* Also closes the endpoint: like a process that dies. Sets it NULL; NULL inside is fine. */
-void rig_manager_close(struct rig_manager **manager);
-void rig_manager_broadcast(struct rig_manager *manager); /* here I am */
+void manager_rig_close(struct manager_rig **manager);
+void manager_rig_broadcast(struct manager_rig *manager); /* here I am */
 /* To the worker, whether it has room or not; the next number. */
-void rig_manager_assign(struct rig_manager *manager, const struct request *request);
-void rig_manager_assign_bytes(struct rig_manager *manager, uint64_t stream, uint32_t epoch,
+void manager_rig_assign(struct manager_rig *manager, const struct request *request);
+void manager_rig_assign_bytes(struct manager_rig *manager, uint64_t stream, uint32_t epoch,
                               struct slice submit);
-const struct rig_listed *rig_manager_listed(const struct rig_manager *manager, uint64_t stream);
+const struct rig_listed *manager_rig_listed(const struct manager_rig *manager, uint64_t stream);
 /* NULL: it was not told of. */
-const struct rig_released *rig_manager_released(const struct rig_manager *manager, uint64_t stream,
+const struct rig_released *manager_rig_released(const struct manager_rig *manager, uint64_t stream,
                                                 uint32_t epoch);

@@ -1,5 +1,5 @@
-/* raw_asker - see raw_asker.h. */
-#include "worker/raw_asker.h"
+/* asker_rig - see asker_rig.h. */
+#include "worker/asker_rig.h"
 
 #include "base/mem.h"
 #include "testing/test.h"
@@ -71,7 +71,7 @@ void raw_send(struct raw *raw, struct slice subject, const struct wire_record *r
 
 void raw_submit(struct raw *raw, const struct request *request)
 {
-    rig_manager_assign(raw->rig->manager, request);
+    manager_rig_assign(raw->rig->manager, request);
 }
 
 struct request raw_request(const struct raw *raw)
