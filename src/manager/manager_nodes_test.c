@@ -1,0 +1,592 @@
+/* What workers say, and what becomes of requests when they come and go. */
+#include "base/clock.h"
+#include "base/mem.h"
+#include "manager/manager_rig.h"
+#include "testing/test.h"
+#include "wire/call.h"
+
+#include <stdio.h>
+
+static struct rig rig;
+static struct peer *asker;
+
+static void open_rig(void)
+{
+    rig_init(&rig);
+    rig_open_greeted(&rig);
+    asker = rig_peer(&rig);
+}
+
+/* Sees and keeps what it was given: no room left. */
+static void see_all(struct peer *worker)
+{
+    worker_say_load(worker, heard_last(worker, WIRE_SUBMIT)->seq, 1, 0);
+}
+
+/* Nodes say that they are there, so that only the test's own silence counts. */
+static void keep_alive(struct peer *const *workers, size_t count, uint64_t ms)
+{
+    for (uint64_t at = 0; at < ms; at += 500) {
+        for (size_t i = 0; i < count; i++)
+            worker_state(workers[i], NODE_READY, "");
+        rig_run(&rig, 500);
+    }
+}
+
+TEST(requests_spread_over_the_workers_with_most_room)
+{
+    open_rig();
+    struct peer *large = rig_ready_worker(&rig, "m", 8, 8);
+    struct peer *small = rig_ready_worker(&rig, "m", 4, 4);
+    for (uint64_t i = 1; i <= 12; i++)
+        rig_ask(asker, i);
+    CHECK_EQ(heard_count(large, WIRE_SUBMIT), 8);
+    CHECK_EQ(heard_count(small, WIRE_SUBMIT), 4);
+    CHECK_EQ(manager_stats(rig.manager).queued, 0);
+    rig_ask(asker, 13);
+    CHECK_EQ(manager_stats(rig.manager).queued, 1);
+    rig_close(&rig);
+}
+
+TEST(workers_of_other_models_get_nothing)
+{
+    open_rig();
+    struct peer *other = rig_ready_worker(&rig, "other", 4, 4);
+    struct peer *worker = rig_ready_worker(&rig, "m", 1, 1);
+    rig_ask(asker, 1);
+    rig_ask(asker, 2);
+    CHECK_EQ(heard_count(other, WIRE_SUBMIT), 0);
+    CHECK_EQ(heard_count(worker, WIRE_SUBMIT), 1);
+    rig_close(&rig);
+}
+
+TEST(when_a_worker_dies_its_askers_hear_it_and_ask_again_elsewhere)
+{
+    open_rig();
+    struct peer *first = rig_ready_worker(&rig, "m", 2, 2);
+    rig_ask(asker, 1);
+    rig_ask(asker, 2);
+    worker_say_load(first, 1, 2, 0); /* the second is not even seen */
+    struct peer *second = rig_ready_worker(&rig, "m", 2, 2);
+    peer_leave(first);
+    rig_run(&rig, 200); /* the next ping */
+    CHECK_EQ(heard_for(asker, WIRE_UNKNOWN_STREAM, 1), 1);
+    CHECK_EQ(heard_for(asker, WIRE_UNKNOWN_STREAM, 2), 1);
+    CHECK_EQ(manager_stats(rig.manager).nodes, 1);
+    CHECK_EQ(manager_stats(rig.manager).assigned, 0);
+    rig_ask(asker, 1); /* a submit that was long on its way: never twice in one epoch */
+    CHECK_EQ(heard_for(asker, WIRE_UNKNOWN_STREAM, 1), 2);
+    CHECK_EQ(heard_count(second, WIRE_SUBMIT), 0);
+    struct request request = rig_request(asker, 1);
+    request.epoch = 2;
+    rig_submit(asker, &request);
+    CHECK_EQ(heard_count(second, WIRE_SUBMIT), 1);
+    CHECK_EQ(heard_last(second, WIRE_SUBMIT)->epoch, 2);
+    rig_close(&rig);
+}
+
+TEST(a_worker_that_says_nothing_for_its_lease_is_gone)
+{
+    open_rig();
+    struct peer *worker = rig_ready_worker(&rig, "m", 1, 1);
+    rig_ask(asker, 1);
+    see_all(worker);
+    rig_run(&rig, 4700);
+    CHECK_EQ(manager_stats(rig.manager).nodes, 1);
+    rig_run(&rig, 500);
+    CHECK_EQ(manager_stats(rig.manager).nodes, 0);
+    CHECK_EQ(heard_count(asker, WIRE_UNKNOWN_STREAM), 1);
+    /* It was only stopped: what its asker has given up is cancelled, its numbers go on. */
+    wire_add_held(worker_load(worker, 1, 1, 0, true), 1, 1, &(struct wire_held){HELD_RUNNING, 3});
+    worker_report(worker);
+    CHECK_EQ(heard_count(worker, WIRE_CANCEL), 1);
+    worker_state(worker, NODE_READY, "");
+    rig_ask(asker, 2);
+    worker_say_load(worker, 1, 1, 1);
+    CHECK_EQ(heard_last(worker, WIRE_SUBMIT)->seq, 2);
+    rig_close(&rig);
+}
+
+TEST(a_manager_that_was_stopped_blames_nobody_for_it)
+{
+    open_rig();
+    struct peer *worker = rig_ready_worker(&rig, "m", 1, 1);
+    rig_ask(asker, 1);
+    see_all(worker);
+    loop_skip(rig.loop, 60 * 1000000ull);
+    rig_run(&rig, 400);
+    CHECK_EQ(manager_stats(rig.manager).nodes, 1);
+    CHECK_EQ(heard_count(asker, WIRE_UNKNOWN_STREAM), 0);
+    rig_close(&rig);
+}
+
+TEST(an_assignment_is_repeated_until_the_worker_has_seen_it)
+{
+    open_rig();
+    struct peer *worker = rig_ready_worker(&rig, "m", 1, 1);
+    rig_ask(asker, 1);
+    rig_run(&rig, 1000);
+    size_t repeated = heard_count(worker, WIRE_SUBMIT);
+    CHECK(repeated >= 3 && repeated <= 5);
+    CHECK_EQ(heard_last(worker, WIRE_SUBMIT)->seq, 1);
+    see_all(worker);
+    rig_run(&rig, 1000);
+    CHECK_EQ(heard_count(worker, WIRE_SUBMIT), repeated);
+    rig_close(&rig);
+}
+
+TEST(a_worker_that_never_sees_its_assignment_does_not_keep_the_request)
+{
+    open_rig();
+    struct peer *worker = rig_ready_worker(&rig, "m", 1, 1);
+    rig_ask(asker, 1);
+    keep_alive(&worker, 1, 5500);
+    CHECK_EQ(heard_count(asker, WIRE_UNKNOWN_STREAM), 1);
+    CHECK_EQ(manager_stats(rig.manager).assigned, 0);
+    rig_close(&rig);
+}
+
+TEST(the_full_list_makes_up_for_a_lost_release)
+{
+    open_rig();
+    struct peer *worker = rig_ready_worker(&rig, "m", 3, 3);
+    for (uint64_t i = 1; i <= 3; i++)
+        rig_ask(asker, i);
+    struct wire_writer *writer = worker_load(worker, 2, 3, 1, true); /* the third is under way */
+    wire_add_held(writer, 2, 1, &(struct wire_held){HELD_PARKED, 9});
+    worker_report(worker);
+    CHECK_EQ(manager_stats(rig.manager).assigned, 2); /* 2, and 3 which it has not seen */
+    (void)worker_load(worker, 3, 3, 3, true);
+    worker_report(worker);
+    CHECK_EQ(manager_stats(rig.manager).assigned, 0);
+    CHECK_EQ(heard_count(asker, WIRE_UNKNOWN_STREAM), 0); /* the worker tells its askers */
+    rig_close(&rig);
+}
+
+TEST(a_list_that_is_cut_ends_nothing)
+{
+    open_rig();
+    struct peer *worker = rig_ready_worker(&rig, "m", 1, 1);
+    rig_ask(asker, 1);
+    see_all(worker);
+    wire_add_held(worker_load(worker, 1, 1, 0, true), 1, 1, &(struct wire_held){HELD_RUNNING, 1});
+    CHECK_OK(wire_finish(&worker->writer));
+    worker->out.data[WIRE_FRAME_HEADER_BYTES + WIRE_RECORD_HEADER_BYTES + 20 + 20] = 100;
+    peer_send_bytes(worker, rig.manager_control, text_slice(&worker->out));
+    CHECK_EQ(manager_stats(rig.manager).assigned, 1);
+    rig_close(&rig);
+}
+
+TEST(a_load_that_was_overtaken_does_not_count)
+{
+    open_rig();
+    struct peer *worker = rig_ready_worker(&rig, "m", 2, 2);
+    rig_ask(asker, 1);
+    rig_ask(asker, 2);
+    worker_say_load(worker, 2, 2, 0);
+    (void)worker_load(worker, 1, 2, 2, true); /* says that 1 has ended, and that there is room */
+    worker_report(worker);
+    CHECK_EQ(manager_stats(rig.manager).assigned, 2);
+    rig_ask(asker, 3);
+    CHECK_EQ(manager_stats(rig.manager).queued, 1);
+    rig_close(&rig);
+}
+
+TEST(what_workers_hold_is_known_to_the_next_manager)
+{
+    open_rig();
+    struct peer *worker = rig_ready_worker(&rig, "m", 2, 2);
+    rig_ask(asker, 1);
+    see_all(worker);
+    rig_restart_manager(&rig);
+    CHECK_EQ(manager_stats(rig.manager).nodes, 0);
+    struct wire_taken taken = rig_taken(asker, 1);
+    wire_add_taken(worker_load(worker, 0, 2, 1, true), 1, &taken);
+    worker_report(worker);
+    CHECK_EQ(manager_stats(rig.manager).assigned, 1);
+    peer_say(asker, WIRE_WAITING, 1, 1);
+    CHECK_STR(heard_last(asker, WIRE_ASSIGNED)->text, worker->control);
+    worker_state(worker, NODE_READY, "");
+    rig_ask(asker, 2);
+    CHECK_EQ(heard_last(worker, WIRE_SUBMIT)->stream, 2);
+    CHECK_EQ(heard_last(worker, WIRE_SUBMIT)->seq, 1);
+    worker_say_released(worker, 1, 2, 1, 1, 1000);
+    CHECK_EQ(manager_stats(rig.manager).assigned, 1);
+    rig_close(&rig);
+}
+
+/* The asker is quicker than the worker to find the new manager. */
+TEST(what_a_predecessor_gave_to_a_worker_is_not_given_to_another)
+{
+    open_rig();
+    struct peer *first = rig_ready_worker(&rig, "m", 1, 1);
+    rig_ask(asker, 1);
+    see_all(first);
+    rig_restart_manager(&rig);
+    struct peer *second = rig_ready_worker(&rig, "m", 1, 1);
+    struct request request = rig_request(asker, 1);
+    request.arrival_ms = clock_wall_ms() - 60000;
+    rig_submit(asker, &request);
+    CHECK_EQ(heard_count(second, WIRE_SUBMIT), 0);
+    rig_run(&rig, 500);
+    struct wire_taken taken = rig_taken(asker, 1);
+    wire_add_taken(worker_load(first, 0, 1, 0, true), 1, &taken);
+    worker_report(first);
+    rig_run(&rig, 1000);
+    CHECK_EQ(heard_count(second, WIRE_SUBMIT), 0);
+    CHECK_EQ(manager_stats(rig.manager).queued, 0);
+    CHECK_EQ(manager_stats(rig.manager).assigned, 1);
+    rig_close(&rig);
+}
+
+TEST(what_only_the_predecessor_had_is_given_as_soon_as_the_workers_have_spoken)
+{
+    open_rig();
+    rig_restart_manager(&rig);
+    struct peer *worker = rig_ready_worker(&rig, "m", 1, 1);
+    struct request request = rig_request(asker, 1);
+    request.arrival_ms = clock_wall_ms() - 60000;
+    rig_submit(asker, &request);
+    rig_run(&rig, 700);
+    CHECK_EQ(heard_count(worker, WIRE_SUBMIT), 0);
+    rig_run(&rig, 50);
+    CHECK_EQ(heard_count(worker, WIRE_SUBMIT), 1);
+    rig_close(&rig);
+}
+
+TEST(of_two_epochs_the_later_stays)
+{
+    open_rig();
+    struct peer *first = rig_ready_worker(&rig, "m", 1, 0);
+    struct peer *second = rig_ready_worker(&rig, "m", 1, 0);
+    struct wire_taken taken = rig_taken(asker, 1);
+    wire_add_taken(worker_load(first, 0, 1, 0, true), 1, &taken);
+    worker_report(first);
+    wire_add_taken(worker_load(second, 0, 1, 0, true), 2, &taken);
+    worker_report(second);
+    CHECK_EQ(heard_count(first, WIRE_CANCEL), 1);
+    CHECK_EQ(heard_count(second, WIRE_CANCEL), 0);
+    CHECK_EQ(manager_stats(rig.manager).assigned, 1);
+    wire_add_taken(worker_load(first, 0, 1, 0, true), 1, &taken);
+    worker_report(first);
+    CHECK_EQ(heard_count(first, WIRE_CANCEL), 2);
+    CHECK_EQ(manager_stats(rig.manager).assigned, 1);
+    rig_close(&rig);
+}
+
+TEST(requests_wait_for_a_model_whose_worker_is_gone_until_its_lease_ends)
+{
+    rig_init(&rig);
+    rig.options.model_lease_ms = 8000;
+    rig_open_greeted(&rig);
+    asker = rig_peer(&rig);
+    peer_leave(rig_ready_worker(&rig, "m", 1, 1));
+    rig_run(&rig, 400);
+    CHECK_EQ(manager_stats(rig.manager).nodes, 0);
+    rig_ask(asker, 1);
+    rig_run(&rig, 5000);
+    CHECK_EQ(heard_count(asker, RIG_ERROR), 0);
+    struct peer *next = rig_ready_worker(&rig, "m", 1, 1);
+    CHECK_EQ(heard_last(next, WIRE_SUBMIT)->stream, 1);
+    see_all(next);
+    rig_ask(asker, 2);
+    peer_leave(next);
+    rig_run(&rig, 200);
+    peer_say(asker, WIRE_WAITING, 2, 1);
+    CHECK_EQ(heard_count(asker, RIG_ERROR), 0);
+    rig_run(&rig, 8200);
+    check_error(asker, 2, FAULT_MODEL_FAILED);
+    CHECK_EQ(manager_stats(rig.manager).models, 0);
+    rig_ask(asker, 3);
+    check_error(asker, 3, FAULT_MODEL_NOT_FOUND);
+    rig_close(&rig);
+}
+
+TEST(a_worker_that_its_host_holds_back_fails_what_waits_with_the_reason)
+{
+    open_rig();
+    struct peer *host = rig_peer(&rig);
+    worker_state_from(host, "m-1", "m", NODE_LOADING, 0, "");
+    rig_ask(asker, 1);
+    struct peer *worker = rig_ready_worker(&rig, "m", 1, 0);
+    worker_state_from(host, "m-1", "m", NODE_FAILED, 0, "it crashed 5 times");
+    CHECK_EQ(heard_count(asker, RIG_ERROR), 0); /* another is left */
+    peer_leave(worker);
+    rig_run(&rig, 200);
+    check_error(asker, 1, FAULT_MODEL_FAILED);
+    CHECK_STR(heard_last(asker, RIG_ERROR)->text, "it crashed 5 times");
+    rig_ask(asker, 2);
+    check_error(asker, 2, FAULT_MODEL_FAILED);
+    rig_close(&rig);
+}
+
+TEST(a_model_whose_workers_all_drain_refuses_unless_one_is_replaced_in_time)
+{
+    open_rig();
+    struct peer *worker = rig_ready_worker(&rig, "m", 1, 1);
+    worker_state(worker, NODE_DRAINING, "");
+    rig_ask(asker, 1);
+    CHECK_EQ(heard_count(worker, WIRE_SUBMIT), 0);
+    rig_run(&rig, 999);
+    CHECK_EQ(heard_count(asker, RIG_ERROR), 0);
+    rig_run(&rig, 1);
+    check_error(asker, 1, FAULT_DRAINING);
+    CHECK_EQ(heard_last(asker, RIG_ERROR)->retry_after_ms, 1000);
+    rig_ask(asker, 2);
+    check_error(asker, 2, FAULT_DRAINING);
+    struct peer *next = rig_ready_worker(&rig, "m", 1, 1);
+    rig_ask(asker, 3);
+    CHECK_EQ(heard_last(next, WIRE_SUBMIT)->stream, 3);
+    rig_close(&rig);
+}
+
+TEST(a_load_may_come_before_the_state_and_the_state_before_the_load)
+{
+    open_rig();
+    struct peer *worker = rig_worker(&rig, "m");
+    worker_say_load(worker, 0, 1, 1);
+    CHECK_EQ(manager_stats(rig.manager).nodes, 1);
+    CHECK_EQ(manager_stats(rig.manager).models, 0);
+    worker_state(worker, NODE_READY, "");
+    CHECK_EQ(manager_stats(rig.manager).nodes, 1);
+    rig_ask(asker, 1);
+    CHECK_EQ(heard_count(worker, WIRE_SUBMIT), 1);
+    rig_close(&rig);
+}
+
+TEST(a_host_and_its_workers_are_told_apart_although_it_speaks_of_many)
+{
+    open_rig();
+    struct peer *host = rig_peer(&rig);
+    worker_state_from(host, "a", "m", NODE_LOADING, 0, "");
+    worker_state_from(host, "b", "n", NODE_LOADING, 0, "");
+    CHECK_EQ(manager_stats(rig.manager).nodes, 2);
+    CHECK_EQ(manager_stats(rig.manager).models, 2);
+    rig_run(&rig, 1000);
+    CHECK_EQ(host->frames_heard, 0); /* no pings: it is no worker */
+    rig_close(&rig);
+}
+
+TEST(an_unknown_node_is_greeted_at_once)
+{
+    open_rig();
+    rig_run(&rig, 120);
+    size_t states = rig.states_heard;
+    struct peer *worker = rig_worker(&rig, "m");
+    worker_state(worker, NODE_READY, "");
+    CHECK_EQ(rig.states_heard, states + 1);
+    worker_state(worker, NODE_READY, "");
+    CHECK_EQ(rig.states_heard, states + 1);
+    rig_close(&rig);
+}
+
+TEST(nodes_are_bounded_and_one_that_is_gone_makes_place)
+{
+    open_rig();
+    struct peer *host = rig_peer(&rig);
+    for (int i = 1; i <= 513; i++) {
+        char node[32];
+        snprintf(node, sizeof(node), "n-%d", i);
+        worker_state_from(host, node, "m", NODE_LOADING, 0, "");
+        CHECK_EQ(manager_stats(rig.manager).nodes, i < 512 ? i : 512);
+    }
+    struct peer *worker = rig_worker(&rig, "m");
+    worker_say_load(worker, 0, 1, 1);
+    CHECK_EQ(manager_stats(rig.manager).nodes, 512);
+    rig_run(&rig, 5200);
+    CHECK_EQ(manager_stats(rig.manager).nodes, 0);
+    worker_say_load(worker, 0, 1, 1);
+    CHECK_EQ(manager_stats(rig.manager).nodes, 1);
+    rig_close(&rig);
+}
+
+TEST(an_assignment_that_did_not_fit_gets_a_new_number)
+{
+    rig_init(&rig);
+    rig.peer_bytes_max = 20000;
+    rig_open_greeted(&rig);
+    asker = rig_peer(&rig);
+    struct peer *worker = rig_ready_worker(&rig, "m", 4, 4);
+    /* A second loop would be needed for a worker that does not read; one big frame fills it too. */
+    static char filler[12000];
+    struct request request = rig_request(asker, 1);
+    memset(filler, 'x', sizeof(filler));
+    request.prompt = slice_of(filler, sizeof(filler));
+    struct wire_writer *writer = peer_frame(asker, WIRE_CONTROL);
+    wire_open_record(writer, &(struct wire_record){.stream = 1, .epoch = 1, .type = WIRE_SUBMIT});
+    request_encode(&request, writer->out);
+    wire_close_record(writer);
+    CHECK_OK(wire_finish(writer));
+    CHECK_OK(bus_publish(asker->bus, slice_str(worker->control), (struct slice){0},
+                         text_slice(&asker->out)));
+    worker->heard_count = 0;
+    peer_send(asker, "submit"); /* its assignment finds the worker full, or just not */
+    rig_run(&rig, 600);
+    CHECK(heard_last(worker, WIRE_SUBMIT) != NULL);
+    worker_say_load(worker, heard_last(worker, WIRE_SUBMIT)->seq, 4, 3);
+    peer_say(asker, WIRE_WAITING, 1, 1);
+    CHECK_EQ(heard_count(asker, WIRE_ASSIGNED), 1);
+    rig_close(&rig);
+}
+
+TEST(absurd_numbers_of_a_worker_do_no_harm)
+{
+    open_rig();
+    struct peer *worker = rig_ready_worker(&rig, "m", UINT32_MAX, UINT32_MAX);
+    worker_say_load(worker, UINT64_MAX, UINT32_MAX, UINT32_MAX); /* not believed */
+    worker_say_load(worker, (uint64_t)1 << 62, UINT32_MAX, UINT32_MAX);
+    rig_ask(asker, 1);
+    CHECK_EQ(heard_last(worker, WIRE_SUBMIT)->seq, ((uint64_t)1 << 62) + 1);
+    for (int i = 0; i < 3; i++)
+        worker_say_released(worker, (uint64_t)1 << 62, 1, 1, 1, UINT64_MAX);
+    CHECK_EQ(manager_stats(rig.manager).assigned, 0);
+    rig_close(&rig);
+}
+
+TEST(what_a_worker_says_of_streams_that_are_not_its_own_changes_nothing)
+{
+    open_rig();
+    struct peer *owner = rig_ready_worker(&rig, "m", 1, 1);
+    rig_ask(asker, 1);
+    see_all(owner);
+    struct peer *other = rig_ready_worker(&rig, "m", 1, 0);
+    worker_say_released(other, 0, 1, 0, 1, 1000);
+    CHECK_EQ(manager_stats(rig.manager).assigned, 1);
+    struct wire_writer *writer = worker_load(other, 0, 1, 0, true);
+    wire_add_held(writer, 1, 1, &(struct wire_held){HELD_RUNNING, 1});
+    wire_add_held(writer, 99, 1, &(struct wire_held){HELD_RUNNING, 1});
+    worker_report(other);
+    CHECK_EQ(manager_stats(rig.manager).assigned, 1);
+    peer_say(asker, WIRE_WAITING, 1, 1);
+    CHECK_STR(heard_last(asker, WIRE_ASSIGNED)->text, owner->control);
+    rig_close(&rig);
+}
+
+TEST(a_worker_that_still_runs_what_ended_here_is_told_to_stop)
+{
+    open_rig();
+    struct peer *worker = rig_ready_worker(&rig, "m", 1, 0);
+    rig_ask(asker, 1);
+    peer_say(asker, WIRE_CANCEL, 1, 1);
+    struct wire_taken taken = rig_taken(asker, 1);
+    wire_add_taken(worker_load(worker, 0, 1, 0, true), 1, &taken);
+    worker_report(worker);
+    CHECK_EQ(heard_count(worker, WIRE_CANCEL), 1);
+    rig_close(&rig);
+}
+
+/* --- calls --- */
+
+static const char *call(struct peer *peer, const char *question)
+{
+    struct text *out = &peer->out;
+    text_clear(out);
+    CHECK_OK(wire_write_call(out, 7, slice_str(question)));
+    peer_send_bytes(peer, "manager.calls", text_slice(out));
+    const struct heard *heard = heard_last(peer, WIRE_ANSWER);
+    CHECK(heard && heard->stream == 7);
+    text_add_byte(&peer->submit, 0);
+    return peer->submit.data;
+}
+
+static size_t listed(struct peer *peer, const char *question, bool *out_is_cut)
+{
+    json_t *answer = NULL;
+    const char *text = call(peer, question);
+    CHECK_OK(json_read(slice_str(text), 8, &answer, NULL));
+    size_t count = json_array_size(json_object_get(answer, "requests"));
+    *out_is_cut = json_is_true(json_object_get(answer, "is_cut"));
+    json_decref(answer);
+    return count;
+}
+
+static void ask_as(uint64_t stream, struct slice tenant)
+{
+    struct request request = rig_request(asker, stream);
+    request.tenant = tenant;
+    request.label = SLICE("la\"bel");
+    rig_submit(asker, &request);
+}
+
+TEST(requests_are_listed_with_where_they_are)
+{
+    open_rig();
+    struct peer *worker = rig_ready_worker(&rig, "m", 2, 2);
+    struct peer *curious = rig_peer(&rig);
+    ask_as(1, SLICE("a"));
+    ask_as(2, SLICE("b"));
+    ask_as(3, SLICE("b"));
+    wire_add_held(worker_load(worker, 2, 2, 0, true), 1, 1, &(struct wire_held){HELD_PARKED, 9});
+    wire_add_held(&worker->writer, 2, 1, &(struct wire_held){HELD_RUNNING, 4});
+    worker_report(worker);
+    bool is_cut;
+    CHECK_EQ(listed(curious, "{\"call\":\"requests\",\"tenant\":\"\",\"limit\":10}", &is_cut), 3);
+    CHECK(!is_cut);
+    CHECK_EQ(listed(curious, "{\"call\":\"requests\"}", &is_cut), 3);
+    CHECK_EQ(listed(curious, "{\"call\":\"requests\",\"tenant\":\"b\"}", &is_cut), 2);
+    CHECK_EQ(listed(curious, "{\"call\":\"requests\",\"tenant\":\"none\"}", &is_cut), 0);
+    CHECK(!is_cut);
+    CHECK_EQ(listed(curious, "{\"call\":\"requests\",\"limit\":2}", &is_cut), 2);
+    CHECK(is_cut);
+    CHECK_EQ(listed(curious, "{\"call\":\"requests\",\"limit\":3}", &is_cut), 3);
+    CHECK(!is_cut);
+    const char *text = call(curious, "{\"call\":\"requests\",\"tenant\":\"a\"}");
+    CHECK(strstr(text, "\"id\":\"0000000000abcdef0000000000000001\"") != NULL);
+    CHECK(strstr(text, "\"state\":\"parked\",\"position\":0,\"tokens\":9") != NULL);
+    CHECK(strstr(text, "\"label\":\"la\\\"bel\"") != NULL);
+    CHECK(strstr(text, worker->node) != NULL);
+    rig_close(&rig);
+}
+
+TEST(a_request_is_cancelled_by_its_id_wherever_it_is)
+{
+    open_rig();
+    struct peer *worker = rig_ready_worker(&rig, "m", 1, 1);
+    struct peer *curious = rig_peer(&rig);
+    ask_as(1, SLICE("a"));
+    ask_as(2, SLICE("b"));
+    static const struct {
+        const char *question, *answer;
+    } cases[] = {
+        {"{\"call\":\"cancel\",\"id\":\"0000000000abcdef0000000000000002\",\"tenant\":\"a\"}",
+         "{\"found\":false}"},
+        {"{\"call\":\"cancel\",\"id\":\"0000000000abcdef0000000000000002\",\"tenant\":\"b\"}",
+         "{\"found\":true}"},
+        {"{\"call\":\"cancel\",\"id\":\"0000000000abcdef0000000000000002\",\"tenant\":\"b\"}",
+         "{\"found\":false}"}, /* it has ended */
+        {"{\"call\":\"cancel\",\"id\":\"0000000000abcdee0000000000000001\",\"tenant\":\"\"}",
+         "{\"found\":false}"}, /* another id with that handle */
+        {"{\"call\":\"cancel\",\"id\":\"0000000000abcdef0000000000000001\",\"tenant\":\"\"}",
+         "{\"found\":true}"},
+        {"{\"call\":\"cancel\",\"id\":\"1\"}", "{\"error\":\"id: 32 hex digits are required\"}"},
+        {"{\"call\":\"cancel\",\"id\":7}", "{\"error\":\"id: 32 hex digits are required\"}"},
+        {"{\"call\":\"dance\"}",
+         "{\"error\":\"call: \\\"requests\\\" and \\\"cancel\\\" are known here\"}"},
+    };
+    for (size_t i = 0; i < ARRAY_COUNT(cases); i++)
+        CHECK_STR(call(curious, cases[i].question), cases[i].answer);
+    CHECK_EQ(heard_for(asker, RIG_DONE, 2), 1);
+    CHECK_EQ(heard_for(worker, WIRE_CANCEL, 1), 1);
+    rig_close(&rig);
+}
+
+TEST(an_answer_that_would_be_too_long_is_cut)
+{
+    static char name[256];
+    rig_init(&rig);
+    rig.options.queue_max = 2000;
+    rig_open_greeted(&rig);
+    asker = rig_peer(&rig);
+    (void)rig_ready_worker(&rig, "m", 1, 0);
+    struct peer *curious = rig_peer(&rig);
+    memset(name, 1, sizeof(name)); /* six bytes each in JSON */
+    for (uint64_t i = 1; i <= 2000; i++) {
+        struct request request = rig_request(asker, i);
+        request.tenant = request.session = request.label = slice_of(name, sizeof(name));
+        rig_submit(asker, &request);
+    }
+    bool is_cut;
+    size_t count = listed(curious, "{\"call\":\"requests\",\"limit\":10000}", &is_cut);
+    CHECK(is_cut && count > 500 && count < 2000);
+    rig_close(&rig);
+}
