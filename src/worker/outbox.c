@@ -182,23 +182,30 @@ static void is_due(struct outbox_stream *stream)
     loop_before_sleep(bus_loop(stream->outbox->bus), &stream->outbox->flush);
 }
 
-static struct wire_record encode(struct outbox_stream *stream, const struct event *event,
-                                 const int32_t *tokens)
+/* As one frame of one record, of which the payload is what we keep. */
+static struct slice encode(struct outbox_stream *stream, const struct event *event,
+                           const int32_t *tokens)
 {
-    struct outbox *outbox = stream->outbox;
+    struct text *encoded = &stream->outbox->encoded;
     struct wire_writer writer;
-    struct wire_reader reader;
-    struct wire_record record = {0};
-    text_clear(&outbox->encoded);
-    wire_begin(&writer, &outbox->encoded, WIRE_EVENTS);
+    text_clear(encoded);
+    wire_begin(&writer, encoded, WIRE_EVENTS);
     event_encode(&writer, stream->stream, stream->epoch, event, tokens);
     enum err err = wire_finish(&writer);
-    if (err == ERR_OK)
-        err = wire_open(text_slice(&outbox->encoded), &reader);
-    if (err == ERR_OK)
-        err = wire_next(&reader, &record);
     ASSERT_MSG(err == ERR_OK, "an event of ours: %s", err_name(err)); /* we bound what is in it */
-    return record;
+    return slice_after(text_slice(encoded), WIRE_FRAME_HEADER_BYTES + WIRE_RECORD_HEADER_BYTES);
+}
+
+static struct entry *entry_new(struct outbox_stream *stream, const struct event *event,
+                               struct slice payload)
+{
+    struct entry *entry = mem_alloc(sizeof(*entry) + payload.len);
+    *entry = (struct entry){.seq = event->seq,
+                            .bytes_before = stream->made_bytes,
+                            .type = (uint16_t)(WIRE_EVENT + event->type),
+                            .payload_bytes = payload.len};
+    memcpy(entry->payload, payload.data, payload.len);
+    return entry;
 }
 
 void outbox_add(struct outbox_stream *stream, const struct event *event, const int32_t *tokens)
@@ -206,20 +213,15 @@ void outbox_add(struct outbox_stream *stream, const struct event *event, const i
     ASSERT(!stream->has_ended);
     struct event numbered = *event;
     numbered.seq = ++stream->made_seq;
-    struct wire_record record = encode(stream, &numbered, tokens);
-    struct entry *entry = mem_alloc(sizeof(*entry) + record.payload.len);
-    *entry = (struct entry){.seq = record.seq,
-                            .bytes_before = stream->made_bytes,
-                            .type = record.type,
-                            .payload_bytes = record.payload.len};
-    memcpy(entry->payload, record.payload.data, record.payload.len);
+    struct slice payload = encode(stream, &numbered, tokens);
+    struct entry *entry = entry_new(stream, &numbered, payload);
     list_push_back(&stream->entries, &entry->link);
     if (stream->next == &stream->entries)
         stream->next = &entry->link;
-    stream->made_bytes += record.payload.len;
+    stream->made_bytes += payload.len;
     if (event->type != EVENT_DELTA) {
         stream->other_events++;
-        stream->other_payload += record.payload.len;
+        stream->other_payload += payload.len;
     }
     stream->has_ended = event_is_end(event->type);
     stream->quiet_since_us = loop_now_us(bus_loop(stream->outbox->bus));

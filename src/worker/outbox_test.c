@@ -486,6 +486,18 @@ TEST(what_a_full_receiver_lost_comes_again_when_it_asks)
     rig_close(rig);
 }
 
+TEST(a_frame_that_was_lost_on_the_way_says_nothing_of_its_receiver)
+{
+    struct rig *rig = rig_open();
+    open_stream(rig, 0, 0, 10, 1000);
+    struct bus_message lost = {.subject = bus_inbox(rig->askers[0].bus)};
+    outbox_bounced(rig->outbox, &lost, ERR_AGAIN);
+    CHECK_EQ(rig->gone_count, 0);
+    outbox_bounced(rig->outbox, &lost, ERR_CLOSED);
+    CHECK_EQ(rig->gone_count, 1);
+    rig_close(rig);
+}
+
 TEST(quiet_is_counted_from_the_last_word_of_either_side)
 {
     struct rig *rig = rig_open();

@@ -324,6 +324,23 @@ TEST(a_large_submit_that_is_cancelled_at_once_does_not_run)
     rig_free(rig);
 }
 
+TEST(more_requests_at_once_than_a_worker_can_have_are_refused)
+{
+    struct rig *rig = rig_new();
+    rig_start_ready(rig);
+    struct raw *raw = raw_open(rig);
+    struct request request = raw_request(raw);
+    rig->worker->living_count += WORKER_LIVING_MAX; /* as if there were */
+    raw_submit(raw, &request);
+    rig_until(rig, raw_has_end, raw);
+    CHECK_STR(fault_name(raw->fault), "queue_full");
+    CHECK_EQ(worker_stats(rig->worker).accepted, 0);
+    CHECK_EQ(rig->worker->living_count, WORKER_LIVING_MAX);
+    rig->worker->living_count = 0;
+    raw_close(raw);
+    rig_free(rig);
+}
+
 TEST(too_many_bytes_on_the_pool_are_refused)
 {
     struct rig *rig = rig_new();
