@@ -16,10 +16,17 @@ static const char *const level_names[] = {
     [LOG_ERROR] = "error", [LOG_WARN] = "warn", [LOG_INFO] = "info", [LOG_DEBUG] = "debug"};
 
 static atomic_int max_level_now = LOG_INFO;
+static char role_field[32]; /* " role=worker", or empty */
+static atomic_ulong dropped; /* lines since one was written */
 
 void log_set_level(enum log_level max_level)
 {
     atomic_store_explicit(&max_level_now, (int)max_level, memory_order_relaxed);
+}
+
+void log_set_role(const char *role)
+{
+    snprintf(role_field, sizeof(role_field), " role=%s", role);
 }
 
 enum err log_level_parse(struct slice name, enum log_level *out_level)
@@ -33,16 +40,15 @@ enum err log_level_parse(struct slice name, enum log_level *out_level)
     return ERR_PROTOCOL;
 }
 
-static int format_head(char *out_line, enum log_level level, const char *event)
+static int format_head(char *out_line, size_t bytes, enum log_level level, const char *event)
 {
     int64_t now_ms = clock_wall_ms();
     time_t now_s = (time_t)(now_ms / 1000);
     struct tm utc;
     ASSERT(gmtime_r(&now_s, &utc));
-    return snprintf(out_line, LINE_MAX_BYTES,
-                    "ts=%04d-%02d-%02dT%02d:%02d:%02d.%03dZ level=%s event=%s", utc.tm_year + 1900,
-                    utc.tm_mon + 1, utc.tm_mday, utc.tm_hour, utc.tm_min, utc.tm_sec,
-                    (int)(now_ms % 1000), level_names[level], event);
+    return snprintf(out_line, bytes, "ts=%04d-%02d-%02dT%02d:%02d:%02d.%03dZ level=%s%s event=%s",
+                    utc.tm_year + 1900, utc.tm_mon + 1, utc.tm_mday, utc.tm_hour, utc.tm_min,
+                    utc.tm_sec, (int)(now_ms % 1000), level_names[level], role_field, event);
 }
 
 /* One event is one line, whatever a caller forgot to quote. */
@@ -53,13 +59,31 @@ static void blank_controls(char *line, size_t len)
             line[i] = ' ';
 }
 
-static void write_line(const char *line, size_t len)
+/* A role's stderr is a pipe that it does not wait for (life/life.c): full, as when the host that
+ * reads it is stopped, it takes no line or a whole one (both are below PIPE_BUF). False: full. */
+static bool write_line(const char *line, size_t len)
 {
     ssize_t written;
     do
         written = write(STDERR_FILENO, line, len);
     while (written < 0 && errno == EINTR);
-    /* Nobody is left to be told if the log itself cannot be written. */
+    /* Any other error: nobody is left to be told if the log itself cannot be written. */
+    return written >= 0 || errno != EAGAIN;
+}
+
+/* In the place where they are missing. */
+static bool tell_dropped(void)
+{
+    char line[256];
+    unsigned long count = atomic_exchange_explicit(&dropped, 0, memory_order_relaxed);
+    if (count == 0)
+        return true;
+    size_t len = (size_t)format_head(line, sizeof(line), LOG_WARN, "log_lines_dropped");
+    len += (size_t)snprintf(line + len, sizeof(line) - len, " count=%lu\n", count);
+    if (write_line(line, len))
+        return true;
+    atomic_fetch_add_explicit(&dropped, count, memory_order_relaxed);
+    return false;
 }
 
 void log_event(enum log_level level, const char *event, const char *fields, ...)
@@ -68,7 +92,7 @@ void log_event(enum log_level level, const char *event, const char *fields, ...)
         return;
     char line[LINE_MAX_BYTES]; /* the last byte is first vsnprintf's NUL, then our newline */
     int saved_errno = errno;
-    size_t len = (size_t)format_head(line, level, event);
+    size_t len = (size_t)format_head(line, sizeof(line), level, event);
     ASSERT_MSG(len < LINE_MAX_BYTES / 2, "event %s", event);
     if (fields && fields[0]) {
         line[len++] = ' ';
@@ -82,7 +106,8 @@ void log_event(enum log_level level, const char *event, const char *fields, ...)
     }
     blank_controls(line, len);
     line[len++] = '\n';
-    write_line(line, len);
+    if (!tell_dropped() || !write_line(line, len))
+        atomic_fetch_add_explicit(&dropped, 1, memory_order_relaxed);
     errno = saved_errno;
 }
 

@@ -1,7 +1,10 @@
 /* log - one event, one line, logfmt, to stderr (a single write(2) each). Any thread.
  *
  * error: someone must act; warn: we coped; info: life cycle and one line per finished request;
- * debug: the rest. Never prompts, outputs, keys, or anything per token. */
+ * debug: the rest. Never prompts, outputs, keys, or anything per token.
+ *
+ * On a non-blocking stderr (a role's, which its host reads) a line that does not fit is dropped;
+ * how many were, says a line event=log_lines_dropped before the next one that fits. */
 #pragma once
 
 #include "base/slice.h"
@@ -9,6 +12,9 @@
 enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
 
 void log_set_level(enum log_level max_level); /* default LOG_INFO */
+/* Each line then says role=ROLE behind its level: which process of several wrote it. A literal of
+ * ours. Main thread, before there are others. */
+void log_set_role(const char *role);
 MUST_USE enum err log_level_parse(struct slice name, enum log_level *out_level);
 
 /* log_event(LOG_INFO, "request_done", "req=%s status=%d", id, status). `fields` is logfmt made by

@@ -2,6 +2,7 @@
 #include "config/api_keys.h"
 
 #include "base/json.h"
+#include "base/sha256.h"
 #include "base/utf8.h"
 
 #include <stdio.h>
@@ -39,26 +40,6 @@ MUST_USE static enum err read_name(const struct place *place, const char *member
     TRY(arena_dup(arena, text, &copy));
     *out_name = copy.data;
     return ERR_OK;
-}
-
-static int hex_digit(char c)
-{
-    static const char digits[] = "0123456789abcdef";
-    const char *at = memchr(digits, c >= 'A' && c <= 'F' ? c | 0x20 : c, 16);
-    return at ? (int)(at - digits) : -1;
-}
-
-MUST_USE static enum err read_sha256(const struct place *place, const json_t *value,
-                                     struct config_api_key *key)
-{
-    struct slice text = json_slice(value);
-    bool fine = text.len == 2 * sizeof(key->sha256);
-    for (size_t i = 0; fine && i < sizeof(key->sha256); i++) {
-        int high = hex_digit(text.data[2 * i]), low = hex_digit(text.data[2 * i + 1]);
-        fine = high >= 0 && low >= 0;
-        key->sha256[i] = (uint8_t)(high * 16 + low);
-    }
-    return fine ? ERR_OK : wrong(place, "sha256", "64 hex digits");
 }
 
 MUST_USE static enum err read_weight(const struct place *place, const json_t *value,
@@ -100,7 +81,8 @@ MUST_USE static enum err read_entry(const struct place *place, json_t *entry, st
     TRY(check_members(place, entry));
     TRY(read_name(place, "name", json_object_get(entry, "name"), CONFIG_API_KEY_NAME_MAX_BYTES,
                   arena, &key->name));
-    TRY(read_sha256(place, json_object_get(entry, "sha256"), key));
+    if (sha256_parse(json_slice(json_object_get(entry, "sha256")), key->sha256) != ERR_OK)
+        return wrong(place, "sha256", "64 hex digits");
     const json_t *tenant = json_object_get(entry, "tenant");
     key->tenant = key->name;
     if (tenant)
@@ -160,12 +142,11 @@ void api_keys_write(const struct config *config, bool is_masked, struct text *ou
     json_out_begin_array(&json);
     for (size_t i = 0; i < config->key_count; i++) {
         const struct config_api_key *key = &config->keys[i];
-        char hex[2 * sizeof(key->sha256) + 1];
-        for (size_t byte = 0; byte < sizeof(key->sha256); byte++)
-            snprintf(hex + 2 * byte, 3, "%02x", key->sha256[byte]);
+        char hex[SHA256_HEX_BYTES + 1];
+        struct slice digest = sha256_format(key->sha256, hex);
         json_out_begin_object(&json);
         json_out_add_string(&json, "name", slice_str(key->name));
-        json_out_add_string(&json, "sha256", slice_str(is_masked ? "(masked)" : hex));
+        json_out_add_string(&json, "sha256", is_masked ? SLICE("(masked)") : digest);
         json_out_add_string(&json, "tenant", slice_str(key->tenant));
         json_out_add_u64(&json, "weight", key->weight);
         json_out_end_object(&json);

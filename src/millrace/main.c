@@ -1,6 +1,7 @@
 /* millrace - one binary, a sub-command per role. */
-#include "base/log.h"
-#include "config/config.h"
+#include "millrace/config_commands.h"
+#include "millrace/key_new.h"
+#include "role/role_run.h"
 #include "solo/solo.h"
 
 #include <fcntl.h>
@@ -8,15 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
-
-static const char usage[] =
-    "millrace " MILLRACE_VERSION " - serves language models as streams\n\n"
-    "  millrace serve [PORT] [options]         everything on this machine; --help lists the "
-    "options\n"
-    "  millrace config check|show [options]    read the configuration as serve would; show where "
-    "it came from\n"
-    "  millrace config doc                     the table of all keys, in Markdown\n"
-    "  millrace version\n";
 
 /* Else the first sockets of a process that was started without them would get these numbers, and
  * log lines would go to a client. */
@@ -30,76 +22,97 @@ static void fill_standard_descriptors(void)
         (void)close(fd); /* nothing was written */
 }
 
-/* The exit status of a command whose output is all that it does. */
-static int finish_output(void)
-{
-    if (fflush(stdout) == 0 && !ferror(stdout))
-        return 0;
-    perror("millrace: standard output");
-    return 1;
-}
-
-static void print_text(struct text *text, FILE *file)
-{
-    fwrite(text->data, 1, text->len, file);
-    text_clear(text);
-}
-
-static int serve(const struct config *config)
+static int serve_with(const struct config *config)
 {
     struct text conflicts;
     text_init(&conflicts, 65536);
     config_conflicts(config, &conflicts);
-    print_text(&conflicts, stderr);
+    fwrite(conflicts.data, 1, conflicts.len, stderr);
     text_fini(&conflicts);
     return solo_serve(config);
 }
 
-static int show(const struct config *config)
+static int serve(int argc, char **argv)
 {
-    struct text lines;
-    text_init(&lines, 4 * 1024 * 1024);
-    config_show(config, &lines);
-    print_text(&lines, stdout);
-    text_fini(&lines);
-    return finish_output();
+    return with_config(argc, argv, serve_with);
 }
 
-static int check(const struct config *config)
+#ifdef MILLRACE_HAS_ZMQ
+static int worker(int argc, char **argv)
 {
-    printf("config is fine%s%s\n", config->file[0] ? ": " : "", config->file);
-    return finish_output();
-}
-
-static int print_doc_table(void)
-{
-    struct text table;
-    text_init(&table, 1024 * 1024);
-    config_doc_table(&table);
-    print_text(&table, stdout);
-    text_fini(&table);
-    return finish_output();
-}
-
-/* Loads the config from argv (argv[0] is the name for messages), sets the log level, calls `then`.
- */
-static int with_config(int argc, char **argv, int (*then)(const struct config *config))
-{
-    struct config *config;
-    struct err_note note;
-    enum log_level level;
-    enum err err = config_load(argc, argv, environ, &config, &note);
-    if (err == ERR_CANCELLED) /* --help was printed */
-        return 0;
-    if (err != ERR_OK) {
-        fprintf(stderr, "millrace: %s\n", note.text);
+    if (argc < 2 || argv[1][0] == '-') {
+        fputs("millrace worker: which model? 'dummy', or the name in default_model\n", stderr);
         return 2;
     }
-    if (log_level_parse(slice_str(config->log_level), &level) == ERR_OK)
-        log_set_level(level);
-    int status = then(config);
-    config_free(config);
-    return status;
+    char *model = argv[1];
+    argv[1] = argv[0]; /* the model is no argument of the configuration */
+    return role_run_worker(argc - 1, argv + 1, model);
+}
+#endif
+
+static int version(int argc, char **argv)
+{
+    (void)argc, (void)argv;
+    puts("millrace " MILLRACE_VERSION);
+    return finish_output();
+}
+
+static int help(int argc, char **argv);
+
+static const struct command {
+    const char *words; /* what is typed: one or two */
+    int (*run)(int argc, char **argv);
+    const char *arguments, *meaning; /* NULL: not listed */
+} commands[] = {
+    {"serve", serve, "[PORT] [options]", "everything on this machine; --help lists the options"},
+#ifdef MILLRACE_HAS_ZMQ
+    {"gateway", role_run_gateway, "[PORT] [options]",
+     "one role by hand, at --bus-url ipc:///FOLDER"},
+    {"manager", role_run_manager, "[options]", "as above"},
+    {"worker", worker, "MODEL [options]", "as above; MODEL: dummy, or the name in default_model"},
+#endif
+    {"key new", key_new, "--name NAME [--tenant NAME] [--weight N]",
+     "an API key and its entry for config.json"},
+    {"config check", config_command_check, "[options]", "read the configuration as serve would"},
+    {"config show", config_command_show, "[options]", "every value, and where it came from"},
+    {"config doc", config_command_doc, "", "the table of all keys, in Markdown"},
+    {"version", version, "", ""},
+    {"--version", version, NULL, NULL},
+    {"help", help, "", ""},
+    {"--help", help, NULL, NULL},
+};
+
+static void print_usage(FILE *file)
+{
+    fputs("millrace " MILLRACE_VERSION " - serves language models as streams\n\n", file);
+    for (size_t i = 0; i < ARRAY_COUNT(commands); i++) {
+        const struct command *command = &commands[i];
+        if (!command->arguments)
+            continue;
+        fprintf(file, "  millrace %s%s%s\n", command->words, command->arguments[0] ? " " : "",
+                command->arguments);
+        if (command->meaning[0])
+            fprintf(file, "      %s\n", command->meaning);
+    }
+}
+
+static int help(int argc, char **argv)
+{
+    (void)argc, (void)argv;
+    print_usage(stdout);
+    return finish_output();
+}
+
+/* "serve" or "config show": how many arguments it takes up; 0: it is not there. */
+static int match(const char *words, int argc, char **argv)
+{
+    char typed[64];
+    int count = strchr(words, ' ') ? 2 : 1;
+    if (argc <= count)
+        return 0;
+    snprintf(typed, sizeof(typed), "%s%s%s", argv[1], count == 2 ? " " : "",
+             count == 2 ? argv[2] : "");
+    return strcmp(typed, words) == 0 ? count : 0;
 }
 
 int main(int argc, char **argv)
@@ -109,24 +122,15 @@ int main(int argc, char **argv)
     /* Else ggml, on its way to abort, starts a debugger that it finds installed, and waits for it.
      */
     setenv("GGML_NO_BACKTRACE", "1", 0);
-    const char *command = argc > 1 ? argv[1] : "";
-    const char *verb = argc > 2 ? argv[2] : "";
-    if (strcmp(command, "serve") == 0) {
-        argv[1] = (char[]){"millrace serve"};
-        return with_config(argc - 1, argv + 1, serve);
+    for (size_t i = 0; i < ARRAY_COUNT(commands); i++) {
+        int count = match(commands[i].words, argc, argv);
+        char name[64];
+        snprintf(name, sizeof(name), "millrace %s", commands[i].words);
+        if (count) {
+            argv[count] = name;
+            return commands[i].run(argc - count, argv + count);
+        }
     }
-    if (strcmp(command, "config") == 0 && strcmp(verb, "doc") == 0)
-        return print_doc_table();
-    if (strcmp(command, "config") == 0 &&
-        (strcmp(verb, "show") == 0 || strcmp(verb, "check") == 0)) {
-        argv[2] = (char[]){"millrace config"};
-        return with_config(argc - 2, argv + 2, strcmp(verb, "show") == 0 ? show : check);
-    }
-    if (strcmp(command, "version") == 0 || strcmp(command, "--version") == 0) {
-        puts("millrace " MILLRACE_VERSION);
-        return 0;
-    }
-    bool asked = strcmp(command, "help") == 0 || strcmp(command, "--help") == 0;
-    fputs(usage, asked ? stdout : stderr);
-    return asked ? 0 : 2;
+    print_usage(stderr);
+    return 2;
 }

@@ -1,5 +1,5 @@
 /* models - what the config's model keys mean for workers and engines. */
-#include "solo/models.h"
+#include "role/models.h"
 
 #include "base/log.h"
 
@@ -40,9 +40,6 @@ MUST_USE static enum err open_dummy(void *ctx, engine_progress_fn *on_progress, 
 static struct worker_options worker_from_config(const struct config *config)
 {
     struct worker_options options = worker_options_default();
-    options.queue_max = config->max_model_queue;
-    options.queue_wait_ms = config->max_queue_wait_ms;
-    options.load_timeout_ms = config->model_load_timeout_ms;
     options.default_max_tokens = config->default_max_tokens;
     options.core.park_ms = config->park_ms;
     return options;
