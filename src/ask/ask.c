@@ -1,12 +1,13 @@
-/* ask - the life of one request: its states, its numbers and its credit. */
+/* ask - the life of one request: its states, its deadlines, its credit, its reruns. What others say
+ * of it is in ask_hear.c. */
 #include "ask/ask_impl.h"
 
 #include "base/map.h"
 #include "base/mem.h"
 
 enum {
-    NOBODY_BOUNCES_MAX = 2,
     US_PER_MS = 1000,
+    NO_MANAGER_RETRY_MS = 1000, /* a manager that died is back by then */
     /* Silence is counted in parts of silence_ms. When this process was stopped and goes on, at most
      * one of them is its own pause: the worker is not blamed for that. */
     SILENCE_PARTS = 5,
@@ -15,26 +16,29 @@ enum {
 /* --- states --- */
 
 #define TO(state) (1u << ASK_##state)
-static const uint8_t allowed[ASK_STATE_COUNT] = {[ASK_SUBMITTED] =
-                                                     TO(RUNNING) | TO(CANCELLING) | TO(ENDED),
-                                                 [ASK_RUNNING] = TO(CANCELLING) | TO(ENDED),
-                                                 [ASK_CANCELLING] = TO(ENDED),
-                                                 [ASK_ENDED] = 0};
+static const uint8_t allowed[ASK_STATE_COUNT] = {
+    [ASK_SUBMITTED] = TO(QUEUED) | TO(RUNNING) | TO(CANCELLING) | TO(ENDED),
+    [ASK_QUEUED] = TO(SUBMITTED) | TO(RUNNING) | TO(CANCELLING) | TO(ENDED),
+    [ASK_RUNNING] = TO(SUBMITTED) | TO(CANCELLING) | TO(ENDED),
+    [ASK_CANCELLING] = TO(ENDED),
+    [ASK_ENDED] = 0};
 
 static void arm(struct deadline *deadline, uint32_t after_ms)
 {
     deadline_after(deadline, (uint64_t)after_ms * US_PER_MS);
 }
 
-static void listen_anew(struct ask *ask)
+static void arm_silence(struct ask *ask)
 {
-    ask->silent_parts = 0;
     arm(&ask->limit, (ask->hub->options.silence_ms + SILENCE_PARTS - 1) / SILENCE_PARTS);
 }
 
-static bool events_miss(const struct ask *ask)
+void ask_listen_anew(struct ask *ask)
 {
-    return ask->next_seq <= ask->high_seq;
+    if (ask->state != ASK_RUNNING && ask->state != ASK_QUEUED)
+        return; /* there the limit is another one */
+    ask->silent_parts = 0;
+    arm_silence(ask);
 }
 
 static void arm_deadlines(struct ask *ask)
@@ -45,9 +49,15 @@ static void arm_deadlines(struct ask *ask)
         arm(&ask->repeat, options->repeat_ms);
         arm(&ask->limit, options->submit_ms);
         return;
+    case ASK_QUEUED: /* the hub asks the manager, which has the clock */
+        deadline_clear(&ask->repeat);
+        deadline_clear(&ask->limit);
+        if (ask->worker)
+            ask_listen_anew(ask);
+        return;
     case ASK_RUNNING:
         deadline_clear(&ask->repeat); /* ask_for_resend() arms it */
-        listen_anew(ask);
+        ask_listen_anew(ask);
         return;
     case ASK_CANCELLING:
         arm(&ask->repeat, options->repeat_ms);
@@ -61,26 +71,74 @@ static void arm_deadlines(struct ask *ask)
     }
 }
 
-static void forget_submit(struct ask *ask)
+void ask_forget_submit(struct ask *ask)
 {
-    mem_free(ask->submit_frame);
-    ask->submit_frame = NULL;
+    mem_free(ask->submit);
+    ask->submit = NULL;
 }
 
 static void set_state(struct ask *ask, enum ask_state next) /* the only writer of ask->state */
 {
     ASSERT_MSG(allowed[ask->state] & (1u << next), "from %d to %d", (int)ask->state, (int)next);
     ask->state = next;
-    forget_submit(ask);
+    if (next == ASK_CANCELLING || next == ASK_ENDED)
+        ask_forget_submit(ask);
     arm_deadlines(ask);
+}
+
+/* --- whom it is with --- */
+
+static void leave_worker(struct ask *ask)
+{
+    list_remove(&ask->worker_link);
+    contact_unref(&ask->worker);
+}
+
+static void leave_manager(struct ask *ask)
+{
+    list_remove(&ask->manager_link);
+    contact_unref(&ask->manager);
+}
+
+void ask_turn_to(struct ask *ask, struct slice worker_control)
+{
+    if (contact_is_at(ask->worker, worker_control))
+        return;
+    leave_worker(ask);
+    ask->worker = contact_ref(&ask->hub->workers, worker_control);
+    list_push_back(&ask->worker->asks, &ask->worker_link);
+    hub_watch_workers(ask->hub);
+    ask_listen_anew(ask);
+}
+
+void ask_is_queued(struct ask *ask, struct slice manager_control)
+{
+    if (!contact_is_at(ask->manager, manager_control)) {
+        leave_manager(ask);
+        ask->manager = contact_ref(&ask->hub->managers, manager_control);
+        list_push_back(&ask->manager->asks, &ask->manager_link);
+        hub_watch_managers(ask->hub);
+    }
+    if (ask->state == ASK_SUBMITTED)
+        set_state(ask, ASK_QUEUED);
+}
+
+void ask_was_accepted(struct ask *ask)
+{
+    leave_manager(ask);
+    if (ask->state == ASK_SUBMITTED || ask->state == ASK_QUEUED)
+        set_state(ask, ASK_RUNNING);
+    else if (ask->state == ASK_CANCELLING)
+        hub_ask_is_due(ask, DUE_CANCEL); /* now straight to it */
 }
 
 /* --- ends --- */
 
-/* Rule 2. `due`: what the worker still has to hear of it. */
-static void end(struct ask *ask, const struct event *event, unsigned due)
+void ask_end(struct ask *ask, const struct event *event, unsigned due)
 {
     set_state(ask, ASK_ENDED);
+    list_remove(&ask->worker_link); /* the contacts themselves stay until the last word is out */
+    list_remove(&ask->manager_link);
     hub_forget(ask);
     hub_ask_is_due(ask, due);
     ask_event_fn *on_event = ask->on_event;
@@ -89,33 +147,34 @@ static void end(struct ask *ask, const struct event *event, unsigned due)
         on_event(ask->ctx, event);
 }
 
-static void end_with_error(struct ask *ask, enum fault fault, const char *message, unsigned due)
+static struct event error_event(const struct ask *ask, enum fault fault, const char *message)
 {
-    if (fault == FAULT_WORKER_LOST)
-        ask->hub->stats.lost++;
     struct event event = {.type = EVENT_ERROR, .seq = ask->next_seq};
     event.error.fault = fault;
     event.error.message = slice_str(message);
-    end(ask, &event, due);
+    return event;
 }
 
-static void end_cancelled(struct ask *ask, unsigned due)
+static void end_with_error(struct ask *ask, enum fault fault, const char *message, unsigned due)
+{
+    struct event event = error_event(ask, fault, message);
+    ask->hub->stats.lost += fault == FAULT_WORKER_LOST;
+    ask_end(ask, &event, due);
+}
+
+void ask_end_cancelled(struct ask *ask, unsigned due)
 {
     struct event event = {.type = EVENT_DONE, .seq = ask->next_seq};
     event.done.reason = DONE_CANCELLED;
-    end(ask, &event, due);
+    ask_end(ask, &event, due);
 }
 
-/* Whoever had the request has it no more. */
-static void on_worker_gone(struct ask *ask, const char *message)
+void ask_on_nonsense(struct ask *ask)
 {
-    if (ask->state == ASK_CANCELLING)
-        end_cancelled(ask, 0);
-    else
-        end_with_error(ask, FAULT_WORKER_LOST, message, 0);
+    end_with_error(ask, FAULT_INTERNAL_ERROR, "the worker broke the protocol", DUE_CANCEL);
 }
 
-/* --- what is said to the worker --- */
+/* --- reruns --- */
 
 static struct wire_credit credit_now(const struct ask *ask)
 {
@@ -127,12 +186,70 @@ static struct wire_credit credit_now(const struct ask *ask)
     };
 }
 
+/* Numbers and credit count within one epoch. */
+static void begin_epoch(struct ask *ask, uint32_t epoch)
+{
+    ask->epoch = epoch;
+    ask->next_seq = 1;
+    ask->high_seq = ask->resend_seq = ask->beaten_seq = 0;
+    ask->payload_bytes = ask->consumed_events = 0;
+    ask->granted = credit_now(ask);
+    ask->due = 0;
+    ask->nobody_has_it = ask->manager_is_full = false;
+}
+
+static bool may_run_again(const struct ask *ask)
+{
+    return ask->submit && ask->rerun_count < ask->hub->options.reruns_max;
+}
+
+/* With the next epoch: whoever still has this one is told to stop when it speaks (rule 7). */
+static void ask_again(struct ask *ask)
+{
+    ASSERT(ask->submit && ask->held_events == 0);
+    leave_worker(ask);
+    leave_manager(ask);
+    begin_epoch(ask, ask->epoch + 1);
+    ask->submit_bytes = (uint32_t)request_set_epoch(ask->submit, ask->submit_bytes, ask->epoch);
+    if (ask->state != ASK_SUBMITTED)
+        set_state(ask, ASK_SUBMITTED);
+    /* A bus that takes nothing now is as good as a lost frame: the next repeat, or submit_ms. */
+    (void)hub_publish_submit(ask->hub, ask);
+}
+
+void ask_on_lost(struct ask *ask, const char *message)
+{
+    if (ask->state == ASK_CANCELLING) {
+        ask_end_cancelled(ask, 0);
+    } else if (may_run_again(ask)) {
+        ask->rerun_count++;
+        ask->hub->stats.reruns++;
+        ask_again(ask);
+    } else {
+        end_with_error(ask, FAULT_WORKER_LOST, message, 0);
+    }
+}
+
+/* What it had assigned it had assigned: a worker that we were told of is still there to be heard.
+ * It costs the request none of its reruns: it was not the request that killed the manager. */
+void ask_on_manager_gone(struct ask *ask)
+{
+    if (ask->worker)
+        leave_manager(ask);
+    else if (ask->state == ASK_CANCELLING)
+        ask_end_cancelled(ask, 0);
+    else
+        ask_again(ask);
+}
+
+/* --- what is said to the worker --- */
+
 static bool is_half(uint64_t moved, uint32_t credit)
 {
     return moved >= credit / 2 + credit % 2; /* rounded up: never 0 */
 }
 
-static void review_credit(struct ask *ask)
+void ask_review_credit(struct ask *ask)
 {
     struct wire_credit now = credit_now(ask);
     if (is_half(now.seq_limit - ask->granted.seq_limit, ask->hub->options.credit_events) ||
@@ -143,23 +260,21 @@ static void review_credit(struct ask *ask)
 void ask_write_due(struct ask *ask, struct wire_writer *writer)
 {
     uint64_t stream = ask->id.low;
-    bool resend = (ask->due & DUE_RESEND) && events_miss(ask) && ask->state != ASK_ENDED;
+    bool resend = (ask->due & DUE_RESEND) && ask_events_miss(ask) && ask->state != ASK_ENDED;
     if (ask->due & DUE_CANCEL)
         wire_add(writer,
                  &(struct wire_record){.stream = stream, .epoch = ask->epoch, .type = WIRE_CANCEL});
     if ((ask->due & DUE_CREDIT) || resend) {
         ask->granted = credit_now(ask);
         wire_add_credit(writer, stream, ask->epoch, &ask->granted, resend);
-        ask->hub->stats.resends_asked += resend;
+        ask->hub->stats.resends_asked += resend && ask->worker;
     }
     ask->due = 0;
 }
 
-/* Once for each missing event, then again every repeat_ms. Before the request is accepted there is
- * nobody to ask: the repeated submit brings everything back. */
-static void ask_for_resend(struct ask *ask)
+void ask_for_resend(struct ask *ask)
 {
-    if (ask->control.len == 0 || ask->resend_seq == ask->next_seq)
+    if (!ask->worker || ask->resend_seq == ask->next_seq)
         return;
     ask->resend_seq = ask->next_seq;
     hub_ask_is_due(ask, DUE_RESEND);
@@ -167,10 +282,11 @@ static void ask_for_resend(struct ask *ask)
         arm(&ask->repeat, ask->hub->options.repeat_ms);
 }
 
+/* To whoever may have it: those who get submits, the manager that said so, the worker. */
 static void send_cancel(struct ask *ask)
 {
-    hub_publish_cancel(ask->hub, address_slice(&ask->submit), ask);
-    hub_ask_is_due(ask, DUE_CANCEL);
+    hub_ask_is_due(ask, DUE_CANCEL_SUBMIT | (ask->manager ? DUE_CANCEL_MANAGER : 0) |
+                            (ask->worker ? DUE_CANCEL : 0));
 }
 
 /* --- deadlines --- */
@@ -178,18 +294,19 @@ static void send_cancel(struct ask *ask)
 static void repeat_submit(struct ask *ask)
 {
     ask->hub->stats.repeated_submits++;
-    /* A bus that takes nothing now is as good as a lost frame: the next repeat, or submit_ms. */
-    (void)hub_publish(ask->hub, address_slice(&ask->submit),
-                      slice_of(ask->submit_frame, ask->submit_bytes));
+    if (ask->nobody_has_it && !ask->worker)
+        ask_again(ask); /* a manager that is gone by now may have assigned the first one */
+    else
+        (void)hub_publish_submit(ask->hub, ask); /* lost: as above */
 }
 
 static void on_repeat(void *ctx)
 {
     struct ask *ask = ctx;
-    if (ask->state == ASK_RUNNING && !events_miss(ask))
+    if (ask->state == ASK_RUNNING && !ask_events_miss(ask))
         return; /* the resend has come: ask_for_resend() arms it for the next gap */
     arm(&ask->repeat, ask->hub->options.repeat_ms);
-    if (events_miss(ask))
+    if (ask_events_miss(ask))
         hub_ask_is_due(ask, DUE_RESEND);
     if (ask->state == ASK_CANCELLING)
         send_cancel(ask);
@@ -199,22 +316,25 @@ static void on_repeat(void *ctx)
 
 static void on_submit_limit(struct ask *ask)
 {
+    struct event event = error_event(ask, FAULT_LOADING, "no manager answers");
+    event.error.retry_after_ms = NO_MANAGER_RETRY_MS;
+    if (ask->manager_is_full)
+        event = error_event(ask, FAULT_QUEUE_FULL, "the manager has no room for more requests");
     /* It may still lie in a queue: whoever takes it finds the cancel right behind. */
-    hub_publish_cancel(ask->hub, address_slice(&ask->submit), ask);
-    if (ask->worker_was_full)
-        end_with_error(ask, FAULT_QUEUE_FULL, "the worker has no room for more requests", 0);
-    else
-        end_with_error(ask, FAULT_WORKER_LOST, "no worker took the request in time", 0);
+    ask_end(ask, &event, DUE_CANCEL_SUBMIT | DUE_CANCEL);
 }
 
 static void on_silence(struct ask *ask)
 {
-    unsigned parts = ask->silent_parts + 1;
-    if (parts < SILENCE_PARTS) {
-        listen_anew(ask);
-        ask->silent_parts = parts;
+    static const char message[] = "the worker went silent";
+    if (++ask->silent_parts < SILENCE_PARTS) {
+        arm_silence(ask);
+    } else if (may_run_again(ask)) {
+        if (ask->worker) /* should it live after all */
+            hub_publish_cancel(ask->hub, contact_control(ask->worker), ask);
+        ask_on_lost(ask, message);
     } else {
-        end_with_error(ask, FAULT_WORKER_LOST, "the worker went silent", DUE_CANCEL);
+        end_with_error(ask, FAULT_WORKER_LOST, message, DUE_CANCEL);
     }
 }
 
@@ -224,167 +344,25 @@ static void on_limit(void *ctx)
     if (ask->state == ASK_SUBMITTED)
         on_submit_limit(ask);
     else if (ask->state == ASK_CANCELLING)
-        end_cancelled(ask, DUE_CANCEL);
+        ask_end_cancelled(ask, DUE_CANCEL);
     else
         on_silence(ask);
 }
 
-/* --- what the worker says --- */
-
-static void on_nonsense(struct ask *ask)
-{
-    end_with_error(ask, FAULT_INTERNAL_ERROR, "the worker broke the protocol", DUE_CANCEL);
-}
-
-static bool take_control(struct ask *ask, struct slice control)
-{
-    if (control.len == 0 || control.len > sizeof(ask->control.bytes))
-        return false;
-    memcpy(ask->control.bytes, control.data, control.len);
-    ask->control.len = control.len;
-    return true;
-}
-
-static void on_accepted(struct ask *ask)
-{
-    if (ask->state == ASK_SUBMITTED)
-        set_state(ask, ASK_RUNNING);
-    else if (ask->state == ASK_CANCELLING)
-        hub_ask_is_due(ask, DUE_CANCEL); /* now straight to it */
-}
-
-static void count_delivered(struct ask *ask, const struct wire_record *record,
-                            const struct event *event)
-{
-    ask->next_seq++;
-    ask->payload_bytes += record->payload.len;
-    if (event->type == EVENT_DELTA && ask->on_event) {
-        ask->held_events++;
-        ask->held_bytes += record->payload.len;
-    } else {
-        ask->consumed_events++; /* also of an abandoned ask: its end must not wait for credit */
-    }
-}
-
-static void deliver(struct ask *ask, const struct event *event)
-{
-    if (event_is_end(event->type)) {
-        end(ask, event, DUE_CREDIT); /* acknowledges the end: the worker may forget it all */
-        return;
-    }
-    if (ask->on_event)
-        ask->on_event(ask->ctx, event);
-    if (ask->state != ASK_ENDED)
-        review_credit(ask);
-}
-
-/* The event that is due. */
-static void on_next_event(struct ask *ask, const struct wire_record *record, struct text *scratch)
-{
-    struct event event;
-    if (event_decode(record, scratch, &event) != ERR_OK ||
-        (event.type == EVENT_DELTA && event.seq > ask->granted.seq_limit) ||
-        (event.type == EVENT_ACCEPTED && !take_control(ask, event.accepted.control))) {
-        on_nonsense(ask);
-        return;
-    }
-    count_delivered(ask, record, &event);
-    if (event.type == EVENT_ACCEPTED)
-        on_accepted(ask);
-    if (events_miss(ask))
-        ask_for_resend(ask); /* what came early was dropped */
-    deliver(ask, &event);
-}
-
-static void on_event_record(struct ask *ask, const struct wire_record *record, struct text *scratch)
-{
-    if (record->seq > ask->high_seq)
-        ask->high_seq = record->seq;
-    if (record->seq < ask->next_seq)
-        ask->hub->stats.duplicates_dropped++;
-    else if (record->seq > ask->next_seq)
-        ask_for_resend(ask);
-    else
-        on_next_event(ask, record, scratch);
-}
-
-static void on_heartbeat(struct ask *ask, uint64_t sent_seq)
-{
-    if (sent_seq > ask->high_seq)
-        ask->high_seq = sent_seq;
-    if (events_miss(ask))
-        ask_for_resend(ask);
-    else if (ask->beaten_seq == ask->next_seq)
-        hub_ask_is_due(ask, DUE_CREDIT); /* nothing new: perhaps our last grant was lost */
-    ask->beaten_seq = ask->next_seq;
-}
-
-void ask_on_record(struct ask *ask, const struct wire_record *record, struct text *scratch)
-{
-    if (record->epoch != ask->epoch)
-        return;
-    if (ask->state == ASK_RUNNING)
-        listen_anew(ask);
-    if (record->type == WIRE_HEARTBEAT)
-        on_heartbeat(ask, record->seq);
-    else if (record->type == WIRE_UNKNOWN_STREAM && ask->state != ASK_SUBMITTED)
-        on_worker_gone(ask, "the worker does not know the request any more");
-    else if (record->type >= WIRE_EVENT)
-        on_event_record(ask, record, scratch);
-}
-
-static void on_submit_bounce(struct ask *ask, enum err why)
-{
-    ask->worker_was_full = why == ERR_FULL;
-    if (why == ERR_NOT_FOUND && ++ask->nobody_count == NOBODY_BOUNCES_MAX)
-        end_with_error(ask, FAULT_MODEL_NOT_FOUND, "no worker serves this model", 0);
-}
-
-void ask_on_bounce(struct ask *ask, uint16_t type, struct slice subject, enum err why)
-{
-    if (type == WIRE_SUBMIT && ask->state == ASK_SUBMITTED) {
-        on_submit_bounce(ask, why);
-        return;
-    }
-    /* A full worker is there: cancel and resend are repeated anyway, credit at the next heartbeat.
-     * While cancelling, the one whose word counts is the worker, or before it whoever gets submits.
-     */
-    const struct address *worker = ask->control.len ? &ask->control : &ask->submit;
-    if (why != ERR_FULL && ask->state != ASK_SUBMITTED && slice_eq(subject, address_slice(worker)))
-        on_worker_gone(ask, "the worker is gone");
-}
-
 /* --- what the owner says --- */
 
-static enum err set_submit_subject(struct ask *ask, struct slice model)
-{
-    struct slice prefix = SLICE("submit.");
-    if (model.len == 0 || model.len > sizeof(ask->submit.bytes) - prefix.len)
-        return ERR_LIMIT;
-    memcpy(ask->submit.bytes, prefix.data, prefix.len);
-    memcpy(ask->submit.bytes + prefix.len, model.data, model.len);
-    ask->submit.len = prefix.len + model.len;
-    return ERR_OK;
-}
-
-/* Leaves a copy of the right size; hub->out is for all. */
+/* Keeps the payload, with room for later epochs; hub->out is for all. */
 static enum err encode_submit(struct ask *ask, const struct request *request)
 {
     struct text *out = &ask->hub->out;
-    struct wire_writer writer;
     text_clear(out);
-    wire_begin(&writer, out, WIRE_CONTROL);
-    wire_open_record(&writer, &(struct wire_record){.stream = request_stream(request),
-                                                    .epoch = request->epoch,
-                                                    .type = WIRE_SUBMIT});
     request_encode(request, out);
-    wire_close_record(&writer);
-    TRY(wire_finish(&writer));
-    ask->submit_frame = mem_peer_alloc(out->len);
-    if (!ask->submit_frame)
+    TRY(text_status(out));
+    ask->submit = mem_peer_alloc(out->len + REQUEST_EPOCH_ROOM);
+    if (!ask->submit)
         return ERR_LIMIT;
-    memcpy(ask->submit_frame, out->data, out->len);
-    ask->submit_bytes = out->len;
+    memcpy(ask->submit, out->data, out->len);
+    ask->submit_bytes = (uint32_t)out->len; /* within WIRE_FRAME_MAX_BYTES, as hub->out is */
     return ERR_OK;
 }
 
@@ -392,14 +370,14 @@ static enum err submit(struct ask *ask, const struct request *request)
 {
     struct ask_hub *hub = ask->hub;
     struct request sent = *request;
+    if (request->model.len == 0 || request->model.len > REQUEST_NAME_MAX_BYTES)
+        return ERR_LIMIT;
     sent.epoch = ask->epoch;
     sent.inbox = bus_inbox(hub->bus);
     sent.credit_events = hub->options.credit_events;
     sent.credit_bytes = hub->options.credit_bytes;
-    TRY(set_submit_subject(ask, request->model));
     TRY(encode_submit(ask, &sent));
-    return hub_publish(hub, address_slice(&ask->submit),
-                       slice_of(ask->submit_frame, ask->submit_bytes));
+    return hub_publish_submit(hub, ask);
 }
 
 static struct ask *ask_new(struct ask_hub *hub, struct id id, ask_event_fn *on_event, void *ctx)
@@ -408,20 +386,22 @@ static struct ask *ask_new(struct ask_hub *hub, struct id id, ask_event_fn *on_e
     ask->hub = hub;
     list_init(&ask->link);
     list_init(&ask->due_link);
+    list_init(&ask->worker_link);
+    list_init(&ask->manager_link);
     deadline_init(&ask->repeat, bus_loop(hub->bus), on_repeat, ask);
     deadline_init(&ask->limit, bus_loop(hub->bus), on_limit, ask);
     ask->id = id;
-    ask->epoch = 1;
     ask->on_event = on_event;
     ask->ctx = ctx;
-    ask->next_seq = 1;
-    ask->granted = credit_now(ask);
+    begin_epoch(ask, 1);
     return ask;
 }
 
 void ask_free(struct ask *ask)
 {
-    forget_submit(ask);
+    leave_worker(ask);
+    leave_manager(ask);
+    ask_forget_submit(ask);
     mem_free(ask);
 }
 
@@ -458,7 +438,7 @@ void ask_consumed(struct ask *ask, uint32_t events, uint32_t bytes)
     ask->held_events -= events;
     ask->held_bytes -= bytes;
     ask->consumed_events += events;
-    review_credit(ask);
+    ask_review_credit(ask);
 }
 
 void ask_cancel(struct ask *ask)
@@ -478,7 +458,7 @@ void ask_abandon(struct ask **ask)
     left->on_event = NULL;
     left->consumed_events += left->held_events;
     left->held_events = left->held_bytes = 0;
-    review_credit(left);
+    ask_review_credit(left);
     ask_cancel(left);
 }
 

@@ -11,23 +11,27 @@
  *   state       repeats every repeat_ms     limit        when it passes
  *   SUBMITTED   the submit                  submit_ms    error loading (no manager), or queue_full
  *                                                        if the last bounce said that it is full
- *   QUEUED      WIRE_WAITING (every 500 ms) -            the manager has the clock
- *   RUNNING     a resend, while events miss silence_ms   error worker_lost
+ *   QUEUED      WIRE_WAITING (every 500 ms) -            the manager has the clock; once it has
+ *                                                        named a worker: silence_ms, as RUNNING
+ *   RUNNING     a resend, while events miss silence_ms   worker lost: rule 6
  *   CANCELLING  the cancel                  cancel_ms    done cancelled
  *
  * 1. on_event gets each event once and in order, whatever the bus did: duplicates are dropped; what
- *    comes early is dropped too and fetched again (WIRE_FLAG_RESEND) with what is missing.
+ *    comes early is dropped too and fetched again (WIRE_FLAG_RESEND) with what is missing. What a
+ *    manager says while a request waits (queued, loading; seq 0) may come often, or not at all.
  * 2. Exactly one end event (done or error) is delivered, always from the loop; after it the ask is
  *    gone. An ask that ends by our own doing (timeout, loss) makes the end event itself.
  * 3. Credit: the producer may run ahead by at most credit_events and credit_bytes of what the owner
  *    has consumed (ask_consumed); granted anew at half. Deltas beyond it end the ask
- * (internal_error).
- * 4. submit is repeated every repeat_ms until accepted or ended; cancel too.
+ *    (internal_error).
+ * 4. submit is repeated every repeat_ms until a manager or worker has it; cancel too.
  * 5. What one turn has to say to one worker leaves in one frame at the end of the turn.
  * 6. A request of which no delta came is asked for again when its worker is lost, at most
- * reruns_max times; the owner sees only that progress begins again (`started` comes once).
+ *    reruns_max times, then it is worker_lost; when its manager is lost too, as often as that
+ *    happens. The owner sees only that progress and `accepted` come again, with numbers from the
+ *    start (`started` comes once).
  * 7. Events are taken from the worker whose `accepted` came first, and of the present epoch;
- * whoever else produces for the ask is told to stop.
+ *    whoever else produces for the ask is told to stop.
  * 8. A worker with streams of ours is pinged every ping_ms; when the ping comes back it is gone.
  * Belongs to the loop of its hub. */
 #pragma once
@@ -41,10 +45,10 @@ struct ask_hub;
 
 struct ask_options {
     uint32_t repeat_ms;     /* 250 */
-    uint32_t submit_ms;     /* 5000: nobody accepted */
+    uint32_t submit_ms;     /* 5000: nobody has it */
     uint32_t silence_ms;    /* 5000: the worker neither sends nor beats while our loop runs */
     uint32_t cancel_ms;     /* 2000: cancelled, and no end came: end it here */
-    uint32_t ping_ms;       /* 200 */
+    uint32_t ping_ms;       /* 200; at least 1 */
     uint32_t reruns_max;    /* 3 */
     uint32_t credit_events; /* 64; at least 1 */
     uint32_t credit_bytes;  /* 65536; at least 1 */
@@ -68,17 +72,18 @@ void ask_hub_drain(struct ask_hub *hub, void (*on_idle)(void *ctx), void *ctx);
 typedef void ask_event_fn(void *ctx, const struct event *event);
 
 /* Publishes `request` (its inbox, epoch 1, credit are filled in here; its id must be set) on
- * "submit.<model>". The request is copied in its encoded form. ERR_FULL: asks_max, or the bus takes
- * nothing now; ERR_LIMIT: too large, or no memory; ERR_CLOSED: draining. */
+ * "submit". Its encoded form is kept until the first delta. ERR_FULL: asks_max, or the bus takes
+ * nothing now; ERR_LIMIT: too large, no model or one beyond REQUEST_NAME_MAX_BYTES, or no memory;
+ * ERR_CLOSED: draining. */
 MUST_USE enum err ask_open(struct ask_hub *hub, const struct request *request,
                            ask_event_fn *on_event, void *ctx, struct ask **out_ask);
 /* The owner is done with so many delivered delta events and their bytes, the sum of
  * event_delta_bytes() (they left the process): cumulative credit moves on. Never more than was
  * delivered (ASSERT). Other events are consumed by their delivery. */
 void ask_consumed(struct ask *ask, uint32_t events, uint32_t bytes);
-/* Wants the end: to the submit subject and straight to the worker, repeated. The end event (done
- * CANCELLED, or whatever end was under way) follows within cancel_ms; deltas may still come before
- * it. Harmless twice. */
+/* Wants the end: to the submit subject and straight to the manager or worker that has it, repeated.
+ * The end event (done CANCELLED, or whatever end was under way) follows within cancel_ms; deltas
+ * may still come before it. Harmless twice. */
 void ask_cancel(struct ask *ask);
 /* ask_cancel, and nothing is heard of it any more: the hub sees it through. For owners that are
  * gone. Sets it NULL; NULL inside is fine. */

@@ -207,17 +207,17 @@ TEST(a_grant_that_found_the_worker_full_is_repeated)
     struct owner owner = {.consumes = true};
     stage_init(&stage);
     stage.peer_bytes_max = 16 * 1024;
-    stage.worker_loop = loop_new_virtual(0); /* turns only when the test says so */
+    stage.away_loop = loop_new_virtual(0); /* turns only when the test says so */
     open_and_start(&owner);
     fill_worker(1000, 16);
     fill_worker(0, 16);
     say_deltas(&owner, 2, 40);
-    loop_advance(stage.worker_loop, 0);
+    loop_advance(stage.away_loop, 0);
     CHECK_EQ(owner.ends, 0);
     CHECK_EQ(heard_count(&stage, WIRE_CREDIT), 0);
     say_heartbeat(&stage, &owner, 40);
     say_heartbeat(&stage, &owner, 40);
-    loop_advance(stage.worker_loop, 0);
+    loop_advance(stage.away_loop, 0);
     CHECK_EQ(heard_count(&stage, WIRE_CREDIT), 1);
     CHECK_EQ(heard_last(&stage, WIRE_CREDIT)->credit.seq_limit, 40 + 64);
     finish(&owner);

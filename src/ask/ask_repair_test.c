@@ -108,7 +108,7 @@ TEST(while_cancelling_a_lost_end_is_asked_for_too)
     stage_close(&stage);
 }
 
-TEST(a_lost_accepted_is_brought_back_by_the_repeated_submit)
+TEST(a_lost_accepted_is_fetched_from_whoever_produces)
 {
     struct owner owner = {.consumes = true};
     stage_init(&stage);
@@ -116,17 +116,37 @@ TEST(a_lost_accepted_is_brought_back_by_the_repeated_submit)
     owner_ask(&owner, &stage);
     stage_run(&stage, 0);
     say_delta(&stage, &owner, 2, "a");
-    say_heartbeat(&stage, &owner, 2);
     CHECK_EQ(owner.count, 0);
-    CHECK_EQ(heard_count(&stage, WIRE_CREDIT), 0); /* nobody known to ask */
-    CHECK_EQ(ask_hub_stats(stage.hub).resends_asked, 0);
-    stage_run(&stage, 250);
-    CHECK_EQ(heard_count(&stage, WIRE_SUBMIT), 2);
-    say_accepted(&stage, &owner, 1); /* only that: the rest is asked for at once */
     CHECK_EQ(resends_heard(), 1);
+    CHECK_EQ(heard_last(&stage, WIRE_CREDIT)->credit.acked_seq, 0);
+    say_heartbeat(&stage, &owner, 2);
+    CHECK_EQ(resends_heard(), 1);
+    stage_run(&stage, 250); /* lost as well: both are repeated */
+    CHECK_EQ(heard_count(&stage, WIRE_SUBMIT), 2);
+    CHECK_EQ(resends_heard(), 2);
+    say_accepted(&stage, &owner, 1); /* only that: the rest is asked for at once */
+    CHECK_EQ(resends_heard(), 3);
     say_delta(&stage, &owner, 2, "a");
     say_done(&stage, &owner, 3, DONE_EOS);
     CHECK_STR(owner.text, "a");
+    CHECK_EQ(owner.ends, 1);
+    stage_close(&stage);
+}
+
+TEST(who_does_not_say_where_it_listens_is_not_heard)
+{
+    struct owner owner = {.consumes = true};
+    stage_init(&stage);
+    stage_open(&stage);
+    owner_ask(&owner, &stage);
+    stage_run(&stage, 0);
+    stage.reply = (struct slice){0};
+    say_delta(&stage, &owner, 2, "a");
+    say_heartbeat(&stage, &owner, 2);
+    say_done(&stage, &owner, 1, DONE_EOS);
+    CHECK_EQ(owner.count, 0);
+    stage.reply = SLICE("control.w");
+    say_done(&stage, &owner, 1, DONE_EOS);
     CHECK_EQ(owner.ends, 1);
     stage_close(&stage);
 }
@@ -228,7 +248,7 @@ static void hear_control(struct storm *storm)
         if (chance(storm, 20))
             continue; /* lost on the way to the worker */
         if (heard.type == WIRE_SUBMIT) {
-            storm->knows = true;
+            storm->knows = true; /* the manager passed it on */
             send_unacked(storm);
         } else if (heard.type == WIRE_CREDIT && storm->knows) {
             obey_credit(storm, &heard);

@@ -16,7 +16,7 @@ static struct owner eager(void) /* consumes at once */
     return (struct owner){.consumes = true};
 }
 
-/* Asks, and has the worker accept it (event 1). */
+/* Asks, and has the worker accept it (event 1) without a word from the manager. */
 static void start(struct owner *owner)
 {
     owner_ask(owner, &stage);
@@ -141,7 +141,7 @@ TEST(the_submit_is_repeated_until_it_is_accepted)
     stage_close(&stage);
 }
 
-TEST(a_submit_that_nobody_accepts_ends_as_worker_lost)
+TEST(a_submit_that_nobody_answers_ends_as_loading)
 {
     struct owner owner = eager();
     open_default();
@@ -149,50 +149,35 @@ TEST(a_submit_that_nobody_accepts_ends_as_worker_lost)
     stage_run(&stage, 4999);
     CHECK_EQ(owner.ends, 0);
     stage_run(&stage, 1);
-    CHECK(owner.ends == 1 && owner.fault == FAULT_WORKER_LOST);
-    CHECK_EQ(ask_hub_stats(stage.hub).lost, 1);
+    CHECK(owner.ends == 1 && owner.fault == FAULT_LOADING);
+    CHECK_EQ(owner.retry_after_ms, 1000);
+    CHECK_EQ(ask_hub_stats(stage.hub).lost, 0);
     const struct heard *cancel = heard_last(&stage, WIRE_CANCEL); /* if it still waits somewhere */
     CHECK(cancel && !cancel->on_control && cancel->stream == owner.id.low);
     stage_close(&stage);
 }
 
-TEST(a_model_that_nobody_serves_is_not_found_after_the_second_bounce)
+TEST(a_manager_that_never_comes_ends_as_loading)
 {
     struct owner owner = eager();
     open_default();
-    stage_worker_leaves(&stage);
+    stage_manager_leaves(&stage);
     owner_ask(&owner, &stage);
-    CHECK_EQ(owner.ends, 0);
-    stage_run(&stage, 249);
+    stage_run(&stage, 4999);
     CHECK_EQ(owner.ends, 0);
     stage_run(&stage, 1);
-    CHECK(owner.ends == 1 && owner.fault == FAULT_MODEL_NOT_FOUND);
+    CHECK(owner.ends == 1 && owner.fault == FAULT_LOADING && owner.retry_after_ms == 1000);
     CHECK_EQ(owner.seqs[0], 1);
+    CHECK_EQ(ask_hub_stats(stage.hub).reruns, 0);
     stage_close(&stage);
 }
 
-TEST(a_worker_that_comes_after_the_first_bounce_gets_the_request)
-{
-    struct owner owner = eager();
-    open_default();
-    stage_worker_leaves(&stage);
-    owner_ask(&owner, &stage);
-    stage_run(&stage, 100);
-    stage_worker_comes(&stage);
-    stage_run(&stage, 200);
-    CHECK_EQ(heard_count(&stage, WIRE_SUBMIT), 1);
-    say_accepted(&stage, &owner, 1);
-    say_done(&stage, &owner, 2, DONE_EOS);
-    CHECK(owner.ends == 1 && owner.reason == DONE_EOS);
-    stage_close(&stage);
-}
-
-TEST(a_worker_that_stays_full_ends_as_queue_full)
+TEST(a_manager_that_stays_full_ends_as_queue_full)
 {
     struct owner owner = eager();
     stage_init(&stage);
     stage.peer_bytes_max = 4096;
-    stage.worker_loop = loop_new_virtual(0); /* never turned */
+    stage.away_loop = loop_new_virtual(0); /* never turned */
     stage_open(&stage);
     owner_ask(&owner, &stage);
     stage_run(&stage, 4999);
@@ -228,11 +213,12 @@ TEST(our_own_pause_is_not_the_silence_of_the_worker)
     struct owner owner = eager();
     open_default();
     start(&owner);
+    say_delta(&stage, &owner, 2, "x");
     for (int pause = 0; pause < 3; pause++) {
         loop_skip(stage.loop, 60 * 1000000ull);
         stage_run(&stage, 900);
         CHECK_EQ(owner.ends, 0);
-        say_heartbeat(&stage, &owner, 1);
+        say_heartbeat(&stage, &owner, 2);
     }
     loop_skip(stage.loop, 60 * 1000000ull);
     stage_run(&stage, 3999);
@@ -263,8 +249,65 @@ TEST(a_worker_that_does_not_know_the_stream_has_lost_it)
     struct owner owner = eager();
     open_default();
     start(&owner);
+    say_delta(&stage, &owner, 2, "x");
+    manager_say_unknown(&stage, &owner); /* not his to say: the stream is the worker's */
+    CHECK_EQ(owner.ends, 0);
     say_unknown(&stage, &owner);
     CHECK(owner.ends == 1 && owner.fault == FAULT_WORKER_LOST);
+    stage_close(&stage);
+}
+
+TEST(a_worker_that_is_gone_is_noticed_by_the_ping)
+{
+    struct owner owner = eager(), other = eager();
+    open_default();
+    start(&owner);
+    start(&other);
+    say_delta(&stage, &owner, 2, "x");
+    say_delta(&stage, &other, 2, "y");
+    stage_run(&stage, 1000);
+    CHECK_EQ(stage.pings, 5); /* for both in one */
+    stage_worker_leaves(&stage);
+    stage_run(&stage, 199);
+    CHECK_EQ(owner.ends + other.ends, 0);
+    stage_run(&stage, 1);
+    CHECK(owner.ends == 1 && owner.fault == FAULT_WORKER_LOST);
+    CHECK(other.ends == 1 && other.fault == FAULT_WORKER_LOST);
+    CHECK_EQ(ask_hub_stats(stage.hub).lost, 2);
+    stage_close(&stage);
+}
+
+TEST(who_has_no_stream_of_ours_is_not_pinged)
+{
+    struct owner owner = eager();
+    open_default();
+    stage_run(&stage, 1000);
+    CHECK_EQ(stage.pings, 0);
+    start(&owner);
+    stage_run(&stage, 200);
+    CHECK_EQ(stage.pings, 1);
+    say_done(&stage, &owner, 2, DONE_EOS);
+    stage_run(&stage, 1000);
+    CHECK_EQ(stage.pings, 1);
+    stage_close(&stage);
+}
+
+/* As with a frame of ours that found it full: it lives. */
+TEST(a_ping_that_finds_the_worker_full_says_nothing)
+{
+    struct owner owner = eager();
+    stage_init(&stage);
+    stage.peer_bytes_max = 1024;
+    stage.away_loop = loop_new_virtual(0); /* never turned */
+    stage_open(&stage);
+    start(&owner);
+    for (int i = 0; i < 20; i++) {
+        stage_run(&stage, 400);
+        say_heartbeat(&stage, &owner, 1);
+    }
+    CHECK_EQ(owner.ends, 0);
+    CHECK_EQ(ask_hub_stats(stage.hub).reruns, 0);
+    say_done(&stage, &owner, 2, DONE_EOS);
     stage_close(&stage);
 }
 
@@ -275,9 +318,7 @@ TEST(a_worker_whose_endpoint_closed_is_lost_at_the_next_credit)
     start(&owner);
     for (uint64_t seq = 2; seq <= 30; seq++)
         say_delta(&stage, &owner, seq, "x");
-    struct bus *other = bus_mem_open(stage.bus_mem, stage.loop), *worker = stage.worker;
-    stage.worker = other; /* the last words are still on their way when it dies */
-    bus_close(&worker);
+    stage_worker_leaves(&stage); /* the last words are still on their way when it dies */
     for (uint64_t seq = 31; seq <= 40; seq++)
         say_delta(&stage, &owner, seq, "x");
     CHECK(owner.ends == 1 && owner.fault == FAULT_WORKER_LOST);
@@ -364,8 +405,6 @@ TEST(a_cancel_of_what_the_worker_does_not_know_is_done)
     CHECK(owner.ends == 1 && owner.reason == DONE_CANCELLED);
 
     owner_ask(&early, &stage);
-    say_unknown(&stage, &early); /* before the cancel it means nothing: the submit is repeated */
-    CHECK_EQ(early.ends, 0);
     ask_cancel(early.ask);
     say_unknown(&stage, &early);
     CHECK(early.ends == 1 && early.reason == DONE_CANCELLED);
@@ -383,6 +422,7 @@ TEST(a_cancel_that_reaches_nobody_is_done_at_once)
     stage_run(&stage, 0);
     CHECK(owner.ends == 1 && owner.reason == DONE_CANCELLED);
 
+    stage_manager_leaves(&stage);
     owner_ask(&early, &stage);
     ask_cancel(early.ask);
     stage_run(&stage, 0);
@@ -395,7 +435,7 @@ TEST(only_the_word_of_the_worker_that_has_it_ends_a_cancelled_ask)
     struct owner owner = eager();
     open_default();
     start(&owner);
-    bus_unsubscribe(&stage.on_submit); /* it drains: takes no new ones, finishes what it has */
+    stage_manager_leaves(&stage); /* whose word counted before it was accepted */
     ask_cancel(owner.ask);
     stage_run(&stage, 0);
     CHECK_EQ(owner.ends, 0); /* though the cancel on the submit subject bounced */

@@ -9,6 +9,8 @@ enum {
     EVENT_TEXT_MAX_BYTES = 64 * 1024, /* the strings of one event */
     OUT_KEPT_BYTES = 64 * 1024,       /* memory kept between frames */
     RECORDS_PER_ASK = 2,              /* a cancel and a credit */
+    WAITING_INTERVAL_MS = 500,
+    US_PER_MS = 1000,
 };
 
 struct ask_options ask_options_default(void)
@@ -17,6 +19,8 @@ struct ask_options ask_options_default(void)
                                 .submit_ms = 5000,
                                 .silence_ms = 5000,
                                 .cancel_ms = 2000,
+                                .ping_ms = 200,
+                                .reruns_max = 3,
                                 .credit_events = 64,
                                 .credit_bytes = 65536,
                                 .asks_max = 10000};
@@ -24,7 +28,8 @@ struct ask_options ask_options_default(void)
 
 /* --- sending --- */
 
-enum err hub_publish(struct ask_hub *hub, struct slice subject, struct slice frame)
+/* Our inbox is the reply subject of all we say. */
+static enum err publish(struct ask_hub *hub, struct slice subject, struct slice frame)
 {
     return bus_publish(hub->bus, subject, bus_inbox(hub->bus), frame);
 }
@@ -35,31 +40,52 @@ static void trim(struct text *text)
         text_fini(text);
 }
 
-static void publish_out(struct ask_hub *hub, struct slice subject, struct wire_writer *writer)
-{
-    if (wire_finish(writer) == ERR_OK)
-        (void)hub_publish(hub, subject, text_slice(&hub->out)); /* a lost frame is repeated */
-    trim(&hub->out);
-}
-
 static void begin_out(struct ask_hub *hub, struct wire_writer *writer)
 {
     text_clear(&hub->out);
     wire_begin(writer, &hub->out, WIRE_CONTROL);
 }
 
+static enum err publish_out(struct ask_hub *hub, struct slice subject, struct wire_writer *writer)
+{
+    enum err err = wire_finish(writer);
+    if (err == ERR_OK)
+        err = publish(hub, subject, text_slice(&hub->out));
+    trim(&hub->out);
+    return err;
+}
+
+enum err hub_publish_submit(struct ask_hub *hub, const struct ask *ask)
+{
+    struct wire_writer writer;
+    begin_out(hub, &writer);
+    wire_add(&writer, &(struct wire_record){.stream = ask->id.low,
+                                            .epoch = ask->epoch,
+                                            .type = WIRE_SUBMIT,
+                                            .payload = slice_of(ask->submit, ask->submit_bytes)});
+    return publish_out(hub, SUBMIT_SUBJECT, &writer);
+}
+
+static void add_cancel(struct wire_writer *writer, const struct ask *ask)
+{
+    wire_add(writer, &(struct wire_record){
+                         .stream = ask->id.low, .epoch = ask->epoch, .type = WIRE_CANCEL});
+}
+
 void hub_publish_cancel(struct ask_hub *hub, struct slice subject, const struct ask *ask)
 {
     struct wire_writer writer;
     begin_out(hub, &writer);
-    wire_add(&writer, &(struct wire_record){
-                          .stream = ask->id.low, .epoch = ask->epoch, .type = WIRE_CANCEL});
-    publish_out(hub, subject, &writer);
+    add_cancel(&writer, ask);
+    (void)publish_out(hub, subject, &writer); /* lost: said again when the stream speaks */
 }
+
+/* --- what leaves at the end of a turn --- */
 
 void hub_ask_is_due(struct ask *ask, unsigned due)
 {
-    ask->due |= due;
+    ask->due |= (uint8_t)due;
+    ask->hub->due_bits |= (uint8_t)due;
     if (!list_is_linked(&ask->due_link))
         list_push_back(&ask->hub->due, &ask->due_link);
     loop_before_sleep(bus_loop(ask->hub->bus), &ask->hub->flush);
@@ -73,6 +99,23 @@ void hub_forget(struct ask *ask)
     ask->hub->stats.ended++;
 }
 
+/* The cancels that `bit` stands for, of the asks with that manager (NULL: of all), in one frame.
+ * More than a frame takes are said at the next repeat. */
+static void flush_cancels(struct ask_hub *hub, struct slice subject, const struct contact *manager,
+                          unsigned bit)
+{
+    struct wire_writer writer;
+    begin_out(hub, &writer);
+    LIST_FOREACH (link, &hub->due) {
+        struct ask *ask = CONTAINER_OF(link, struct ask, due_link);
+        bool is_meant = (ask->due & bit) && (!manager || ask->manager == manager);
+        if (is_meant && writer.record_count < WIRE_RECORDS_MAX)
+            add_cancel(&writer, ask);
+    }
+    if (writer.record_count > 0)
+        (void)publish_out(hub, subject, &writer); /* lost: repeated */
+}
+
 static void write_one(struct ask *ask, struct wire_writer *writer)
 {
     list_remove(&ask->due_link);
@@ -81,26 +124,40 @@ static void write_one(struct ask *ask, struct wire_writer *writer)
         ask_free(ask);
 }
 
-/* Everything due for the worker at `control`, in one frame (rule 5). */
-static void flush_to(struct ask_hub *hub, struct address control)
+/* Everything due for one worker, in one frame (rule 5). NULL: nobody is known, nobody is told. */
+static void flush_to(struct ask_hub *hub, struct contact *worker)
 {
     struct wire_writer writer;
+    if (worker)
+        worker->uses++; /* the last ask may go while it is written to */
     begin_out(hub, &writer);
     LIST_FOREACH_SAFE (link, &hub->due) {
         struct ask *ask = CONTAINER_OF(link, struct ask, due_link);
         if (writer.record_count > WIRE_RECORDS_MAX - RECORDS_PER_ASK)
             break;
-        if (slice_eq(address_slice(&ask->control), address_slice(&control)))
+        if (ask->worker == worker)
             write_one(ask, &writer);
     }
-    if (control.len > 0 && writer.record_count > 0) /* else nobody has accepted: nobody to tell */
-        publish_out(hub, address_slice(&control), &writer);
+    if (worker && writer.record_count > 0)
+        (void)publish_out(hub, contact_control(worker),
+                          &writer); /* lost: repeated, or a heartbeat */
+    contact_unref(&worker);
 }
 
 static void flush_all(struct ask_hub *hub)
 {
+    unsigned due_bits = hub->due_bits;
+    hub->due_bits = 0;
+    if (due_bits & DUE_CANCEL_SUBMIT)
+        flush_cancels(hub, SUBMIT_SUBJECT, NULL, DUE_CANCEL_SUBMIT);
+    if (due_bits & DUE_CANCEL_MANAGER) {
+        LIST_FOREACH (link, &hub->managers) {
+            struct contact *manager = CONTAINER_OF(link, struct contact, link);
+            flush_cancels(hub, contact_control(manager), manager, DUE_CANCEL_MANAGER);
+        }
+    }
     while (!list_is_empty(&hub->due))
-        flush_to(hub, CONTAINER_OF(hub->due.next, struct ask, due_link)->control);
+        flush_to(hub, CONTAINER_OF(hub->due.next, struct ask, due_link)->worker);
 }
 
 static void on_flush(void *ctx)
@@ -114,25 +171,105 @@ static void on_flush(void *ctx)
     on_idle(hub->idle_ctx); /* may free the hub */
 }
 
+/* --- are they still there? --- */
+
+static void watch(struct deadline *deadline, uint32_t every_ms)
+{
+    if (!deadline_is_armed(deadline))
+        deadline_after(deadline, (uint64_t)every_ms * US_PER_MS);
+}
+
+void hub_watch_workers(struct ask_hub *hub)
+{
+    watch(&hub->ping, hub->options.ping_ms);
+}
+
+void hub_watch_managers(struct ask_hub *hub)
+{
+    watch(&hub->wait, WAITING_INTERVAL_MS);
+}
+
+/* Rule 8. */
+static void on_ping(void *ctx)
+{
+    struct ask_hub *hub = ctx;
+    LIST_FOREACH (link, &hub->workers) {
+        struct contact *worker = CONTAINER_OF(link, struct contact, link);
+        struct wire_writer writer;
+        begin_out(hub, &writer);
+        wire_add(&writer, &(struct wire_record){.type = WIRE_PING});
+        (void)publish_out(hub, contact_control(worker), &writer); /* the next one will do */
+    }
+    if (!list_is_empty(&hub->workers))
+        hub_watch_workers(hub);
+}
+
+/* Every ask that waits there, in one frame; what a frame does not take waits for the next time,
+ * when the first ones have moved to the end. */
+static void ask_manager(struct ask_hub *hub, struct contact *manager)
+{
+    struct wire_writer writer;
+    struct list asked;
+    list_init(&asked);
+    begin_out(hub, &writer);
+    while (writer.record_count < WIRE_RECORDS_MAX) {
+        struct list *link = list_pop_front(&manager->asks);
+        if (!link)
+            break;
+        struct ask *ask = CONTAINER_OF(link, struct ask, manager_link);
+        list_push_back(&asked, link);
+        if (ask->state == ASK_QUEUED)
+            wire_add(&writer, &(struct wire_record){.stream = ask->id.low,
+                                                    .epoch = ask->epoch,
+                                                    .type = WIRE_WAITING});
+    }
+    for (struct list *link; (link = list_pop_front(&asked));)
+        list_push_back(&manager->asks, link);
+    if (writer.record_count > 0)
+        (void)publish_out(hub, contact_control(manager), &writer); /* lost: asked again */
+}
+
+static void on_wait(void *ctx)
+{
+    struct ask_hub *hub = ctx;
+    LIST_FOREACH (link, &hub->managers)
+        ask_manager(hub, CONTAINER_OF(link, struct contact, link));
+    if (!list_is_empty(&hub->managers))
+        hub_watch_managers(hub);
+}
+
+static void on_ping_bounce(struct ask_hub *hub, struct slice subject, enum err why)
+{
+    struct contact *worker = why == ERR_FULL ? NULL : contact_find(&hub->workers, subject);
+    if (!worker)
+        return;
+    worker->uses++; /* the last ask lets go of it while we look at it */
+    while (!list_is_empty(&worker->asks)) {
+        struct list *first = worker->asks.next;
+        ask_on_lost(CONTAINER_OF(first, struct ask, worker_link), "the worker is gone");
+        ASSERT(worker->asks.next != first); /* it has ended, or is asked for again */
+    }
+    contact_unref(&worker);
+}
+
 /* --- receiving --- */
 
-/* Somebody produces for an ask that is gone: it ended here, or by silence. The reply subject, where
- * the producer has given one, is where it hears that nobody wants it. */
+/* Somebody produces for an ask that is gone (it ended here, or by silence), or that hears somebody
+ * else. The reply subject, where the producer has given one, is where it hears that nobody wants
+ * it. */
 static void refuse_stream(const struct wire_record *record, struct wire_writer *refusals)
 {
-    if (record->type == WIRE_UNKNOWN_STREAM)
-        return; /* both forgot it: good */
+    if (record->type == WIRE_UNKNOWN_STREAM || record->type == WIRE_ANSWER)
+        return; /* both forgot it: good; or it is no stream at all */
     wire_add(refusals, &(struct wire_record){
                            .stream = record->stream, .epoch = record->epoch, .type = WIRE_CANCEL});
 }
 
-static void dispatch(struct ask_hub *hub, const struct wire_record *record,
+static void dispatch(struct ask_hub *hub, const struct wire_record *record, struct slice from,
                      struct wire_writer *refusals)
 {
     struct ask *ask = map_get(hub->streams, record->stream);
-    if (ask)
-        ask_on_record(ask, record, &hub->scratch);
-    else
+    if (!ask || ask_on_record(ask, record, from, &hub->scratch))
         refuse_stream(record, refusals);
 }
 
@@ -147,9 +284,9 @@ static void on_message(void *ctx, const struct bus_message *message)
     text_clear(&hub->refused); /* not hub->out: the owners publish through that meanwhile */
     wire_begin(&refusals, &hub->refused, WIRE_CONTROL);
     while (wire_next(&reader, &record) == ERR_OK)
-        dispatch(hub, &record, &refusals);
+        dispatch(hub, &record, message->reply, &refusals);
     if (refusals.record_count > 0 && message->reply.len > 0 && wire_finish(&refusals) == ERR_OK)
-        (void)hub_publish(hub, message->reply, text_slice(&hub->refused)); /* else its next frame */
+        (void)publish(hub, message->reply, text_slice(&hub->refused)); /* else at its next frame */
     trim(&hub->refused);
 }
 
@@ -162,8 +299,10 @@ static void on_bounce(void *ctx, const struct bus_message *message, enum err why
         return; /* not ours: somebody else publishes through this endpoint */
     while (wire_next(&reader, &record) == ERR_OK) {
         struct ask *ask = map_get(hub->streams, record.stream);
-        if (ask)
-            ask_on_bounce(ask, record.type, message->subject, why);
+        if (record.type == WIRE_PING)
+            on_ping_bounce(hub, message->subject, why);
+        else if (ask)
+            ask_on_bounce(ask, &record, message->subject, why);
     }
 }
 
@@ -171,7 +310,8 @@ static void on_bounce(void *ctx, const struct bus_message *message, enum err why
 
 enum err ask_hub_new(struct bus *bus, const struct ask_options *options, struct ask_hub **out_hub)
 {
-    ASSERT(options->credit_events > 0 && options->credit_bytes > 0 && options->repeat_ms > 0);
+    ASSERT(options->credit_events > 0 && options->credit_bytes > 0);
+    ASSERT(options->repeat_ms > 0 && options->ping_ms > 0);
     struct ask_hub *hub = mem_alloc(sizeof(*hub));
     hub->bus = bus;
     hub->options = *options;
@@ -185,6 +325,10 @@ enum err ask_hub_new(struct bus *bus, const struct ask_options *options, struct 
     hub->streams = map_new(options->asks_max);
     list_init(&hub->open);
     list_init(&hub->due);
+    list_init(&hub->workers);
+    list_init(&hub->managers);
+    deadline_init(&hub->ping, bus_loop(bus), on_ping, hub);
+    deadline_init(&hub->wait, bus_loop(bus), on_wait, hub);
     deferred_init(&hub->flush, on_flush, hub);
     text_init(&hub->out, WIRE_FRAME_MAX_BYTES);
     text_init(&hub->refused, WIRE_FRAME_MAX_BYTES);
@@ -199,6 +343,9 @@ void ask_hub_free(struct ask_hub *hub)
         return;
     ASSERT_MSG(map_count(hub->streams) == 0, "%zu asks are open", map_count(hub->streams));
     flush_all(hub);
+    ASSERT(list_is_empty(&hub->workers) && list_is_empty(&hub->managers));
+    deadline_clear(&hub->ping);
+    deadline_clear(&hub->wait);
     deferred_cancel(&hub->flush);
     bus_on_bounce(hub->bus, NULL, NULL);
     bus_unsubscribe(&hub->inbox);

@@ -1,45 +1,62 @@
-/* stage - the scripted worker and the writing-down owner of the ask tests. */
+/* stage - the scripted manager and worker and the writing-down owner of the ask tests. */
 #include "ask/stage.h"
 
-/* --- the worker hears --- */
+#include "wire/assigned.h"
 
-static void hear(struct stage *stage, const struct bus_message *message, bool on_control)
+/* --- they hear --- */
+
+static void note(struct stage *stage, const struct wire_record *record, struct heard where)
+{
+    ASSERT(stage->heard_count < STAGE_HEARD_MAX);
+    struct heard *heard = &stage->heard[stage->heard_count++];
+    *heard = where;
+    heard->type = record->type;
+    heard->flags = record->flags;
+    heard->stream = record->stream;
+    heard->epoch = record->epoch;
+    heard->at_us = loop_now_us(stage->loop);
+    heard->frame = stage->frames_heard;
+    if (record->type == WIRE_CREDIT)
+        ASSERT(wire_read_credit(record, &heard->credit) == ERR_OK);
+    if (record->type == WIRE_SUBMIT) {
+        text_clear(&stage->last_submit);
+        text_add(&stage->last_submit, record->payload);
+    }
+}
+
+static void hear(struct stage *stage, const struct bus_message *message, struct heard where)
 {
     struct wire_reader reader;
     struct wire_record record;
     ASSERT(wire_open(message->frame, &reader) == ERR_OK);
     ASSERT(reader.kind == WIRE_CONTROL);
     ASSERT(slice_eq(message->reply, bus_inbox(stage->asker)));
+    bool is_ping = false;
     stage->frames_heard++;
     enum err err;
     while ((err = wire_next(&reader, &record)) == ERR_OK) {
-        ASSERT(stage->heard_count < STAGE_HEARD_MAX);
-        struct heard *heard = &stage->heard[stage->heard_count++];
-        *heard = (struct heard){on_control,
-                                record.type,
-                                record.flags,
-                                record.stream,
-                                record.epoch,
-                                .at_us = loop_now_us(stage->loop),
-                                .frame = stage->frames_heard};
-        if (record.type == WIRE_CREDIT)
-            ASSERT(wire_read_credit(&record, &heard->credit) == ERR_OK);
-        if (record.type == WIRE_SUBMIT) {
-            text_clear(&stage->last_submit);
-            text_add(&stage->last_submit, record.payload);
-        }
+        is_ping = record.type == WIRE_PING;
+        if (!is_ping)
+            note(stage, &record, where);
     }
     ASSERT(err == ERR_AGAIN);
+    stage->pings += is_ping;
+    stage->frames_heard -= is_ping; /* they come by the clock: not what is counted in frames */
 }
 
 static void on_submit(void *ctx, const struct bus_message *message)
 {
-    hear(ctx, message, false);
+    hear(ctx, message, (struct heard){0});
+}
+
+static void on_manager(void *ctx, const struct bus_message *message)
+{
+    hear(ctx, message, (struct heard){.on_manager = true});
 }
 
 static void on_control(void *ctx, const struct bus_message *message)
 {
-    hear(ctx, message, true);
+    hear(ctx, message, (struct heard){.on_control = true});
 }
 
 size_t heard_count(const struct stage *stage, uint16_t type)
@@ -59,12 +76,15 @@ const struct heard *heard_last(const struct stage *stage, uint16_t type)
     return NULL;
 }
 
-/* --- the worker says --- */
+/* --- they say --- */
 
 void say_bytes(struct stage *stage, struct slice frame)
 {
-    ASSERT(bus_publish(stage->worker, bus_inbox(stage->asker), stage->reply, frame) == ERR_OK);
+    /* Whoever is there says it: of one that has left the last words are still on their way. */
+    struct bus *voice = bus_mem_open(stage->bus_mem, stage->loop);
+    ASSERT(bus_publish(voice, bus_inbox(stage->asker), stage->reply, frame) == ERR_OK);
     stage_run(stage, 0);
+    bus_close(&voice);
 }
 
 static void say_writer(struct stage *stage, struct wire_writer *writer)
@@ -81,7 +101,7 @@ void say(struct stage *stage, const struct owner *owner, const struct event *eve
     struct wire_writer writer;
     text_init(&out, WIRE_FRAME_MAX_BYTES);
     wire_begin(&writer, &out, WIRE_EVENTS);
-    event_encode(&writer, owner->id.low, 1, event, &token);
+    event_encode(&writer, owner->id.low, stage->epoch, event, &token);
     say_writer(stage, &writer);
 }
 
@@ -89,7 +109,7 @@ void say_accepted(struct stage *stage, const struct owner *owner, uint64_t seq)
 {
     struct event event = {.type = EVENT_ACCEPTED, .seq = seq};
     event.accepted.worker = SLICE("w");
-    event.accepted.control = SLICE("control.w");
+    event.accepted.control = stage->reply;
     say(stage, owner, &event);
 }
 
@@ -120,30 +140,71 @@ void say_record(struct stage *stage, const struct wire_record *record)
 
 void say_heartbeat(struct stage *stage, const struct owner *owner, uint64_t seq)
 {
-    say_record(stage, &(struct wire_record){
-                          .stream = owner->id.low, .seq = seq, .epoch = 1, .type = WIRE_HEARTBEAT});
+    say_record(stage, &(struct wire_record){.stream = owner->id.low,
+                                            .seq = seq,
+                                            .epoch = stage->epoch,
+                                            .type = WIRE_HEARTBEAT});
 }
 
 void say_unknown(struct stage *stage, const struct owner *owner)
 {
-    say_record(stage, &(struct wire_record){
-                          .stream = owner->id.low, .epoch = 1, .type = WIRE_UNKNOWN_STREAM});
+    say_record(stage, &(struct wire_record){.stream = owner->id.low,
+                                            .epoch = stage->epoch,
+                                            .type = WIRE_UNKNOWN_STREAM});
+}
+
+static struct slice speak_as_manager(struct stage *stage)
+{
+    struct slice before = stage->reply;
+    stage->reply = SLICE("control.m");
+    return before;
+}
+
+void manager_say_queued(struct stage *stage, const struct owner *owner)
+{
+    struct slice before = speak_as_manager(stage);
+    say(stage, owner, &(struct event){.type = EVENT_QUEUED, .queued = {3, 0}});
+    stage->reply = before;
+}
+
+void manager_say_assigned(struct stage *stage, const struct owner *owner, struct slice control)
+{
+    struct text out;
+    struct wire_writer writer;
+    struct slice before = speak_as_manager(stage);
+    text_init(&out, WIRE_FRAME_MAX_BYTES);
+    wire_begin(&writer, &out, WIRE_EVENTS);
+    wire_add_assigned(&writer, owner->id.low, stage->epoch, control);
+    say_writer(stage, &writer);
+    stage->reply = before;
+}
+
+void manager_say_unknown(struct stage *stage, const struct owner *owner)
+{
+    struct slice before = speak_as_manager(stage);
+    say_unknown(stage, owner);
+    stage->reply = before;
 }
 
 /* --- the stage --- */
 
 void stage_init(struct stage *stage)
 {
-    *stage = (struct stage){.options = ask_options_default(), .peer_bytes_max = 8 * 1024 * 1024};
+    *stage = (struct stage){.options = ask_options_default(),
+                            .peer_bytes_max = 8 * 1024 * 1024,
+                            .reply = SLICE("control.w"),
+                            .epoch = 1};
     text_init(&stage->last_submit, WIRE_FRAME_MAX_BYTES);
+}
+
+static struct bus *open_endpoint(struct stage *stage)
+{
+    return bus_mem_open(stage->bus_mem, stage->away_loop ? stage->away_loop : stage->loop);
 }
 
 void stage_worker_comes(struct stage *stage)
 {
-    stage->worker =
-        bus_mem_open(stage->bus_mem, stage->worker_loop ? stage->worker_loop : stage->loop);
-    ASSERT(bus_subscribe(stage->worker, SLICE("submit.m"), SLICE("workers"), on_submit, stage,
-                         &stage->on_submit) == ERR_OK);
+    stage->worker = open_endpoint(stage);
     ASSERT(bus_subscribe(stage->worker, SLICE("control.w"), (struct slice){0}, on_control, stage,
                          &stage->on_control) == ERR_OK);
 }
@@ -153,12 +214,27 @@ void stage_worker_leaves(struct stage *stage)
     bus_close(&stage->worker);
 }
 
+void stage_manager_comes(struct stage *stage)
+{
+    stage->manager = open_endpoint(stage);
+    ASSERT(bus_subscribe(stage->manager, SLICE("submit"), SLICE("managers"), on_submit, stage,
+                         &stage->on_submit) == ERR_OK);
+    ASSERT(bus_subscribe(stage->manager, SLICE("control.m"), (struct slice){0}, on_manager, stage,
+                         &stage->on_manager) == ERR_OK);
+}
+
+void stage_manager_leaves(struct stage *stage)
+{
+    bus_close(&stage->manager);
+}
+
 void stage_open(struct stage *stage)
 {
     stage->loop = loop_new_virtual(1000000);
     stage->bus_mem = bus_mem_new(stage->peer_bytes_max);
     stage->asker = bus_mem_open(stage->bus_mem, stage->loop);
     ASSERT(ask_hub_new(stage->asker, &stage->options, &stage->hub) == ERR_OK);
+    stage_manager_comes(stage);
     stage_worker_comes(stage);
 }
 
@@ -166,9 +242,10 @@ void stage_close(struct stage *stage)
 {
     ask_hub_free(stage->hub);
     bus_close(&stage->worker);
+    bus_close(&stage->manager);
     bus_close(&stage->asker);
     loop_free(stage->loop);
-    loop_free(stage->worker_loop);
+    loop_free(stage->away_loop);
     bus_mem_free(stage->bus_mem);
     text_fini(&stage->last_submit);
 }
@@ -201,10 +278,12 @@ static void take_end(struct owner *owner, const struct event *event)
 {
     owner->ends++;
     owner->ask = NULL;
-    if (event->type == EVENT_DONE)
+    if (event->type == EVENT_DONE) {
         owner->reason = event->done.reason;
-    else
-        owner->fault = event->error.fault;
+        return;
+    }
+    owner->fault = event->error.fault;
+    owner->retry_after_ms = event->error.retry_after_ms;
 }
 
 static void take_delta(struct owner *owner, const struct event *event)

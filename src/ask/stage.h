@@ -1,6 +1,6 @@
 /* stage - what the tests of this folder play on: a hub, an owner that writes down what it is told,
- * and a worker that hears everything and says only what the test has it say. Virtual time, one
- * loop. Included by *_test.c only. */
+ * and a manager and a worker that hear everything and say only what the test has them say. Virtual
+ * time, one loop. Included by *_test.c only. */
 #pragma once
 
 #include "ask/ask.h"
@@ -8,9 +8,10 @@
 
 enum { STAGE_HEARD_MAX = 4096, STAGE_EVENTS_MAX = 512, STAGE_TEXT_MAX = 8192 };
 
-/* One record that the worker got. */
+/* One record that the manager or the worker got; pings are only counted. */
 struct heard {
-    bool on_control; /* else on the submit subject */
+    bool on_control; /* the worker's, "control.w" */
+    bool on_manager; /* the manager's own, "control.m"; neither: on "submit" */
     uint16_t type, flags;
     uint64_t stream;
     uint32_t epoch;
@@ -25,15 +26,16 @@ struct stage {
 
     struct loop *loop;
     struct bus_mem *bus_mem;
-    struct bus *asker, *worker;
+    struct bus *asker, *manager, *worker;
     struct ask_hub *hub;
-    struct loop *worker_loop; /* NULL: the same; set it for a worker that does not look */
-    struct bus_subscription *on_submit, *on_control;
+    struct loop *away_loop; /* NULL: the same; set it for a manager and worker that do not look */
+    struct bus_subscription *on_submit, *on_manager, *on_control;
 
     struct heard heard[STAGE_HEARD_MAX];
-    size_t heard_count, frames_heard;
+    size_t heard_count, frames_heard, pings;
     struct text last_submit; /* its payload */
-    struct slice reply;      /* what the worker's frames carry as reply subject; empty */
+    struct slice reply;      /* who speaks: the reply subject of what is said; "control.w" */
+    uint32_t epoch;          /* of what is said; 1 */
 };
 
 /* The owner of one ask. */
@@ -52,15 +54,19 @@ struct owner {
     size_t ends;
     enum done_reason reason;
     enum fault fault;
+    uint32_t retry_after_ms;
 };
 
 /* Options may be changed between stage_init() and stage_open(). */
 void stage_init(struct stage *stage);
-void stage_open(struct stage *stage); /* a hub, and a worker for model "m" at "control.w" */
+/* A hub, a manager at "submit" and "control.m", a worker at "control.w". */
+void stage_open(struct stage *stage);
 void stage_close(struct stage *stage);
 void stage_run(struct stage *stage, uint64_t ms); /* lets that much time pass */
 void stage_worker_leaves(struct stage *stage);
 void stage_worker_comes(struct stage *stage);
+void stage_manager_leaves(struct stage *stage);
+void stage_manager_comes(struct stage *stage);
 
 struct request stage_request(struct id id);
 /* Opens an ask with a fresh id; it has to work. */
@@ -71,7 +77,8 @@ ask_event_fn owner_on_event;
 size_t heard_count(const struct stage *stage, uint16_t type);
 const struct heard *heard_last(const struct stage *stage, uint16_t type);
 
-/* What the worker says: each call is one frame to the asker's inbox, then one settled turn. */
+/* What the worker (or whoever stage.reply is) says: each call is one frame to the asker's inbox,
+ * then one settled turn. */
 void say(struct stage *stage, const struct owner *owner, const struct event *event);
 void say_accepted(struct stage *stage, const struct owner *owner, uint64_t seq);
 void say_delta(struct stage *stage, const struct owner *owner, uint64_t seq, const char *text);
@@ -81,3 +88,8 @@ void say_record(struct stage *stage, const struct wire_record *record);
 void say_heartbeat(struct stage *stage, const struct owner *owner, uint64_t seq);
 void say_unknown(struct stage *stage, const struct owner *owner);
 void say_bytes(struct stage *stage, struct slice frame);
+
+/* What the manager says, whoever spoke before. */
+void manager_say_queued(struct stage *stage, const struct owner *owner);
+void manager_say_assigned(struct stage *stage, const struct owner *owner, struct slice control);
+void manager_say_unknown(struct stage *stage, const struct owner *owner);

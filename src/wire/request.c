@@ -155,6 +155,26 @@ void request_encode(const struct request *request, struct text *out)
     encode_body(out, request);
 }
 
+/* The epoch is always the second member, behind an id of one length. */
+size_t request_set_epoch(char *payload, size_t bytes, uint32_t epoch)
+{
+    struct slice key = SLICE("\",\"epoch\":");
+    size_t at = PREFIX_BYTES + sizeof("{\"id\":\"") - 1 + ID_TEXT_BYTES;
+    struct slice rest = slice_after(slice_of(payload, bytes), at);
+    ASSERT(slice_starts_with(rest, key));
+    rest = slice_after(rest, key.len);
+    size_t old_bytes = slice_find_byte(rest, ',');
+    ASSERT(old_bytes != SLICE_NPOS);
+    char digits[16];
+    size_t new_bytes = (size_t)snprintf(digits, sizeof(digits), "%u", epoch);
+    char *number = payload + at + key.len;
+    memmove(number + new_bytes, number + old_bytes, rest.len - old_bytes);
+    memcpy(number, digits, new_bytes);
+    uint32_t head_bytes = little_get32(payload);
+    little_put32(payload, head_bytes - (uint32_t)old_bytes + (uint32_t)new_bytes);
+    return bytes - old_bytes + new_bytes;
+}
+
 /* --- decoding --- */
 
 static void *item_memory(struct fields *fields, const char *key, size_t count, size_t item_bytes)

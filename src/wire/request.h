@@ -91,6 +91,10 @@ static inline uint64_t request_stream(const struct request *request)
  * only schedules reads the head and passes the bytes on as they came. text overflow shows in
  * text_status(). */
 void request_encode(const struct request *request, struct text *out);
+/* Another epoch in a payload that request_encode() wrote, in place; the new length. `payload` has
+ * room for REQUEST_EPOCH_ROOM bytes more than were encoded. */
+enum { REQUEST_EPOCH_ROOM = 9 };
+size_t request_set_epoch(char *payload, size_t bytes, uint32_t epoch);
 /* The head alone: what belongs to the body is left as in sampling_default() and empty. Errors as
  * request_decode(). */
 MUST_USE enum err request_decode_head(struct slice payload, struct arena *arena,

@@ -182,6 +182,26 @@ TEST(a_head_s_length_that_lies_is_refused)
     text_fini(&out);
 }
 
+TEST(another_epoch_is_what_encoding_it_would_have_been)
+{
+    static const uint32_t epochs[] = {2, 9, 10, 99, UINT32_MAX, 3, 1};
+    struct request request = full_request();
+    struct text out = encoded(&request);
+    size_t len = out.len, first_len = out.len;
+    char *payload = mem_alloc(len + REQUEST_EPOCH_ROOM);
+    memcpy(payload, out.data, len);
+    text_fini(&out);
+    for (size_t i = 0; i < ARRAY_COUNT(epochs); i++) {
+        request.epoch = epochs[i];
+        out = encoded(&request);
+        len = request_set_epoch(payload, len, epochs[i]);
+        CHECK(len <= first_len + REQUEST_EPOCH_ROOM);
+        CHECK_SLICES(slice_of(payload, len), text_slice(&out));
+        text_fini(&out);
+    }
+    mem_free(payload);
+}
+
 TEST(a_payload_that_outgrows_its_text_is_overflowed_not_half_written)
 {
     struct request request = full_request();
