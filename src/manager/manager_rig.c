@@ -18,12 +18,18 @@ static void keep_text(struct heard *heard, struct slice text)
     snprintf(heard->text, sizeof(heard->text), SLICE_FMT, SLICE_ARG(text));
 }
 
-static void read_event(const struct wire_record *record, struct heard *heard)
+/* False: a test has memory run out, and it was here. */
+static bool read_event(const struct wire_record *record, struct heard *heard)
 {
     struct text scratch;
     struct event event;
     text_init(&scratch, 1 << 16);
-    CHECK_OK(event_decode(record, &scratch, &event));
+    enum err err = event_decode(record, &scratch, &event);
+    if (err == ERR_LIMIT) {
+        text_fini(&scratch);
+        return false;
+    }
+    CHECK_OK(err);
     if (event.type == EVENT_QUEUED)
         heard->position = event.queued.position;
     if (event.type == EVENT_LOADING)
@@ -36,6 +42,7 @@ static void read_event(const struct wire_record *record, struct heard *heard)
         keep_text(heard, event.error.message);
     }
     text_fini(&scratch);
+    return true;
 }
 
 static void read_assigned(const struct wire_record *record, struct heard *heard)
@@ -58,8 +65,11 @@ static void hear(struct peer *peer, const struct wire_record *record)
                             .epoch = record->epoch,
                             .at_us = loop_now_us(peer->rig->loop),
                             .frame = peer->frames_heard};
-    if (record->type >= WIRE_EVENT && record->type <= WIRE_EVENT_LAST)
-        read_event(record, heard);
+    if (record->type >= WIRE_EVENT && record->type <= WIRE_EVENT_LAST &&
+        !read_event(record, heard)) {
+        peer->heard_count--;
+        return;
+    }
     if (record->type == WIRE_ASSIGNED)
         read_assigned(record, heard);
     if (record->type == WIRE_ANSWER)
