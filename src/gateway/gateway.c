@@ -2,9 +2,11 @@
 #include "gateway/gateway.h"
 
 #include "base/mem.h"
+#include "gateway/counts.h"
 #include "gateway/handler.h"
 #include "gateway/ready.h"
 #include "gateway/reply.h"
+#include "metrics/table.h"
 
 /* For a stream's error and terminator to leave after drain_ms. */
 enum { DRAIN_LAST_WORDS_MS = 1000 };
@@ -98,6 +100,7 @@ MUST_USE static enum err open_parts(struct gateway *gateway, struct err_note *ou
 {
     const struct http_handler handler = handler_of(gateway);
     if (model_table_new(gateway->bus, &gateway->models) != ERR_OK ||
+        metrics_table_new(gateway->bus, gateway->options.feed, &gateway->table) != ERR_OK ||
         ask_hub_new(gateway->bus, &gateway->options.ask, &gateway->hub) != ERR_OK)
         return err_note_fail(out_note, ERR_SYSTEM, "the gateway cannot subscribe on the bus");
     if (gateway->options.listen_fd >= 0)
@@ -107,6 +110,12 @@ MUST_USE static enum err open_parts(struct gateway *gateway, struct err_note *ou
                             &handler, &gateway->server, out_note);
 }
 
+static void on_collect(void *ctx)
+{
+    struct gateway *gateway = ctx;
+    counts_collect(gateway->counts, gateway);
+}
+
 enum err gateway_open(struct bus *bus, const struct gateway_options *options,
                       struct gateway **out_gateway, struct err_note *out_note)
 {
@@ -114,6 +123,7 @@ enum err gateway_open(struct bus *bus, const struct gateway_options *options,
     gateway->bus = bus;
     gateway->loop = bus_loop(bus);
     gateway->options = *options;
+    gateway->counts = counts_new(options->metrics);
     gateway->ready = ready_new(gateway);
     list_init(&gateway->replies);
     deadline_init(&gateway->drain_deadline, gateway->loop, on_drain_over, gateway);
@@ -124,6 +134,8 @@ enum err gateway_open(struct bus *bus, const struct gateway_options *options,
         gateway_close(&gateway);
         return err;
     }
+    if (options->feed)
+        metrics_feed_on_collect(options->feed, on_collect, gateway);
     *out_gateway = gateway;
     return ERR_OK;
 }
@@ -154,6 +166,11 @@ void gateway_close(struct gateway **gateway_slot)
             loop_turn(gateway->loop, true);
         ask_hub_free(gateway->hub);
     }
+    counts_collect(gateway->counts, gateway); /* for the feed's last word */
+    if (gateway->options.feed)
+        metrics_feed_on_collect(gateway->options.feed, NULL, NULL);
+    metrics_table_free(gateway->table);
+    counts_free(gateway->counts);
     model_table_free(gateway->models);
     key_ring_free(gateway->keys);
     mem_free(gateway->allowed_hosts);

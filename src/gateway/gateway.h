@@ -11,6 +11,7 @@
 #include "ask/ask.h"
 #include "gateway/keys.h"
 #include "http/server.h"
+#include "metrics/feed.h"
 
 /* What may change while it serves: who may use it. All of it is copied. */
 struct gateway_live {
@@ -34,6 +35,9 @@ struct gateway_options {
     uint32_t
         sse_chunk_chars; /* group text into pieces of about so many characters; 0: as produced */
     uint64_t started_us; /* loop time of the process start: uptime in /health */
+    struct metrics *metrics;   /* what is counted here; NULL: nothing is */
+    struct metrics_feed *feed; /* which sends them, and of which the gateway takes on_collect; NULL:
+                                  /metrics shows other nodes only */
 };
 
 struct gateway;

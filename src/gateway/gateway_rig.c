@@ -266,7 +266,7 @@ struct gateway_options gateway_rig_options(void)
 
 static void subscribe(struct gateway_rig *rig)
 {
-    must(bus_subscribe(rig->back, SLICE("submit.m"), SLICE("workers"), on_control_frame, rig,
+    must(bus_subscribe(rig->back, SLICE("submit"), SLICE("managers"), on_control_frame, rig,
                        &rig->submits),
          "subscribe");
     must(bus_subscribe(rig->back, control_subject, no_slice, on_control_frame, rig, &rig->control),
@@ -295,6 +295,9 @@ struct gateway_rig *gateway_rig_open_on(struct loop *loop, const struct gateway_
     rig->front = bus_mem_open(rig->bus_mem, rig->http.net.loop);
     rig->back = bus_mem_open(rig->bus_mem, rig->http.net.loop);
     subscribe(rig);
+    rig->metrics = own.metrics = metrics_new();
+    rig->feed = own.feed =
+        metrics_feed_start(rig->front, rig->metrics, "gateway", "g1", false, NULL, NULL);
     must(gateway_open(rig->front, &own, &rig->gateway, &note), note.text);
     client_open(&rig->client, &rig->http);
     return rig;
@@ -319,6 +322,8 @@ void gateway_rig_close(struct gateway_rig *rig)
         oblige(&rig->jobs[i]);
     gateway_close(&rig->gateway);
     ASSERT(!rig->gateway);
+    metrics_feed_stop(&rig->feed);
+    metrics_free(rig->metrics);
     client_fini(&rig->client);
     bus_unsubscribe(&rig->submits);
     bus_unsubscribe(&rig->control);

@@ -27,6 +27,8 @@ struct gateway_rig {
     struct server_rig http; /* only its loop and address: clients talk to what listens there */
     struct bus_mem *bus_mem;
     struct bus *front, *back; /* the gateway's endpoint and the worker's */
+    struct metrics *metrics;  /* of the gateway, with their feed */
+    struct metrics_feed *feed;
     struct gateway *gateway;
     struct client client; /* connected; others are the test's own */
     struct bus_subscription *submits, *control;

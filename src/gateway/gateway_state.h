@@ -17,6 +17,8 @@ struct gateway {
     struct http_server *server;
     struct ask_hub *hub;
     struct model_table *models;
+    struct counts *counts;       /* never NULL */
+    struct metrics_table *table; /* everybody's */
     struct ready *ready;
     struct list replies; /* struct reply.link */
     uint32_t reply_count;

@@ -2,15 +2,28 @@
  * its own refusals look like. */
 #include "gateway/handler.h"
 
+#include "base/log.h"
+#include "gateway/counts.h"
 #include "gateway/reply.h"
 #include "gateway/routes.h"
 
 /* --- the head: everything that can be refused without the body --- */
 
+/* A request to a model that is refused at its head is over like any other (reply_done.c). */
+static void log_refused(uint32_t mark, const struct api_error *error)
+{
+    const struct route *route = route_of_mark(mark);
+    const struct route_target *target = route ? route->target : NULL;
+    if (target && target->dialect)
+        log_event(LOG_INFO, "request_done", "req=\"\" dialect=%s status=%d end=%s",
+                  target->dialect->name, error->status, error->code);
+}
+
 void gateway_refuse(struct gateway *gateway, struct http_conn *conn, const struct api_error *error,
                     struct slice more_fields)
 {
     gateway->stats.errors++;
+    log_refused(http_conn_mark(conn), error);
     reply_refuse(conn, error, more_fields);
 }
 
@@ -227,6 +240,7 @@ static bool admit(struct gateway *gateway, struct http_conn *conn,
         router_find(gateway_routes, gateway_route_count, request->method, request->path, match);
     const struct route_target *target = found == ERR_OK ? match->route->target : NULL;
     out_admission->key = NULL;
+    http_conn_set_mark(conn, route_mark(target ? match->route : NULL, request->method));
     if (request->method == HTTP_OPTIONS) { /* a browser asks before it knows a key (Fetch 4.8) */
         answer_options(conn, found == ERR_REFUSED ? match->allowed : allowed_anywhere());
         return false;
@@ -255,6 +269,7 @@ static enum http_head_verdict on_head(void *ctx, struct http_conn *conn,
     struct gateway *gateway = ctx;
     struct admission admission;
     struct api_error error;
+    http_conn_set_mark(conn, route_mark(NULL, request->method));
     if (check_access(gateway, conn, request, &error) != ERR_OK ||
         check_encoding(request, &error) != ERR_OK) {
         gateway_refuse(gateway, conn, &error, SLICE(""));
@@ -324,11 +339,18 @@ static void common_fields(void *ctx, struct http_conn *conn, struct text *out_li
     access_fields(http_conn_tag(conn), out_lines);
 }
 
+static void on_answer(void *ctx, struct http_conn *conn, int status)
+{
+    struct gateway *gateway = ctx;
+    counts_answer(gateway->counts, http_conn_mark(conn), status);
+}
+
 struct http_handler handler_of(struct gateway *gateway)
 {
     return (struct http_handler){.ctx = gateway,
                                  .on_head = on_head,
                                  .on_request = on_request,
                                  .error_body = error_body,
-                                 .common_fields = common_fields};
+                                 .common_fields = common_fields,
+                                 .on_answer = on_answer};
 }

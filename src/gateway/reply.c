@@ -2,9 +2,9 @@
 #include "gateway/reply_state.h"
 
 #include "base/clock.h"
-#include "base/log.h"
 #include "base/mem.h"
 #include "gateway/dialect/dialects.h"
+#include "gateway/trace.h"
 
 enum {
     CALL_ARENA_BYTES = 1024 * 1024,    /* and four times the body on top */
@@ -33,28 +33,6 @@ static void release(void *pointer)
     gateway_reply_gone(gateway);
 }
 
-static void log_done(const struct reply *reply)
-{
-    const struct call *call = reply->call;
-    uint32_t tokens = 0;
-    for (uint32_t i = 0; i < call->choices; i++)
-        tokens += call->choice[i].completion_tokens;
-    uint64_t now = loop_now_us(reply->gateway->loop);
-    log_event(
-        LOG_INFO, "request_done",
-        "req=%s dialect=%s model=%s key=%s label=%s status=%d end=%s stream=%d prompt_tokens=%u "
-        "out_tokens=%u queue_ms=%llu prefill_ms=%llu ttft_ms=%lld total_ms=%llu seed=%llu",
-        call->id_text, call->dialect->name, log_quote(call->request.model, 64),
-        log_quote(slice_str(reply->key ? reply->key->name : ""), KEY_TEXT_MAX_BYTES),
-        log_quote(call->request.label, LABEL_MAX_BYTES), reply->status, reply->end, call->stream,
-        call->choice[0].prompt_tokens, tokens, (unsigned long long)call->choice[0].queue_us / 1000,
-        (unsigned long long)call->choice[0].prefill_us / 1000,
-        reply->first_delta_us ? (long long)(reply->first_delta_us - reply->arrived_us) / 1000
-                              : -1ll,
-        (unsigned long long)(now - reply->arrived_us) / 1000,
-        (unsigned long long)call->choice[0].seed);
-}
-
 void reply_abandon_asks(struct reply *reply)
 {
     for (uint32_t i = 0; i < CALL_CHOICES_MAX; i++) /* call->choices may be the pool's just now */
@@ -64,7 +42,7 @@ void reply_abandon_asks(struct reply *reply)
 
 static void retire(struct reply *reply)
 {
-    log_done(reply);
+    reply_done(reply);
     list_remove(&reply->link);
     loop_free_later(reply->gateway->loop, &reply->free_slot, release, reply);
 }
@@ -213,6 +191,7 @@ static void ask_all(struct reply *reply)
         reply_answer_error(reply, &error);
         return;
     }
+    reply->counts = counts_model(reply->gateway->counts, call->request.model);
     call->request.want_progress = call->stream && call->include_progress;
     if (call->stream)
         reply_stream_prepare(reply);
@@ -299,6 +278,14 @@ static struct slice label_of(const struct http_request *request)
     return label;
 }
 
+/* The worker is told our step in the trace, not the client's. */
+MUST_USE static enum err keep_trace(struct reply *reply, const struct http_request *request)
+{
+    struct trace trace = trace_join(request, reply->call->request.id);
+    char text[TRACE_TEXT_BYTES + 1];
+    return arena_dup(reply->call->arena, trace_format(&trace, text), &reply->call->request.trace);
+}
+
 /* Copies out of the request what outlives this callback. */
 MUST_USE static enum err keep(struct reply *reply, const struct http_request *request)
 {
@@ -306,6 +293,7 @@ MUST_USE static enum err keep(struct reply *reply, const struct http_request *re
     TRY(arena_dup(arena, request->query, &reply->input.query));
     TRY(arena_dup(arena, http_request_field(request, "X-Session-Id"), &reply->input.session_id));
     TRY(arena_dup(arena, label_of(request), &reply->call->request.label));
+    TRY(keep_trace(reply, request));
     reply->input.accepts_event_stream =
         http_field_has_token(request, "Accept", "text/event-stream");
     return ERR_OK;
@@ -346,6 +334,8 @@ static struct reply *reply_new(struct gateway *gateway, struct http_conn *conn,
     reply->conn = conn;
     reply->call = call_new(dialect, body_bytes);
     take_key(reply, key);
+    reply->counts = counts_model(gateway->counts, SLICE(""));
+    reply->mark = http_conn_mark(conn);
     reply->arrived_us = loop_now_us(gateway->loop);
     reply->end = "";
     text_init(&reply->body, SIZE_MAX / 2); /* taken over from the connection, bounded there */

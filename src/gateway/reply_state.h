@@ -1,6 +1,7 @@
 /* reply_state - what reply.c (start, ask, end) and reply_stream.c (events in, bytes out) share. */
 #pragma once
 
+#include "gateway/counts.h"
 #include "gateway/reply.h"
 
 enum reply_state { REPLY_PARSING, REPLY_WAITING, REPLY_STREAMING, REPLY_GONE };
@@ -15,6 +16,7 @@ struct choice {
     struct reply *reply;
     uint32_t index;
     struct ask *ask; /* NULL: not asked, or ended */
+    uint64_t last_delta_us;
 };
 
 struct reply {
@@ -24,6 +26,9 @@ struct reply {
     enum reply_state state;
     struct key *key; /* on whose behalf; NULL: nobody's */
     struct call *call;
+    const struct model_counts *counts;
+    uint32_t mark;       /* of the connection, for when it is gone */
+    struct slice worker; /* the last that accepted choice 0; in the call's arena */
     struct choice choices[CALL_CHOICES_MAX];
 
     struct text body; /* of the request, while it is parsed (maybe on the pool) */
@@ -46,6 +51,11 @@ struct reply {
     int status;
     struct free_later free_slot;
 };
+
+/* --- reply_done.c --- */
+
+/* It is over: the log line, and the counts. */
+void reply_done(const struct reply *reply);
 
 /* --- reply.c --- */
 

@@ -141,6 +141,8 @@ static void on_client_gone(void *ctx, enum err why)
 {
     struct reply *reply = ctx;
     reply->gateway->stats.cancelled++;
+    if (reply->state != REPLY_STREAMING) /* else it was counted with its head */
+        counts_answer(reply->gateway->counts, reply->mark, 499);
     reply->status = 499; /* as in nginx's log; never sent */
     reply_gone(reply, why == ERR_TIMEOUT ? "stalled" : "client_closed");
 }
@@ -201,13 +203,26 @@ static void hold(struct reply *reply, uint32_t index, struct slice text)
         release_held(reply, index);
 }
 
+/* Several tokens in one turn are no time apart, as the client sees them. */
+static void count_delta(struct reply *reply, struct choice *choice)
+{
+    uint64_t now = loop_now_us(reply->gateway->loop);
+    if (!reply->first_delta_us) {
+        reply->first_delta_us = now;
+        metric_observe(reply->counts->ttft_seconds, (double)(now - reply->arrived_us) / 1e6);
+    }
+    if (choice->last_delta_us)
+        metric_observe(reply->counts->inter_token_seconds,
+                       (double)(now - choice->last_delta_us) / 1e6);
+    choice->last_delta_us = now;
+}
+
 static void take_delta(struct reply *reply, uint32_t index, const struct event *event)
 {
     struct call *call = reply->call;
     struct call_choice *choice = &call->choice[index];
     uint32_t bytes = event_delta_bytes(event);
-    if (!reply->first_delta_us)
-        reply->first_delta_us = loop_now_us(reply->gateway->loop);
+    count_delta(reply, &reply->choices[index]);
     choice->completion_tokens += event->delta.token_count;
     if (!call->stream) {
         text_add(&choice->whole, event->delta.text);
@@ -217,6 +232,15 @@ static void take_delta(struct reply *reply, uint32_t index, const struct event *
     hold(reply, index, event->delta.text);
     push_mark(reply, index, bytes);
     settle_marks(reply);
+}
+
+static void take_accepted(struct reply *reply, uint32_t index, const struct event *event)
+{
+    if (index == 0 && arena_dup(reply->call->arena, event->accepted.worker, &reply->worker))
+        reply->worker = (struct slice){NULL, 0}; /* the arena is full: the log can do without */
+    if (reply->call->stream && reply->state == REPLY_WAITING &&
+        !deadline_is_armed(&reply->head_deadline))
+        deadline_after(&reply->head_deadline, reply->gateway->options.head_hold_ms * 1000ull);
 }
 
 static void take_progress(struct reply *reply, uint32_t index, const struct event *event)
@@ -323,9 +347,7 @@ void reply_on_event(void *ctx, const struct event *event)
         choice->ask = NULL; /* gone after its end */
     switch (event->type) {
     case EVENT_ACCEPTED:
-        if (reply->call->stream && reply->state == REPLY_WAITING &&
-            !deadline_is_armed(&reply->head_deadline))
-            deadline_after(&reply->head_deadline, reply->gateway->options.head_hold_ms * 1000ull);
+        take_accepted(reply, choice->index, event);
         break;
     case EVENT_QUEUED:
     case EVENT_LOADING:

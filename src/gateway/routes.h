@@ -14,3 +14,9 @@ struct route_target {
 
 extern const struct route gateway_routes[];
 extern const size_t gateway_route_count;
+
+/* For http_conn_set_mark(): a request's route (NULL: none) and method. Never 0. */
+uint32_t route_mark(const struct route *route, enum http_method method);
+/* What a mark says: NULL and "" of 0. */
+const struct route *route_of_mark(uint32_t mark);
+const char *route_mark_method(uint32_t mark);

@@ -84,14 +84,12 @@ MUST_USE static enum err find_field(const struct http_request *request, struct s
     return count == 1 ? ERR_OK : ERR_NOT_FOUND;
 }
 
-struct trace trace_join(const struct http_request *request)
+struct trace trace_join(const struct http_request *request, struct id id)
 {
     struct slice field;
     struct trace trace;
     if (find_field(request, &field) != ERR_OK || trace_parse(field, &trace) != ERR_OK)
-        trace = (struct trace){.trace_id = id_new()};
-    do
-        trace.parent_id = random_u64();
-    while (trace.parent_id == 0);
+        trace = (struct trace){.trace_id = id};
+    trace.parent_id = id.low ? id.low : 1; /* zero is no id, by the standard */
     return trace;
 }

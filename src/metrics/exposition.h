@@ -4,6 +4,4 @@
 
 #include "metrics/metrics_impl.h"
 
-#define EXPOSITION_CONTENT_TYPE "text/plain; version=0.0.4; charset=utf-8"
-
 void exposition_write(const struct metrics *metrics, struct text *out);

@@ -20,7 +20,7 @@ struct metrics_feed {
     struct text frame;
     struct deadline send, look;
     uint64_t look_due_us;
-    struct metric *lag, *unsent;
+    struct metric *lag, *unsent, *refused;
     struct metric *resident_bytes, *open_fds; /* NULL but for the process's first */
     void (*on_collect)(void *ctx);
     void *ctx;
@@ -40,6 +40,7 @@ void metrics_feed_collect(struct metrics_feed *feed)
 {
     if (feed->on_collect)
         feed->on_collect(feed->ctx);
+    metric_add(feed->refused, (double)feed->metrics->refused - metric_value(feed->refused));
     if (feed->resident_bytes)
         metric_set(feed->resident_bytes, (double)process_resident_bytes());
     if (feed->open_fds)

@@ -8,6 +8,7 @@
 #include "metrics/feed.h"
 
 enum { METRICS_NODES_MAX = 512 };
+#define METRICS_CONTENT_TYPE "text/plain; version=0.0.4; charset=utf-8"
 
 struct metrics_table;
 /* `own` (may be NULL): our own feed, read afresh at every question. */
