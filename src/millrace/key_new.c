@@ -5,6 +5,7 @@
 #include "base/sha256.h"
 #include "config/api_keys.h"
 #include "config/keys.h"
+#include "millrace/config_commands.h"
 
 #include <getopt.h>
 #include <stdio.h>
@@ -98,13 +99,16 @@ MUST_USE static enum err check_entry(struct slice entry, struct err_note *out_no
     return err;
 }
 
-static void print(struct slice secret, struct slice entry)
+static int print(struct slice secret, struct slice entry)
 {
     printf(SLICE_FMT "\n" SLICE_FMT "\n", SLICE_ARG(secret), SLICE_ARG(entry));
-    fflush(stdout);
+    int status = finish_output();
+    if (status != 0)
+        return status;
     fputs("The first line is the key: it is shown this once and kept nowhere. The second goes into "
           "the list\n\"keys\" of config.json; SIGHUP makes a running service read it.\n",
           stderr);
+    return 0;
 }
 
 int key_new(int argc, char **argv)
@@ -123,11 +127,12 @@ int key_new(int argc, char **argv)
                   ? check_entry(text_slice(&entry), &note)
                   : err_note_fail(&note, ERR_REFUSED, "key new: the name is too long");
     }
+    int status = err == ERR_SYSTEM ? 1 : 2;
     if (err == ERR_OK)
-        print(text_slice(&secret), text_slice(&entry));
+        status = print(text_slice(&secret), text_slice(&entry));
     else
         fprintf(stderr, "millrace: %s\n", note.text);
     text_fini(&secret);
     text_fini(&entry);
-    return err == ERR_OK ? 0 : err == ERR_SYSTEM ? 1 : 2;
+    return status;
 }
