@@ -10,7 +10,7 @@ const double metric_seconds_bounds[] = {0.001, 0.0025, 0.005, 0.01, 0.025, 0.05,
                                         0.5,   1,      2.5,   5,    10,    30,   60};
 const size_t metric_seconds_bound_count = ARRAY_COUNT(metric_seconds_bounds);
 _Static_assert(ARRAY_COUNT(metric_seconds_bounds) + 1 == METRIC_SECONDS_BUCKETS, "and +Inf");
-_Static_assert(METRIC_SECONDS_BUCKETS <= METRIC_BUCKETS_MAX, "what the header promises");
+_Static_assert((int)METRIC_SECONDS_BUCKETS <= (int)METRIC_BUCKETS_MAX, "what the header promises");
 
 /* --- life --- */
 
