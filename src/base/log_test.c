@@ -103,6 +103,36 @@ TEST(long_line_is_cut_at_a_whole_character_and_still_ends)
     CHECK_EQ(shortest, 2046);
 }
 
+/* Nobody reads: the process goes on, and says later how much is missing, in its place. */
+TEST(lines_that_a_full_pipe_does_not_take_are_counted)
+{
+    struct capture capture;
+    static char text[1 << 20];
+    enum { LINES = 3000 };
+    capture_begin(&capture); /* non-blocking at both ends */
+    for (int i = 0; i < LINES; i++)
+        log_event(LOG_INFO, "x", "a=%0*d", 100, i);
+    ssize_t got = read(capture.reader, text, sizeof(text));
+    CHECK(got > 0);
+    int written = 0;
+    for (ssize_t i = 0; i < got; i++)
+        written += text[i] == '\n';
+    CHECK(text[got - 1] == '\n');
+    CHECK(written < LINES);
+    log_event(LOG_INFO, "after", NULL);
+    log_event(LOG_INFO, "later", NULL);
+    struct slice rest = capture_end(&capture, text, sizeof(text)), first = {0}, second = {0}, third = {0};
+    char expected[64];
+    CHECK(slice_cut(rest, '\n', &first, &rest) && slice_cut(rest, '\n', &second, &rest) &&
+          slice_cut(rest, '\n', &third, &rest));
+    snprintf(expected, sizeof(expected), "level=warn event=log_lines_dropped count=%d",
+             LINES - written);
+    CHECK_SLICES(after_time(first), slice_str(expected));
+    CHECK_SLICE(after_time(second), "level=info event=after");
+    CHECK_SLICE(after_time(third), "level=info event=later");
+    CHECK(slice_is_empty(rest));
+}
+
 TEST(newline_in_a_field_does_not_make_a_second_line)
 {
     struct capture capture;
