@@ -1,0 +1,614 @@
+/* supervisor - keeps the role processes running. See supervisor.h. */
+#include "host/supervisor.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "host/child.h"
+#include "host/log_pump.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <unistd.h>
+#include <uv.h>
+
+enum { US_PER_MS = 1000, END_EXTRA_MS = 5000, NOTE_BYTES = 512 };
+
+struct role;
+
+/* One process. */
+struct run {
+    struct list link;
+    struct role *role;
+    struct child *child;
+    struct watch watch;
+    uint32_t streams;
+    bool is_leaving;         /* its successor was started */
+    bool drains;             /* it said so, or was told to */
+    const char *killed_as;   /* why we killed it; NULL: we did not */
+    char failed[NOTE_BYTES]; /* what it said before it ended; "" */
+};
+
+struct role {
+    struct supervisor *owner;
+    struct role_spec spec;
+    struct restart restart;
+    struct run *current;  /* NULL: none */
+    struct list leaving;  /* struct run.link, oldest first */
+    size_t leaving_count; /* at most SUPERVISOR_LEAVING_MAX */
+    struct deadline due;  /* restart_due_us() */
+    char note[NOTE_BYTES];
+};
+
+enum phase { SERVING, STOPPING_LISTENERS, STOPPING_REST, KILLING, STOPPED };
+
+struct supervisor {
+    struct loop *loop;
+    struct supervisor_options options;
+    struct supervisor_handler handler;
+    void *ctx;
+    int life[2]; /* the pipe whose end tells every role that we are gone */
+    struct role roles[SUPERVISOR_ROLES_MAX];
+    uv_signal_t ended;
+    struct deferred advance; /* when stopping began: nobody may be there to be waited for */
+    struct deadline look;
+    uint64_t looked_us;
+    struct deadline phase_end;
+    enum phase phase;
+    int status;
+    bool serving_told;
+    char address[NOTE_BYTES];
+    size_t lines_dropped;
+};
+
+static uint64_t now_us(const struct supervisor *self)
+{
+    return loop_now_us(self->loop);
+}
+
+static const char *role_label(const struct role *role)
+{
+    return role->spec.model ? role->spec.model : "-";
+}
+
+static void tell_change(struct supervisor *self)
+{
+    self->handler.on_change(self->ctx);
+}
+
+/* --- one process --- */
+
+static void apply(struct role *role, enum restart_action action);
+
+static void on_line(void *ctx, struct slice line)
+{
+    struct supervisor *self = ((struct run *)ctx)->role->owner;
+    if (!log_pump_write(line)) {
+        self->lines_dropped++;
+        return;
+    }
+    if (self->lines_dropped)
+        log_event(LOG_WARN, "role_lines_dropped", "count=%zu", self->lines_dropped);
+    self->lines_dropped = 0;
+}
+
+static void maybe_serving(struct supervisor *self)
+{
+    for (size_t i = 0; i < self->options.role_count; i++)
+        if (self->roles[i].spec.is_vital && !self->roles[i].restart.was_ever_ready)
+            return;
+    if (!self->serving_told && self->phase == SERVING) {
+        self->serving_told = true;
+        self->handler.on_serving(self->ctx, self->address);
+    }
+}
+
+static void on_ready(struct run *run, struct slice text)
+{
+    struct role *role = run->role;
+    struct supervisor *self = role->owner;
+    if (run->is_leaving || run->drains)
+        return;
+    if (role->spec.listens)
+        snprintf(self->address, sizeof(self->address), SLICE_FMT, SLICE_ARG(text));
+    apply(role, restart_step(&role->restart, RESTART_IS_READY, now_us(self)));
+    maybe_serving(self);
+}
+
+/* By itself: somebody sent it a SIGTERM. From us it knows already. */
+static void on_draining(struct run *run)
+{
+    struct role *role = run->role;
+    struct supervisor *self = role->owner;
+    if (run->drains)
+        return;
+    run->drains = true;
+    watch_end_by(&run->watch,
+                 now_us(self) + (self->options.drain_ms + END_EXTRA_MS) * (uint64_t)US_PER_MS);
+    log_event(LOG_INFO, "role_draining", "role=%s name=%s pid=%d", role->spec.role,
+              role_label(role), (int)child_pid(run->child));
+    if (!run->is_leaving && self->phase == SERVING)
+        apply(role, restart_step(&role->restart, RESTART_DRAINS, now_us(self)));
+}
+
+static void on_report(void *ctx, const struct report *report)
+{
+    struct run *run = ctx;
+    switch (report->kind) {
+    case REPORT_BEAT:
+        watch_beat(&run->watch, report->stuck_ms, now_us(run->role->owner));
+        run->streams = report->streams;
+        return;
+    case REPORT_READY:
+        on_ready(run, report->text);
+        break;
+    case REPORT_DRAINING:
+        on_draining(run);
+        break;
+    case REPORT_FAILED:
+        snprintf(run->failed, sizeof(run->failed), SLICE_FMT, SLICE_ARG(report->text));
+        break;
+    default:
+        break;
+    }
+    tell_change(run->role->owner);
+}
+
+MUST_USE static enum err start_run(struct role *role, struct err_note *out_note)
+{
+    static const struct child_handler handler = {.on_report = on_report, .on_line = on_line};
+    struct supervisor *self = role->owner;
+    struct run *run = mem_alloc(sizeof(*run));
+    struct child_options options = {.program = self->options.program,
+                                    .arguments = {role->spec.role, role->spec.model},
+                                    .life_fd = self->life[0],
+                                    .config_fd = self->options.config_fd};
+    if (role->spec.listens) {
+        options.listen_fds = self->options.listen_fds;
+        options.listen_count = self->options.listen_count;
+    }
+    run->role = role;
+    watch_start(&run->watch, now_us(self));
+    enum err err = child_start(self->loop, &options, &handler, run, &run->child, out_note);
+    if (err != ERR_OK) {
+        mem_free(run);
+        return err;
+    }
+    log_event(LOG_INFO, "role_started", "role=%s name=%s pid=%d restarts=%llu", role->spec.role,
+              role_label(role), (int)child_pid(run->child),
+              (unsigned long long)role->restart.restarts);
+    role->current = run;
+    return ERR_OK;
+}
+
+static void kill_run(struct run *run, const char *why)
+{
+    run->killed_as = why;
+    log_event(LOG_WARN, "role_killed", "role=%s name=%s pid=%d why=%s stuck_ms=%u",
+              run->role->spec.role, role_label(run->role), (int)child_pid(run->child), why,
+              run->watch.stuck_ms);
+    child_signal(run->child, SIGKILL);
+}
+
+/* --- stopping (rule 3) --- */
+
+typedef void run_fn(struct run *run);
+
+static void for_each_run(struct supervisor *self, run_fn *call)
+{
+    for (size_t i = 0; i < self->options.role_count; i++) {
+        LIST_FOREACH_SAFE (link, &self->roles[i].leaving)
+            call(CONTAINER_OF(link, struct run, link));
+        if (self->roles[i].current)
+            call(self->roles[i].current);
+    }
+}
+
+static size_t count_runs(const struct supervisor *self, bool only_listening)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < self->options.role_count; i++)
+        if (!only_listening || self->roles[i].spec.listens)
+            count += self->roles[i].leaving_count + (self->roles[i].current != NULL);
+    return count;
+}
+
+static void tell_to_end(struct run *run, uint32_t within_ms)
+{
+    run->drains = true;
+    watch_end_by(&run->watch, now_us(run->role->owner) + within_ms * (uint64_t)US_PER_MS);
+    child_signal(run->child, SIGTERM);
+}
+
+static void end_listening(struct run *run)
+{
+    if (run->role->spec.listens)
+        tell_to_end(run, run->role->owner->options.drain_ms + END_EXTRA_MS);
+}
+
+static void end_any(struct run *run)
+{
+    tell_to_end(run, END_EXTRA_MS);
+}
+
+static void kill_any(struct run *run)
+{
+    run->killed_as = "stopping";
+    child_signal(run->child, SIGKILL);
+}
+
+static void become_stopped(struct supervisor *self)
+{
+    self->phase = STOPPED;
+    deadline_clear(&self->look);
+    deadline_clear(&self->phase_end);
+    self->handler.on_stopped(self->ctx, self->status);
+}
+
+static void maybe_next_phase(struct supervisor *self)
+{
+    if (self->phase == STOPPING_LISTENERS && count_runs(self, true) == 0) {
+        self->phase = STOPPING_REST;
+        for_each_run(self, end_any);
+    }
+    if (self->phase != SERVING && self->phase != STOPPED && count_runs(self, false) == 0)
+        become_stopped(self);
+}
+
+/* The watch kills who is late in the other phases; this one ends the wait for a process that the
+ * kernel does not let go. */
+static void on_phase_end(void *ctx)
+{
+    struct supervisor *self = ctx;
+    if (self->phase == STOPPED)
+        return;
+    if (count_runs(self, false) > 0) {
+        log_event(LOG_ERROR, "role_unkillable", "count=%zu", count_runs(self, false));
+        self->status = self->status ? self->status : 1;
+    }
+    become_stopped(self);
+}
+
+static void begin_phase(struct supervisor *self, enum phase phase, uint32_t at_most_ms)
+{
+    self->phase = phase;
+    for (size_t i = 0; i < self->options.role_count; i++)
+        deadline_clear(&self->roles[i].due);
+    deadline_after(&self->phase_end, at_most_ms * (uint64_t)US_PER_MS);
+    loop_defer(self->loop, &self->advance);
+}
+
+void supervisor_stop(struct supervisor *self, int status)
+{
+    if (self->phase != SERVING)
+        return;
+    self->status = status;
+    begin_phase(self, STOPPING_LISTENERS, self->options.drain_ms + 4 * END_EXTRA_MS);
+    for_each_run(self, end_listening);
+}
+
+void supervisor_kill(struct supervisor *self, int status)
+{
+    if (self->phase == STOPPED)
+        return;
+    self->status = status;
+    begin_phase(self, KILLING, END_EXTRA_MS);
+    for_each_run(self, kill_any);
+}
+
+/* --- starting anew --- */
+
+static void give_up(struct role *role, const char *sentence)
+{
+    struct supervisor *self = role->owner;
+    if (self->phase != SERVING)
+        return;
+    supervisor_stop(self, 1);
+    self->handler.on_give_up(self->ctx, &role->spec, sentence);
+}
+
+/* The successor is there: this one only finishes what it has (rule 1). */
+static void let_go(struct role *role)
+{
+    struct run *run = role->current;
+    role->current = NULL;
+    run->is_leaving = true;
+    list_push_back(&role->leaving, &run->link);
+    if (++role->leaving_count > SUPERVISOR_LEAVING_MAX)
+        kill_run(CONTAINER_OF(role->leaving.next, struct run, link), "too_many_leaving");
+}
+
+/* A start that fails is a crash before ready: the next one has its distance, or it is held back. */
+static void start_again(struct role *role)
+{
+    struct err_note note;
+    for (enum restart_action action = RESTART_START; action == RESTART_START;) {
+        if (start_run(role, &note) == ERR_OK)
+            return;
+        log_event(LOG_ERROR, "role_not_started", "role=%s name=%s why=%s", role->spec.role,
+                  role_label(role), log_quote(slice_str(note.text), 512));
+        snprintf(role->note, sizeof(role->note), "%s", note.text);
+        action = restart_step(&role->restart, RESTART_ENDED, now_us(role->owner));
+        if (action != RESTART_START)
+            apply(role, action);
+    }
+}
+
+static void tell_held(const struct role *role)
+{
+    uint64_t wait_us = role->restart.due_us - now_us(role->owner);
+    log_event(LOG_ERROR, "role_held_back", "role=%s name=%s crashes=%u again_in_s=%llu note=%s",
+              role->spec.role, role_label(role), role->restart.useless_row,
+              (unsigned long long)(wait_us / (US_PER_MS * 1000ull)),
+              log_quote(slice_str(role->note), 512));
+}
+
+static void arm_due(struct role *role)
+{
+    uint64_t due_us = restart_due_us(&role->restart);
+    if (due_us == UINT64_MAX || role->owner->phase != SERVING)
+        deadline_clear(&role->due);
+    else
+        deadline_at(&role->due, due_us);
+}
+
+static void apply(struct role *role, enum restart_action action)
+{
+    switch (action) {
+    case RESTART_START_ANOTHER:
+        let_go(role);
+        start_again(role);
+        break;
+    case RESTART_START:
+        start_again(role);
+        break;
+    case RESTART_HOLD:
+        tell_held(role);
+        break;
+    case RESTART_GIVE_UP:
+        give_up(role, role->note);
+        break;
+    case RESTART_NOTHING:
+        break;
+    }
+    arm_due(role);
+}
+
+static void on_due(void *ctx)
+{
+    struct role *role = ctx;
+    apply(role, restart_step(&role->restart, RESTART_TIME, now_us(role->owner)));
+    tell_change(role->owner);
+}
+
+/* --- ends --- */
+
+static void describe_end(struct run *run, const struct child_end *end)
+{
+    char *note = run->role->note;
+    struct slice words = child_last_words(run->child);
+    int len =
+        snprintf(note, NOTE_BYTES, "%s %d%s%s", end->was_signal ? "signal" : "status", end->number,
+                 run->killed_as ? ", killed: " : "", run->killed_as ? run->killed_as : "");
+    if (run->failed[0])
+        snprintf(note + len, NOTE_BYTES - (size_t)len, ": %s", run->failed);
+    else if (words.len)
+        snprintf(note + len, NOTE_BYTES - (size_t)len, "; last words: " SLICE_FMT,
+                 SLICE_ARG(words));
+}
+
+static void log_end(const struct run *run, int pid, const struct child_end *end, bool expected)
+{
+    const struct role *role = run->role;
+    uint64_t lived_us = now_us(role->owner) - run->watch.started_us;
+    log_event(expected ? LOG_INFO : LOG_WARN, "role_ended",
+              "role=%s name=%s pid=%d %s=%d lived_ms=%llu expected=%s note=%s", role->spec.role,
+              role_label(role), pid, end->was_signal ? "signal" : "status", end->number,
+              (unsigned long long)(lived_us / US_PER_MS), expected ? "true" : "false",
+              log_quote(slice_str(role->note), 512));
+}
+
+/* A model that cannot be loaded ends the start: nobody should find out by its 503s. */
+static bool was_refused_at_start(const struct run *run)
+{
+    return run->failed[0] && !run->role->restart.was_ever_ready && !run->is_leaving;
+}
+
+static void on_run_ended(struct run *run, int pid, const struct child_end *end)
+{
+    struct role *role = run->role;
+    struct supervisor *self = role->owner;
+    describe_end(run, end);
+    /* By SIGTERM ends who was told to before it could listen to it. */
+    bool ended_well = !end->was_signal || end->number == SIGTERM;
+    log_end(run, pid, end, run->drains && !run->killed_as && ended_well);
+    if (run->is_leaving) {
+        list_remove(&run->link);
+        role->leaving_count--;
+    } else {
+        role->current = NULL;
+        if (self->phase == SERVING && was_refused_at_start(run))
+            give_up(role, run->failed);
+        else if (self->phase == SERVING)
+            apply(role, restart_step(&role->restart, RESTART_ENDED, now_us(self)));
+    }
+    child_free(&run->child);
+    mem_free(run);
+    tell_change(self);
+}
+
+static void look_for_end(struct run *run)
+{
+    struct child_end end;
+    int pid = (int)child_pid(run->child);
+    if (child_has_ended(run->child, &end))
+        on_run_ended(run, pid, &end);
+}
+
+static void on_advance(void *ctx)
+{
+    maybe_next_phase(ctx);
+}
+
+static void reap_all(struct supervisor *self)
+{
+    for_each_run(self, look_for_end);
+    maybe_next_phase(self);
+}
+
+static void on_child_signal(uv_signal_t *handle, int number)
+{
+    (void)number;
+    reap_all(handle->data);
+}
+
+/* --- looking after them --- */
+
+static void look_at(struct run *run)
+{
+    struct supervisor *self = run->role->owner;
+    enum watch_verdict verdict = watch_look(&run->watch, &self->options.watch, now_us(self));
+    if (verdict != WATCH_FINE && !run->killed_as)
+        kill_run(run, watch_verdict_name(verdict));
+}
+
+static void forgive(struct run *run)
+{
+    watch_forgive(&run->watch, now_us(run->role->owner));
+}
+
+static void on_look(void *ctx)
+{
+    struct supervisor *self = ctx;
+    bool was_held_up = now_us(self) - self->looked_us > 4 * SUPERVISOR_LOOK_MS * US_PER_MS;
+    for_each_run(self, was_held_up ? forgive : look_at);
+    self->looked_us = now_us(self);
+    deadline_after(&self->look, SUPERVISOR_LOOK_MS * US_PER_MS);
+    reap_all(self); /* a SIGCHLD is enough; this costs nothing */
+}
+
+static void reload_run(struct run *run)
+{
+    child_signal(run->child, SIGHUP);
+}
+
+void supervisor_reload(struct supervisor *self)
+{
+    if (self->phase != SERVING)
+        return;
+    for_each_run(self, reload_run);
+    for (size_t i = 0; i < self->options.role_count; i++) {
+        struct role *role = &self->roles[i];
+        apply(role, restart_step(&role->restart, RESTART_RETRY, now_us(self)));
+    }
+    tell_change(self);
+}
+
+static void fill_row(const struct role *role, const struct run *run, struct supervisor_row *out)
+{
+    *out = (struct supervisor_row){.spec = &role->spec,
+                                   .pid = run ? (int)child_pid(run->child) : 0,
+                                   .state = restart_state_name(role->restart.state),
+                                   .restart = role->restart.state,
+                                   .is_leaving = run && run->is_leaving,
+                                   .restarts = role->restart.restarts,
+                                   .started_us = run ? run->watch.started_us : 0,
+                                   .streams = run ? run->streams : 0,
+                                   .note = role->note};
+    if (run && run->drains)
+        out->state = restart_state_name(RESTART_DRAINING);
+}
+
+size_t supervisor_rows(const struct supervisor *self, struct supervisor_row *out_rows, size_t max)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < self->options.role_count; i++) {
+        const struct role *role = &self->roles[i];
+        LIST_FOREACH (link, &role->leaving)
+            if (count < max)
+                fill_row(role, CONTAINER_OF(link, struct run, link), &out_rows[count++]);
+        if (count < max)
+            fill_row(role, role->current, &out_rows[count++]);
+    }
+    return count;
+}
+
+/* --- life --- */
+
+static void init_role(struct supervisor *self, size_t i)
+{
+    struct role *role = &self->roles[i];
+    role->owner = self;
+    role->spec = self->options.roles[i];
+    list_init(&role->leaving);
+    deadline_init(&role->due, self->loop, on_due, role);
+    restart_init(&role->restart, role->spec.overlaps, role->spec.is_vital, now_us(self));
+}
+
+static enum err start_all(struct supervisor *self, struct err_note *out_note)
+{
+    if (pipe2(self->life, O_CLOEXEC) != 0)
+        return err_note_fail(out_note, ERR_SYSTEM, "no pipe for the roles: %s", strerror(errno));
+    for (size_t i = 0; i < self->options.role_count; i++)
+        TRY(start_run(&self->roles[i], out_note));
+    return ERR_OK;
+}
+
+enum err supervisor_new(struct loop *loop, const struct supervisor_options *options,
+                        const struct supervisor_handler *handler, void *ctx,
+                        struct supervisor **out_supervisor, struct err_note *out_note)
+{
+    ASSERT(options->role_count <= SUPERVISOR_ROLES_MAX);
+    struct supervisor *self = mem_alloc(sizeof(*self));
+    self->loop = loop;
+    self->options = *options;
+    self->handler = *handler;
+    self->ctx = ctx;
+    self->life[0] = self->life[1] = -1;
+    for (size_t i = 0; i < options->role_count; i++)
+        init_role(self, i);
+    deadline_init(&self->look, loop, on_look, self);
+    deadline_init(&self->phase_end, loop, on_phase_end, self);
+    deferred_init(&self->advance, on_advance, self);
+    ASSERT(uv_signal_init(loop_uv(loop), &self->ended) == 0);
+    self->ended.data = self;
+    ASSERT(uv_signal_start(&self->ended, on_child_signal, SIGCHLD) == 0);
+    self->looked_us = now_us(self);
+    deadline_after(&self->look, SUPERVISOR_LOOK_MS * US_PER_MS);
+    enum err err = start_all(self, out_note);
+    if (err != ERR_OK) {
+        supervisor_free(self);
+        return err;
+    }
+    *out_supervisor = self;
+    return ERR_OK;
+}
+
+static void free_run(struct run *run)
+{
+    child_free(&run->child);
+    mem_free(run);
+}
+
+static void on_signal_closed(uv_handle_t *handle)
+{
+    mem_free(handle->data);
+}
+
+void supervisor_free(struct supervisor *self)
+{
+    if (!self)
+        return;
+    for_each_run(self, kill_any); /* all of them first, then each is waited for */
+    for_each_run(self, free_run);
+    for (size_t i = 0; i < self->options.role_count; i++)
+        deadline_clear(&self->roles[i].due);
+    deadline_clear(&self->look);
+    deadline_clear(&self->phase_end);
+    deferred_cancel(&self->advance);
+    for (size_t i = 0; i < ARRAY_COUNT(self->life); i++)
+        if (self->life[i] >= 0)
+            (void)close(self->life[i]);
+    uv_close((uv_handle_t *)&self->ended, on_signal_closed);
+}
