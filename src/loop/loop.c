@@ -229,6 +229,12 @@ void loop_skip(struct loop *loop, uint64_t us)
     loop->now_us += us;
 }
 
+uint64_t loop_next_us(const struct loop *loop)
+{
+    ASSERT(loop->is_virtual);
+    return wheel_next(&loop->wheel); /* a tick is 1 us */
+}
+
 struct uv_loop_s *loop_uv(struct loop *loop)
 {
     return &loop->uv;

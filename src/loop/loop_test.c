@@ -562,6 +562,11 @@ static void skip_on_a_real_loop(void)
     loop_skip(loop_new(), 1);
 }
 
+static void next_of_a_real_loop(void)
+{
+    (void)loop_next_us(loop_new()); /* it aborts */
+}
+
 static void run_a_virtual_loop(void)
 {
     loop_run(loop_new_virtual(0));
@@ -575,6 +580,32 @@ static void advance_over_an_endless_chain(void)
     loop_advance(again.loop, 1);
 }
 
+static void count_fire(void *ctx)
+{
+    ++*(int *)ctx;
+}
+
+TEST(a_virtual_loop_says_when_it_has_to_run_next)
+{
+    struct loop *loop = loop_new_virtual(1000);
+    struct deadline deadline;
+    int fired = 0, turns = 0;
+    CHECK(loop_next_us(loop) == UINT64_MAX);
+    deadline_init(&deadline, loop, count_fire, &fired);
+    deadline_after(&deadline, 123456);
+    for (; fired == 0 && turns < 10; turns++) { /* a few times on the way */
+        uint64_t next_us = loop_next_us(loop);
+        CHECK(next_us > loop_now_us(loop) && next_us <= 124456);
+        loop_skip(loop, next_us - loop_now_us(loop));
+        while (loop_turn(loop, false))
+            continue;
+    }
+    CHECK_EQ(fired, 1);
+    CHECK_EQ(loop_now_us(loop), 124456);
+    CHECK(loop_next_us(loop) == UINT64_MAX);
+    loop_free(loop);
+}
+
 TEST(misuse_aborts)
 {
     CHECK(aborts(turn_in_a_turn));
@@ -582,6 +613,7 @@ TEST(misuse_aborts)
     CHECK(aborts(free_with_an_open_mailbox));
     CHECK(aborts(advance_a_real_loop));
     CHECK(aborts(skip_on_a_real_loop));
+    CHECK(aborts(next_of_a_real_loop));
     CHECK(aborts(run_a_virtual_loop));
     CHECK(aborts(advance_over_an_endless_chain));
 }
