@@ -1,4 +1,5 @@
 /* millrace - one binary, a sub-command per role. */
+#include "host/host.h"
 #include "millrace/config_commands.h"
 #include "millrace/key_new.h"
 #include "role/role_run.h"
@@ -29,6 +30,18 @@ static int serve_with(const struct config *config)
     config_conflicts(config, &conflicts);
     fwrite(conflicts.data, 1, conflicts.len, stderr);
     text_fini(&conflicts);
+#ifdef MILLRACE_HAS_ZMQ
+    if (!config->is_solo)
+        return host_serve(config);
+#else
+    if (!config->is_solo) {
+        fputs(
+            "millrace: this build has no libzmq, over which roles meet as processes: serve --solo "
+            "runs them in one\n",
+            stderr);
+        return 1;
+    }
+#endif
     return solo_serve(config);
 }
 

@@ -189,8 +189,10 @@ static int serve(struct role_process *process)
         loop_run(process->loop);
         log_event(LOG_INFO, "stopped", "status=%d", process->exit_status);
     } else {
-        fprintf(stderr, "millrace %s: %s\n", process->kind->name, note.text);
-        life_say_failed(process->life, note.text);
+        if (process->has_host) /* who will say it */
+            life_say_failed(process->life, note.text);
+        else
+            fprintf(stderr, "millrace %s: %s\n", process->kind->name, note.text);
         process->exit_status = 1;
     }
     int status = process->exit_status;

@@ -184,7 +184,9 @@ static void on_worker_ready(void *ctx)
 static void on_worker_lost(void *ctx, enum worker_loss loss, const char *note)
 {
     struct worker_process *own = ctx;
-    worker_loss_print(loss, worker_role_model(own->role), note);
+    /* Under a host the last word on a worker that ends is the host's. */
+    if (loss == WORKER_LACKS_ENGINE || !role_process_has_host(own->process))
+        worker_loss_print(loss, worker_role_model(own->role), note);
     if (loss != WORKER_LACKS_ENGINE)
         role_process_fail(own->process, note);
 }
