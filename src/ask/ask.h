@@ -62,6 +62,8 @@ MUST_USE enum err ask_hub_new(struct bus *bus, const struct ask_options *options
                               struct ask_hub **out_hub);
 /* Every ask must have ended. Not from an on_event; from on_idle is fine. NULL is fine. */
 void ask_hub_free(struct ask_hub *hub);
+/* Bounces of calls that were made through the same endpoint (call.h) go there; NULL: nowhere. */
+void ask_hub_on_call_bounce(struct ask_hub *hub, bus_bounce_fn *on_bounce, void *ctx);
 size_t ask_hub_count(const struct ask_hub *hub);
 /* Cancels all and refuses new ones (ERR_CLOSED); on_idle once when none is left (from the loop). */
 void ask_hub_drain(struct ask_hub *hub, void (*on_idle)(void *ctx), void *ctx);

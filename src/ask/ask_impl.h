@@ -125,6 +125,8 @@ struct ask_hub {
     struct text refused; /* cancels for streams we do not have */
     struct text scratch; /* the strings of the event being delivered */
     struct ask_stats stats;
+    bus_bounce_fn *on_call_bounce; /* may be NULL */
+    void *call_ctx;
     bool draining;
     void (*on_idle)(void *ctx);
     void *idle_ctx;

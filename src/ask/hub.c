@@ -298,6 +298,11 @@ static void on_bounce(void *ctx, const struct bus_message *message, enum err why
     if (wire_open(message->frame, &reader) != ERR_OK)
         return; /* not ours: somebody else publishes through this endpoint */
     while (wire_next(&reader, &record) == ERR_OK) {
+        if (record.type == WIRE_CALL) { /* its stream is a number of the caller's */
+            if (hub->on_call_bounce)
+                hub->on_call_bounce(hub->call_ctx, message, why);
+            return;
+        }
         struct ask *ask = map_get(hub->streams, record.stream);
         if (record.type == WIRE_PING)
             on_ping_bounce(hub, message->subject, why);
@@ -354,6 +359,12 @@ void ask_hub_free(struct ask_hub *hub)
     text_fini(&hub->refused);
     text_fini(&hub->scratch);
     mem_free(hub);
+}
+
+void ask_hub_on_call_bounce(struct ask_hub *hub, bus_bounce_fn *on_bounce_of_call, void *ctx)
+{
+    hub->on_call_bounce = on_bounce_of_call;
+    hub->call_ctx = ctx;
 }
 
 size_t ask_hub_count(const struct ask_hub *hub)
