@@ -319,8 +319,6 @@ struct manager_rig *manager_rig_open(struct bus *bus)
     list_init(&manager->queue);
     CHECK_OK(
         bus_subscribe(bus, SLICE("submit"), SLICE("managers"), on_message, manager, &until_closed));
-    CHECK_OK(bus_subscribe(bus, SLICE("submit.dummy"), (struct slice){0}, on_message, manager,
-                           &until_closed));
     CHECK_OK(
         bus_subscribe(bus, bus_inbox(bus), (struct slice){0}, on_message, manager, &until_closed));
     manager_rig_broadcast(manager);

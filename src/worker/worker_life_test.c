@@ -274,6 +274,8 @@ TEST(askers_of_a_stuck_engine_hear_no_heartbeat_and_those_who_wait_do)
     rig->manager->is_blind = true;
     struct request request = rig_request();
     struct answer *stuck = rig_ask(rig, 0, &request);
+    while (worker_stats(rig->worker).running == 0)
+        loop_turn(rig->loop, true);
     request = rig_request();
     struct answer *waiting = rig_ask(rig, 1, &request);
     rig_until_ended(stuck);

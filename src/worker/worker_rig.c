@@ -80,8 +80,6 @@ static void start_relay(struct rig *rig)
     rig->relay_far = bus_mem_open(rig->far_mem, rig->loop);
     CHECK_OK(bus_subscribe(rig->relay_far, SLICE("submit"), (struct slice){0}, on_far_frame, rig,
                            &until_closed));
-    CHECK_OK(bus_subscribe(rig->relay_far, SLICE("submit.dummy"), (struct slice){0}, on_far_frame,
-                           rig, &until_closed));
     CHECK_OK(bus_subscribe(rig->relay_far, bus_inbox(rig->manager->bus), (struct slice){0},
                            on_far_frame, rig, &until_closed));
     CHECK_OK(bus_subscribe(rig->relay_far, bus_inbox(rig->worker_bus), (struct slice){0},
@@ -284,7 +282,6 @@ static void take_error(struct answer *answer, const struct event *event)
 {
     answer->is_error = true;
     answer->fault = event->error.fault;
-    answer->retry_after_ms = event->error.retry_after_ms;
     snprintf(answer->message, sizeof(answer->message), SLICE_FMT, SLICE_ARG(event->error.message));
     snprintf(answer->param, sizeof(answer->param), SLICE_FMT, SLICE_ARG(event->error.param));
 }
@@ -293,18 +290,11 @@ static void take_event(struct answer *answer, const struct event *event)
 {
     switch (event->type) {
     case EVENT_ACCEPTED:
-        answer->is_accepted = true;
-        return;
-    case EVENT_QUEUED:
-        if (answer->progress_count++ == 0)
-            answer->first_position = event->queued.position;
-        return;
-    case EVENT_LOADING:
-        answer->progress_count++;
-        answer->last_fraction = event->loading.fraction;
         return;
     case EVENT_PREFILL:
-        answer->progress_count++;
+        answer->prefill_count++;
+        CHECK(event->prefill.done_tokens > answer->prefill_tokens);
+        answer->prefill_tokens = event->prefill.done_tokens;
         return;
     case EVENT_STARTED:
         answer->is_started = true;
@@ -323,16 +313,20 @@ static void take_event(struct answer *answer, const struct event *event)
     case EVENT_ERROR:
         take_error(answer, event);
         return;
+    case EVENT_QUEUED:
+    case EVENT_LOADING:
     case EVENT_TYPE_COUNT:
         break;
     }
-    CHECK(!"a known event");
+    CHECK(!"an event that a worker makes");
 }
 
 static void on_event(void *ctx, const struct event *event)
 {
     struct answer *answer = ctx;
     CHECK(!answer->has_ended);
+    if (event->seq == 0)
+        return; /* the manager says that it waits */
     CHECK_EQ(event->seq, answer->event_count + 1);
     CHECK(answer->event_count < RIG_EVENTS_MAX);
     answer->types[answer->event_count++] = (uint8_t)event->type;

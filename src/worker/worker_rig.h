@@ -15,18 +15,17 @@ struct answer {
     struct rig *rig;
     struct ask *ask; /* NULL once ended */
     struct text text;
-    uint8_t types[RIG_EVENTS_MAX]; /* of the events, in order */
-    size_t event_count, token_count, progress_count;
+    uint8_t types[RIG_EVENTS_MAX]; /* of the worker's events, in order */
+    size_t event_count, token_count, prefill_count;
     bool reads; /* gives credit back at once */
     uint32_t held_events, held_bytes;
-    bool is_accepted, is_started, has_ended;
+    bool is_started, has_ended;
     bool is_leaving; /* for the test's own use */
     enum done_reason reason;
     enum fault fault;
     bool is_error;
     char message[256], param[32];
-    uint32_t retry_after_ms, completion_tokens, prompt_tokens, first_position;
-    float last_fraction;
+    uint32_t completion_tokens, prompt_tokens, prefill_tokens;
     uint64_t seed, opened_us, ended_us;
 };
 

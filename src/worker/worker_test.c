@@ -50,6 +50,26 @@ TEST(a_seed_that_we_make_fits_into_a_json_number_and_one_that_is_given_is_kept)
     rig_free(rig);
 }
 
+TEST(a_long_prompt_says_how_far_it_is_to_who_wants_to_know)
+{
+    enum { PROMPT_BYTES = 2000 }; /* of which a batch takes 512 */
+    static char prompt[PROMPT_BYTES];
+    struct rig *rig = rig_new();
+    memset(prompt, 'a', sizeof(prompt));
+    rig_start_ready(rig);
+    for (int i = 0; i < 2; i++) {
+        struct request request = rig_request();
+        request.prompt = slice_of(prompt, sizeof(prompt));
+        request.want_progress = i == 1;
+        struct answer *answer = rig_ask(rig, i, &request);
+        rig_until_ended(answer);
+        rig_check_whole(answer);
+        CHECK_EQ(answer->prefill_count, i == 1 ? 4 : 0);
+        CHECK_EQ(answer->prefill_tokens, i == 1 ? PROMPT_BYTES : 0);
+    }
+    rig_free(rig);
+}
+
 TEST(two_hundred_at_once_all_get_their_answers)
 {
     struct rig *rig = rig_new();
