@@ -197,8 +197,10 @@ void census_changed(struct census *census)
     bool is_news = census->row_count != before;
     for (size_t i = 0; i < census->row_count && !is_news; i++)
         is_news = census->said[i] != census->rows[i].restart;
-    if (is_news)
-        deadline_after(&census->say, 0);
+    if (!is_news)
+        return;
+    deadline_after(&census->say, 0);
+    deadline_after(&census->measure, CENSUS_NEWS_MS * US_PER_MS); /* once it has started up */
 }
 
 /* --- memory, on the pool --- */

@@ -1,7 +1,8 @@
 /* census - tells others who runs: answers host.calls "roles" (wire/call.h), speaks on "state.nodes"
  * for workers that cannot (they are being started again, or held back), and counts.
  *
- * Memory is read on the pool, every CENSUS_MEMORY_MS, of at most CENSUS_ROWS_MAX processes. */
+ * Memory is read on the pool, every CENSUS_MEMORY_MS and CENSUS_NEWS_MS after a change, of at most
+ * CENSUS_ROWS_MAX processes. */
 #pragma once
 
 #include "bus/bus.h"
@@ -9,6 +10,7 @@
 
 enum {
     CENSUS_MEMORY_MS = 2000,
+    CENSUS_NEWS_MS = 200,
     CENSUS_ROWS_MAX = SUPERVISOR_ROLES_MAX * (SUPERVISOR_LEAVING_MAX + 1)
 };
 

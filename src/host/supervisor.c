@@ -384,10 +384,11 @@ static void on_due(void *ctx)
 
 /* --- ends --- */
 
-static void describe_end(struct run *run, const struct child_end *end)
+/* Who ended as told has no last words worth reading. */
+static void describe_end(struct run *run, const struct child_end *end, bool expected)
 {
     char *note = run->role->note;
-    struct slice words = child_last_words(run->child);
+    struct slice words = expected ? (struct slice){0} : child_last_words(run->child);
     int len =
         snprintf(note, NOTE_BYTES, "%s %d%s%s", end->was_signal ? "signal" : "status", end->number,
                  run->killed_as ? ", killed: " : "", run->killed_as ? run->killed_as : "");
@@ -419,10 +420,11 @@ static void on_run_ended(struct run *run, int pid, const struct child_end *end)
 {
     struct role *role = run->role;
     struct supervisor *self = role->owner;
-    describe_end(run, end);
     /* By SIGTERM ends who was told to before it could listen to it. */
-    bool ended_well = !end->was_signal || end->number == SIGTERM;
-    log_end(run, pid, end, run->drains && !run->killed_as && ended_well);
+    bool ended_well = end->was_signal ? end->number == SIGTERM : end->number == 0;
+    bool expected = run->drains && !run->killed_as && ended_well;
+    describe_end(run, end, expected);
+    log_end(run, pid, end, expected);
     if (run->is_leaving) {
         list_remove(&run->link);
         role->leaving_count--;

@@ -1,4 +1,5 @@
 /* millrace - one binary, a sub-command per role. */
+#include "cli/ps.h"
 #include "host/host.h"
 #include "millrace/config_commands.h"
 #include "millrace/key_new.h"
@@ -51,6 +52,11 @@ static int serve(int argc, char **argv)
 }
 
 #ifdef MILLRACE_HAS_ZMQ
+static int ps(int argc, char **argv)
+{
+    return with_config(argc, argv, cli_ps);
+}
+
 static int worker(int argc, char **argv)
 {
     if (argc < 2 || argv[1][0] == '-') {
@@ -79,6 +85,7 @@ static const struct command {
 } commands[] = {
     {"serve", serve, "[PORT] [options]", "everything on this machine; --help lists the options"},
 #ifdef MILLRACE_HAS_ZMQ
+    {"ps", ps, "[options]", "the processes of the service with this state folder"},
     {"gateway", role_run_gateway, "[PORT] [options]",
      "one role by hand, at --bus-url ipc:///FOLDER"},
     {"manager", role_run_manager, "[options]", "as above"},
