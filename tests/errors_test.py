@@ -216,7 +216,7 @@ class Errors(unittest.TestCase):
             self.assertEqual(response.field("Access-Control-Max-Age"), "86400")
             self.assertEqual(response.field("Allow"), methods)
         response = self.server.exchange(request("OPTIONS", "*"), "OPTIONS")
-        self.assertEqual((response.status, response.field("Allow")), (204, "GET, HEAD, POST, OPTIONS"))
+        self.assertEqual((response.status, response.field("Allow")), (204, "GET, HEAD, POST, DELETE, OPTIONS"))
 
     # --- what only HTTP sees ---
 

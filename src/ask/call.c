@@ -12,12 +12,12 @@ struct caller {
     struct bus_subscription *answers;
     char subject[BUS_SUBJECT_MAX_BYTES]; /* where they come */
     size_t subject_bytes;
-    struct map *calls; /* number -> struct call */
+    struct map *calls; /* number -> struct pending_call */
     uint64_t last_number;
     struct text out; /* a frame being written */
 };
 
-struct call {
+struct pending_call {
     struct caller *caller;
     uint64_t number;
     struct deadline repeat, limit;
@@ -31,7 +31,7 @@ struct call {
 
 /* --- ends --- */
 
-static void forget(struct call *call)
+static void forget(struct pending_call *call)
 {
     void *removed = map_remove(call->caller->calls, call->number);
     ASSERT(removed == call);
@@ -41,7 +41,7 @@ static void forget(struct call *call)
 }
 
 /* The last thing: on_answer may ask again, or free the caller. */
-static void end(struct call *call, enum err err, json_t *answer)
+static void end(struct pending_call *call, enum err err, json_t *answer)
 {
     answer_fn *on_answer = call->on_answer;
     void *ctx = call->ctx;
@@ -51,13 +51,13 @@ static void end(struct call *call, enum err err, json_t *answer)
 
 static void on_limit(void *ctx)
 {
-    struct call *call = ctx;
+    struct pending_call *call = ctx;
     end(call, call->sent_in_vain == call->sent ? ERR_NOT_FOUND : ERR_TIMEOUT, NULL);
 }
 
 /* --- sending --- */
 
-static void ask_now(struct call *call)
+static void ask_now(struct pending_call *call)
 {
     struct caller *caller = call->caller;
     text_clear(&caller->out);
@@ -74,7 +74,7 @@ static void on_repeat(void *ctx)
     ask_now(ctx);
 }
 
-static struct slice put(struct call *call, size_t at, struct slice source)
+static struct slice put(struct pending_call *call, size_t at, struct slice source)
 {
     if (source.len)
         memcpy(call->bytes + at, source.data, source.len);
@@ -82,14 +82,15 @@ static struct slice put(struct call *call, size_t at, struct slice source)
 }
 
 enum err call_open(struct caller *caller, struct slice subject, struct slice question,
-                   uint32_t timeout_ms, answer_fn *on_answer, void *ctx, struct call **out_call)
+                   uint32_t timeout_ms, answer_fn *on_answer, void *ctx,
+                   struct pending_call **out_call)
 {
     if (question.len > CALL_QUESTION_MAX_BYTES || subject.len == 0 ||
         subject.len > BUS_SUBJECT_MAX_BYTES)
         return ERR_LIMIT;
     if (map_count(caller->calls) >= CALLS_MAX)
         return ERR_FULL;
-    struct call *call = mem_alloc(sizeof(*call) + subject.len + question.len);
+    struct pending_call *call = mem_alloc(sizeof(*call) + subject.len + question.len);
     call->caller = caller;
     call->number = ++caller->last_number;
     call->on_answer = on_answer;
@@ -106,9 +107,9 @@ enum err call_open(struct caller *caller, struct slice subject, struct slice que
     return ERR_OK;
 }
 
-void call_abandon(struct call **call)
+void call_abandon(struct pending_call **call)
 {
-    struct call *left = *call;
+    struct pending_call *left = *call;
     *call = NULL;
     if (left)
         forget(left);
@@ -117,8 +118,8 @@ void call_abandon(struct call **call)
 /* --- hearing --- */
 
 /* The call that a frame of one record is about; NULL: of none that is under way. */
-static struct call *call_of(const struct caller *caller, struct slice frame, enum wire_kind kind,
-                            struct wire_record *out_record)
+static struct pending_call *call_of(const struct caller *caller, struct slice frame,
+                                    enum wire_kind kind, struct wire_record *out_record)
 {
     struct wire_reader reader;
     if (wire_open(frame, &reader) != ERR_OK || reader.kind != kind ||
@@ -131,7 +132,7 @@ static void on_answer_frame(void *ctx, const struct bus_message *message)
 {
     struct wire_record record;
     json_t *answer = NULL;
-    struct call *call = call_of(ctx, message->frame, WIRE_EVENTS, &record);
+    struct pending_call *call = call_of(ctx, message->frame, WIRE_EVENTS, &record);
     if (!call || wire_read_answer(&record, &answer) != ERR_OK)
         return; /* late, doubled, or no answer: a better one may come */
     end(call, ERR_OK, answer);
@@ -141,7 +142,7 @@ static void on_answer_frame(void *ctx, const struct bus_message *message)
 void caller_on_bounce(void *ctx, const struct bus_message *message, enum err why)
 {
     struct wire_record record;
-    struct call *call = call_of(ctx, message->frame, WIRE_CONTROL, &record);
+    struct pending_call *call = call_of(ctx, message->frame, WIRE_CONTROL, &record);
     if (call && record.type == WIRE_CALL && why != ERR_FULL)
         call->sent_in_vain = call->sent;
 }

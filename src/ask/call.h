@@ -9,7 +9,7 @@
 #include "bus/bus.h"
 
 struct caller;
-struct call;
+struct pending_call; /* not `struct call`: that is what the gateway calls a parsed HTTP request */
 
 enum { CALLS_MAX = 256 /* under way at once, per caller */ };
 
@@ -31,6 +31,6 @@ typedef void answer_fn(void *ctx, enum err err, json_t *answer);
  * question too long, subject empty or too long. What the bus does not take is repeated. */
 MUST_USE enum err call_open(struct caller *caller, struct slice subject, struct slice question,
                             uint32_t timeout_ms, answer_fn *on_answer, void *ctx,
-                            struct call **out_call);
+                            struct pending_call **out_call);
 /* on_answer does not come. Sets it NULL; NULL inside is fine. */
-void call_abandon(struct call **call);
+void call_abandon(struct pending_call **call);

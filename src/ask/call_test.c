@@ -28,7 +28,7 @@ struct asker {
     size_t answers;
     enum err err;
     long long value;
-    struct call *call;
+    struct pending_call *call;
     bool frees_caller;
     struct asker *then; /* asks again from its on_answer */
 };

@@ -101,8 +101,10 @@ MUST_USE static enum err open_parts(struct gateway *gateway, struct err_note *ou
     const struct http_handler handler = handler_of(gateway);
     if (model_table_new(gateway->bus, &gateway->models) != ERR_OK ||
         metrics_table_new(gateway->bus, gateway->options.feed, &gateway->table) != ERR_OK ||
-        ask_hub_new(gateway->bus, &gateway->options.ask, &gateway->hub) != ERR_OK)
+        ask_hub_new(gateway->bus, &gateway->options.ask, &gateway->hub) != ERR_OK ||
+        caller_new(gateway->bus, &gateway->caller) != ERR_OK)
         return err_note_fail(out_note, ERR_SYSTEM, "the gateway cannot subscribe on the bus");
+    ask_hub_on_call_bounce(gateway->hub, caller_on_bounce, gateway->caller);
     if (gateway->options.listen_fd >= 0)
         return http_server_adopt(gateway->loop, gateway->options.listen_fd, &gateway->options.http,
                                  &handler, &gateway->server, out_note);
@@ -166,6 +168,7 @@ void gateway_close(struct gateway **gateway_slot)
             loop_turn(gateway->loop, true);
         ask_hub_free(gateway->hub);
     }
+    caller_free(gateway->caller);
     counts_collect(gateway->counts, gateway); /* for the feed's last word */
     if (gateway->options.feed)
         metrics_feed_on_collect(gateway->options.feed, NULL, NULL);

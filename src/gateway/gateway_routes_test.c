@@ -96,8 +96,8 @@ TEST(options_says_what_a_path_takes)
 TEST(options_of_the_server_or_of_no_path_says_what_any_path_takes)
 {
     rig = gateway_rig_open(NULL);
-    check_options("*", "GET, HEAD, POST, OPTIONS");
-    check_options("/nothing", "GET, HEAD, POST, OPTIONS");
+    check_options("*", "GET, HEAD, POST, DELETE, OPTIONS");
+    check_options("/nothing", "GET, HEAD, POST, DELETE, OPTIONS");
     gateway_rig_close(rig);
 }
 

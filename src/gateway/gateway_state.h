@@ -1,6 +1,7 @@
 /* gateway_state - what the files of this folder share: the gateway of one loop thread. */
 #pragma once
 
+#include "ask/call.h"
 #include "gateway/access.h"
 #include "gateway/dialect.h"
 #include "gateway/gateway.h"
@@ -16,6 +17,7 @@ struct gateway {
     uint32_t streams_per_key;
     struct http_server *server;
     struct ask_hub *hub;
+    struct caller *caller; /* asks the manager */
     struct model_table *models;
     struct counts *counts;       /* never NULL */
     struct metrics_table *table; /* everybody's */

@@ -7,6 +7,7 @@
 #include "gateway/metrics_page.h"
 #include "gateway/models_page.h"
 #include "gateway/ready.h"
+#include "gateway/requests_page.h"
 
 #define DIALECT(name)                                                                              \
     &(const struct route_target)                                                                   \
@@ -32,6 +33,9 @@ const struct route gateway_routes[] = {
     {HTTP_POST, "/v1/inference", DIALECT(inference)},
     {HTTP_POST, "/generate", DIALECT(generate)},
     {HTTP_POST, "/generate/stream", DIALECT(generate_stream)},
+    {HTTP_GET, "/v1/requests", ANSWER(requests_page_list)},
+    {HTTP_DELETE, "/v1/requests/{id}", ANSWER(requests_page_cancel)},
+    {HTTP_DELETE, "/v1/inference/{id}", ANSWER(requests_page_cancel)},
     {HTTP_GET, "/v1/models", ANSWER(models_page_list)},
     {HTTP_GET, "/v1/models/{id...}", ANSWER(models_page_one)},
     {HTTP_GET, "/metrics", ANSWER(metrics_page_answer)},
