@@ -136,12 +136,16 @@ TEST(retry_after_is_what_the_worker_computed_in_whole_seconds_rounded_up)
     gateway_rig_close(rig);
 }
 
-TEST(nobody_takes_the_request_and_that_is_a_502)
+TEST(nobody_takes_the_request_and_that_is_a_503_with_a_time_to_come_back)
 {
     rig = gateway_rig_open(NULL);
     (void)client_ask(&rig->client, "/v1/chat/completions", CHAT);
     rig_live_ms(rig, 5000);
-    CHECK(client_was_refused(&rig->client, 502, "worker_lost"));
+    struct answer answer = client_answer(&rig->client);
+    CHECK_EQ(answer.status, 503);
+    CHECK(slice_find(text_slice(&answer.body), SLICE("\"code\":\"loading\"")) != SLICE_NPOS);
+    CHECK_SLICE(answer_field(&answer, "Retry-After"), "1");
+    answer_fini(&answer);
     gateway_rig_close(rig);
 }
 

@@ -44,11 +44,24 @@ static struct job *job_of(struct gateway_rig *rig, uint64_t stream)
     return NULL;
 }
 
+/* The gateway lost sight of the worker before anything was said: as another worker, from the start.
+ */
+static void run_again(struct job *job, uint32_t epoch)
+{
+    job->request.epoch = epoch;
+    job->seq = job->bytes = 0;
+    job->ended = false;
+    job->credit = (struct wire_credit){.seq_limit = job->request.credit_events,
+                                       .byte_limit = job->request.credit_bytes};
+}
+
 static void hear_submit(struct gateway_rig *rig, const struct wire_record *record)
 {
     struct job *known = job_of(rig, record->stream);
     if (known) {
         known->submits++;
+        if (record->epoch > known->request.epoch)
+            run_again(known, record->epoch);
         return;
     }
     ASSERT(rig->job_count < JOBS_MAX);
@@ -116,9 +129,9 @@ static void on_control_frame(void *ctx, const struct bus_message *message)
         struct job *job = job_of(rig, record.stream);
         if (record.type == WIRE_SUBMIT)
             hear_submit(rig, &record);
-        else if (job && record.type == WIRE_CREDIT)
+        else if (job && record.type == WIRE_CREDIT && record.epoch == job->request.epoch)
             hear_credit(job, &record);
-        else if (record.type == WIRE_CANCEL)
+        else if (record.type == WIRE_CANCEL && (!job || record.epoch == job->request.epoch))
             hear_cancel(rig, job, &record, message->reply);
     }
 }
