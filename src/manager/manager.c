@@ -154,6 +154,8 @@ static void notice_own_pause(struct manager *manager)
 static void on_tick(void *ctx)
 {
     struct manager *manager = ctx;
+    if (manager->is_draining)
+        return; /* what runs is its successor's */
     notice_own_pause(manager);
     registry_tick(manager);
     serve_nodes(manager);

@@ -143,14 +143,17 @@ void submit_cancel(struct ticket *ticket)
     }
 }
 
-/* Unknown to us may be known to a worker; but nobody who hears this waits for more than an end. */
+/* Unknown to us may be known to a worker; but nobody who hears this waits for more than an end. A
+ * cancel for what has ended here crossed the end, or comes from who knows the request no more and
+ * says so: saying it again would go back and forth. Who missed the end asks again, and is told that
+ * it is unknown. */
 static void on_cancel(struct manager *manager, const struct wire_record *record, struct slice reply)
 {
     struct ticket *known = ticket_find(manager, record->stream);
     if (!known || known->epoch != record->epoch || known->state == TICKET_ENDED)
         tell_unknown(manager, reply, record->stream, record->epoch);
     else if (known->state == TICKET_ENDING)
-        tell_end(known);
+        ticket_end(known);
     else
         submit_cancel(known);
 }
