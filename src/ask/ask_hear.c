@@ -156,14 +156,13 @@ static void on_assigned(struct ask *ask, const struct wire_record *record, struc
     hub_ask_is_due(ask, ask->state == ASK_CANCELLING ? DUE_RESEND | DUE_CANCEL : DUE_RESEND);
 }
 
-/* Counts for as much as the one who says it: the worker that we speak to, and until there is one,
- * whoever we may have asked. */
+/* Who has a worker hears this from it, and while that has not accepted, from the manager that named
+ * it. Who has none takes it from anybody: a worker hands back so what it was given and cannot run.
+ */
 static void on_unknown(struct ask *ask, struct slice from)
 {
-    bool is_ours = ask->worker ? contact_is_at(ask->worker, from) : true;
-    if (ask->state == ASK_QUEUED)
-        is_ours = contact_is_at(ask->worker, from) || contact_is_at(ask->manager, from);
-    if (is_ours)
+    if (!ask->worker || contact_is_at(ask->worker, from) ||
+        (ask->state == ASK_QUEUED && contact_is_at(ask->manager, from)))
         ask_on_lost(ask, "the worker does not know the request any more");
 }
 
@@ -202,11 +201,12 @@ static void on_submit_bounce(struct ask *ask, enum err why)
     if (ask->state != ASK_SUBMITTED)
         return;
     ask->manager_is_full = why == ERR_FULL;
-    if (why != ERR_FULL)
+    if (contact_is_gone(why))
         ask->nobody_has_it = true;
 }
 
-/* Who is full is there: cancel and resend are repeated anyway, credit at the next heartbeat. */
+/* To one who lives a frame was lost: cancel and resend are repeated anyway, credit at the next
+ * heartbeat. */
 void ask_on_bounce(struct ask *ask, const struct wire_record *record, struct slice subject,
                    enum err why)
 {
@@ -214,7 +214,7 @@ void ask_on_bounce(struct ask *ask, const struct wire_record *record, struct sli
         return;
     if (record->type == WIRE_SUBMIT)
         on_submit_bounce(ask, why);
-    else if (why == ERR_FULL)
+    else if (!contact_is_gone(why))
         return;
     else if (contact_is_at(ask->worker, subject))
         ask_on_lost(ask, "the worker is gone");

@@ -2,6 +2,8 @@
  * what becomes of a request whose worker is lost before anything was said. */
 #include "ask/stage.h"
 #include "base/arena.h"
+#include "base/mem.h"
+#include "bus/bus_transport.h" /* bounces that the bus in memory never makes */
 #include "testing/test.h"
 
 static struct stage stage;
@@ -242,8 +244,6 @@ TEST(a_manager_that_does_not_know_a_request_gets_it_again)
     struct owner queued = eager(), submitted = eager();
     open_default();
     queue(&queued);
-    say_unknown(&stage, &queued); /* who is that? */
-    CHECK_EQ(heard_count(&stage, WIRE_SUBMIT), 1);
     manager_say_unknown(&stage, &queued);
     CHECK_EQ(heard_count(&stage, WIRE_SUBMIT), 2);
     check_last_submit(&queued, 2);
@@ -257,6 +257,24 @@ TEST(a_manager_that_does_not_know_a_request_gets_it_again)
     check_last_submit(&submitted, 2);
     finish(&submitted, 2);
     CHECK_EQ(ask_hub_stats(stage.hub).reruns, 2);
+    stage_close(&stage);
+}
+
+/* It was given while the worker drained: neither accepted nor named by the manager. */
+TEST(a_worker_that_hands_a_request_back_is_believed_while_there_is_no_other)
+{
+    struct owner owner = eager();
+    open_default();
+    queue(&owner);
+    say_unknown(&stage, &owner);
+    check_last_submit(&owner, 2);
+    stage.epoch = 2;
+    manager_say_assigned(&stage, &owner, SLICE("control.w"));
+    stage.reply = SLICE("control.other"); /* what has it to do with it? */
+    say_unknown(&stage, &owner);
+    CHECK_EQ(heard_count(&stage, WIRE_SUBMIT), 2);
+    stage.reply = SLICE("control.w");
+    finish(&owner, 2);
     stage_close(&stage);
 }
 
@@ -491,6 +509,78 @@ TEST(a_silent_worker_before_the_first_delta_is_told_to_stop_and_replaced)
     check_last_submit(&owner, 2);
     finish(&owner, 2);
     stage_close(&stage);
+}
+
+/* The ping, its way back, the frame of the rerun: what finds no memory is as good as lost, and said
+ * again by the clock. */
+TEST(a_rerun_survives_every_failed_allocation)
+{
+    for (uint64_t nth = 1; nth <= 12; nth++) {
+        struct owner owner = eager();
+        open_default();
+        start(&owner);
+        stage_worker_leaves(&stage);
+        mem_test_fail_nth(nth);
+        stage_run(&stage, 200);
+        mem_test_fail_nth(0);
+        stage_run(&stage, 500);
+        CHECK_EQ(owner.ends, 0);
+        check_last_submit(&owner, 2);
+        stage_worker_comes(&stage);
+        finish(&owner, 2);
+        CHECK_EQ(ask_hub_stats(stage.hub).reruns, 1);
+        stage_close(&stage);
+    }
+}
+
+/* --- what comes back from one who lives --- */
+
+static void bounce_last(uint16_t type, struct slice subject, const struct owner *owner,
+                        enum err why)
+{
+    struct text out;
+    struct wire_writer writer;
+    text_init(&out, 4096);
+    wire_begin(&writer, &out, WIRE_CONTROL);
+    wire_add(&writer, &(struct wire_record){.stream = type == WIRE_PING ? 0 : owner->id.low,
+                                            .epoch = type == WIRE_PING ? 0 : stage.epoch,
+                                            .type = type});
+    CHECK_OK(wire_finish(&writer));
+    bus_bounce(stage.asker, &(struct bus_message){.subject = subject, .frame = text_slice(&out)},
+               why);
+    text_fini(&out);
+    stage_run(&stage, 0);
+}
+
+/* bus.h rule 4: full, or the way to it broke and is being mended. */
+static void check_nobody_is_blamed(enum err why)
+{
+    struct owner running = eager(), queued = eager(), submitted = eager();
+    open_default();
+    start(&running);
+    queue(&queued);
+    submit(&submitted);
+    bounce_last(WIRE_PING, SLICE("control.w"), &running, why);
+    bounce_last(WIRE_CREDIT, SLICE("control.w"), &running, why);
+    bounce_last(WIRE_WAITING, SLICE("control.m"), &queued, why);
+    bounce_last(WIRE_SUBMIT, SLICE("submit"), &submitted, why);
+    stage_run(&stage, 250);
+    CHECK_EQ(heard_in_epoch(WIRE_SUBMIT, 2), 0);
+    CHECK_EQ(running.ends + queued.ends + submitted.ends, 0);
+    ask_cancel(submitted.ask);
+    bounce_last(WIRE_CANCEL, SLICE("submit"), &submitted, why);
+    CHECK_EQ(submitted.ends, 0);
+    bounce_last(WIRE_CANCEL, SLICE("submit"), &submitted, ERR_NOT_FOUND);
+    CHECK_EQ(submitted.ends, 1);
+    finish(&running, 1);
+    finish(&queued, 1);
+    stage_close(&stage);
+}
+
+TEST(a_frame_that_did_not_get_through_to_one_who_lives_blames_nobody)
+{
+    check_nobody_is_blamed(ERR_FULL);
+    check_nobody_is_blamed(ERR_AGAIN);
 }
 
 /* --- who is heard (rule 7) --- */

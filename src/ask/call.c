@@ -143,7 +143,7 @@ void caller_on_bounce(void *ctx, const struct bus_message *message, enum err why
 {
     struct wire_record record;
     struct pending_call *call = call_of(ctx, message->frame, WIRE_CONTROL, &record);
-    if (call && record.type == WIRE_CALL && why != ERR_FULL)
+    if (call && record.type == WIRE_CALL && (why == ERR_NOT_FOUND || why == ERR_CLOSED))
         call->sent_in_vain = call->sent;
 }
 

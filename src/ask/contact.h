@@ -24,6 +24,11 @@ static inline struct slice contact_control(const struct contact *contact)
 {
     return slice_of(contact->control, contact->control_bytes);
 }
+/* What a bounce says of its receiver. The other reasons are those of a lost frame: it lives. */
+static inline bool contact_is_gone(enum err bounced)
+{
+    return bounced == ERR_NOT_FOUND || bounced == ERR_CLOSED;
+}
 static inline bool contact_is_at(const struct contact *contact, struct slice control)
 {
     return contact && slice_eq(contact_control(contact), control);

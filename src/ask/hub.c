@@ -240,7 +240,7 @@ static void on_wait(void *ctx)
 
 static void on_ping_bounce(struct ask_hub *hub, struct slice subject, enum err why)
 {
-    struct contact *worker = why == ERR_FULL ? NULL : contact_find(&hub->workers, subject);
+    struct contact *worker = contact_is_gone(why) ? contact_find(&hub->workers, subject) : NULL;
     if (!worker)
         return;
     worker->uses++; /* the last ask lets go of it while we look at it */

@@ -355,6 +355,9 @@ static enum err cut_payload(struct slice payload, struct slice *out_head, struct
     if (head_bytes > parts.len)
         return err_note_fail(note, ERR_PROTOCOL, "the head has %u bytes of the %zu that came",
                              head_bytes, parts.len);
+    if (head_bytes > REQUEST_HEAD_MAX_BYTES)
+        return err_note_fail(note, ERR_LIMIT, "the head has %u bytes: at most %d", head_bytes,
+                             REQUEST_HEAD_MAX_BYTES);
     *out_head = slice_first(parts, head_bytes);
     *out_body = slice_after(parts, head_bytes);
     return ERR_OK;

@@ -46,8 +46,9 @@ enum {
     REQUEST_MESSAGES_MAX = 4096,
     REQUEST_TOKENS_MAX = 2 * 1024 * 1024,
     REQUEST_INBOX_MAX_BYTES = 160,
-    REQUEST_NAME_MAX_BYTES = 256, /* model, tenant, ... */
-    REQUEST_TRACE_MAX_BYTES = 55  /* a W3C traceparent of version 00 */
+    REQUEST_NAME_MAX_BYTES = 256,       /* model, tenant, ... */
+    REQUEST_HEAD_MAX_BYTES = 16 * 1024, /* more than all of its strings at their limits, escaped */
+    REQUEST_TRACE_MAX_BYTES = 55        /* a W3C traceparent of version 00 */
 };
 
 struct request {

@@ -182,6 +182,39 @@ TEST(a_head_s_length_that_lies_is_refused)
     text_fini(&out);
 }
 
+/* Whoever schedules parses heads on its loop: they stay small, whatever a request carries. */
+TEST(a_head_is_held_to_its_limit_and_never_needs_it)
+{
+    for (size_t len = REQUEST_HEAD_MAX_BYTES - 1; len <= REQUEST_HEAD_MAX_BYTES + 1; len++) {
+        struct request request = full_request(), read;
+        struct arena *arena = arena_new(1 << 16);
+        struct text out = encoded(&request), head;
+        struct slice plain = head_of(text_slice(&out));
+        text_init(&head, 1 << 16);
+        for (size_t i = plain.len; i < len; i++)
+            text_add_byte(&head, ' ');
+        text_add(&head, plain);
+        struct text payload = payload_of(text_slice(&head), body_of(text_slice(&out)));
+        enum err expected = len <= REQUEST_HEAD_MAX_BYTES ? ERR_OK : ERR_LIMIT;
+        CHECK_ERR(request_decode_head(text_slice(&payload), arena, &read, NULL), expected);
+        CHECK_ERR(request_decode(text_slice(&payload), arena, &read, NULL), expected);
+        text_fini(&payload);
+        text_fini(&head);
+        text_fini(&out);
+        arena_free(arena);
+    }
+    char worst[REQUEST_NAME_MAX_BYTES]; /* six bytes of JSON each */
+    memset(worst, 1, sizeof(worst));
+    struct request request = full_request();
+    request.tenant = request.session = request.label = request.model =
+        slice_of(worst, sizeof(worst));
+    request.inbox = slice_of(worst, REQUEST_INBOX_MAX_BYTES);
+    request.trace = slice_of(worst, REQUEST_TRACE_MAX_BYTES);
+    struct text out = encoded(&request);
+    CHECK(head_of(text_slice(&out)).len < REQUEST_HEAD_MAX_BYTES);
+    text_fini(&out);
+}
+
 TEST(another_epoch_is_what_encoding_it_would_have_been)
 {
     static const uint32_t epochs[] = {2, 9, 10, 99, UINT32_MAX, 3, 1};
