@@ -96,6 +96,9 @@ static void make_series(struct metrics_feed *feed, const char *role, const char 
     feed->unsent =
         metrics_get(feed->metrics, METRIC_COUNTER, "millrace_metrics_unsent_total",
                     "Snapshots of these metrics that the bus did not take.", labels.data);
+    feed->refused =
+        metrics_get(feed->metrics, METRIC_COUNTER, "millrace_metrics_refused_total",
+                    "How often a series was asked for that did not fit any more.", labels.data);
     metrics_label(&labels, "node", slice_str(node));
     if (is_process) {
         feed->resident_bytes =

@@ -181,6 +181,28 @@ TEST(a_loop_that_stood_still_shows_in_its_lag)
     world_close(&world);
 }
 
+TEST(series_that_did_not_fit_are_told_of)
+{
+    struct world world = world_open();
+    struct metrics *metrics = metrics_new();
+    struct metrics_feed *feed =
+        metrics_feed_start(world.bus, metrics, "gateway", "g1", false, NULL, NULL);
+    struct metrics_table *table = table_open(&world, feed);
+    static const char name[] = "millrace_metrics_refused_total";
+    CHECK(metrics_table_total(table, name) == 0);
+    for (int i = 0; i < METRICS_SERIES_MAX; i++) { /* the feed and the table have some already */
+        char labels[32];
+        snprintf(labels, sizeof(labels), "n=\"%d\"", i);
+        (void)metrics_get(metrics, METRIC_COUNTER, "x_total", "X.", labels);
+    }
+    CHECK(metrics_table_total(table, name) == 5);
+    CHECK(metrics_table_total(table, name) == 5);
+    metrics_feed_stop(&feed);
+    metrics_table_free(table);
+    metrics_free(metrics);
+    world_close(&world);
+}
+
 /* A bus that takes only small frames: what it does not take is counted, and said when it fits. */
 TEST(what_the_bus_does_not_take_is_counted)
 {
