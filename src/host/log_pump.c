@@ -51,18 +51,18 @@ static void run(void *ctx)
     (void)close(pump->done[1]);
 }
 
+/* Also when somebody else sent it: so it is raised again, for the default action (SA_RESETHAND). */
 static void on_abort(int number)
 {
     const struct timespec pause = {.tv_nsec = 5 * 1000 * 1000};
-    int waiting = 0, saved_errno = errno;
-    (void)number;
+    int waiting = 0;
     for (int i = 0; i < LOG_PUMP_ABORT_MS / 5; i++) {
         if (ioctl(abort_reader, FIONREAD, &waiting) != 0 || waiting == 0)
             break;
         nanosleep(&pause, NULL);
     }
     nanosleep(&pause, NULL); /* the last packet is on its way out of the pipe */
-    errno = saved_errno;     /* abort() goes on: the default action comes after us */
+    (void)raise(number);     /* taken when we return; abort() would do it itself */
 }
 
 static enum err open_pipes(struct log_pump *pump)

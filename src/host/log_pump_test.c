@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/wait.h>
@@ -114,7 +115,19 @@ TEST(a_stop_behind_a_stuck_stderr_ends)
     close(capture.reader); /* now the thread that was left can end */
 }
 
-TEST(what_is_said_before_an_abort_comes_out)
+static void abort_ourselves(void)
+{
+    abort();
+}
+
+static void be_aborted(void)
+{
+    (void)kill(getpid(), SIGABRT);
+    for (;;)
+        pause();
+}
+
+static void check_last_words(void (*end)(void))
 {
     struct capture capture = capture_begin();
     fflush(NULL);
@@ -126,7 +139,8 @@ TEST(what_is_said_before_an_abort_comes_out)
         if (log_pump_start(&pump, &note) != ERR_OK)
             _exit(1);
         (void)!write(STDERR_FILENO, "last words\n", 11);
-        abort();
+        end();
+        _exit(2);
     }
     restore(&capture);
     struct text got;
@@ -134,7 +148,17 @@ TEST(what_is_said_before_an_abort_comes_out)
     read_all(&capture, &got);
     int status;
     CHECK(waitpid(pid, &status, 0) == pid);
-    CHECK(WIFSIGNALED(status) && WTERMSIG(status) == 6);
+    CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
     CHECK(slice_find(text_slice(&got), SLICE("last words\n")) != SLICE_NPOS);
     text_fini(&got);
+}
+
+TEST(what_is_said_before_an_abort_comes_out)
+{
+    check_last_words(abort_ourselves);
+}
+
+TEST(an_abort_that_somebody_else_sent_ends_it_too)
+{
+    check_last_words(be_aborted);
 }
