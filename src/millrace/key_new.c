@@ -5,7 +5,7 @@
 #include "base/sha256.h"
 #include "config/api_keys.h"
 #include "config/keys.h"
-#include "millrace/config_commands.h"
+#include "millrace/commands.h"
 
 #include <getopt.h>
 #include <stdio.h>

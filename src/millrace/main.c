@@ -1,15 +1,14 @@
 /* millrace - one binary, a sub-command per role. */
-#include "cli/ps.h"
-#include "host/host.h"
-#include "millrace/config_commands.h"
+#include "base/err.h"
+#include "millrace/commands.h"
 #include "millrace/key_new.h"
 #include "role/role_run.h"
-#include "solo/solo.h"
 
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 /* Else the first sockets of a process that was started without them would get these numbers, and
@@ -24,58 +23,6 @@ static void fill_standard_descriptors(void)
         (void)close(fd); /* nothing was written */
 }
 
-static int serve_with(const struct config *config)
-{
-    struct text conflicts;
-    text_init(&conflicts, 65536);
-    config_conflicts(config, &conflicts);
-    fwrite(conflicts.data, 1, conflicts.len, stderr);
-    text_fini(&conflicts);
-#ifdef MILLRACE_HAS_ZMQ
-    if (!config->is_solo)
-        return host_serve(config);
-#else
-    if (!config->is_solo) {
-        fputs(
-            "millrace: this build has no libzmq, over which roles meet as processes: serve --solo "
-            "runs them in one\n",
-            stderr);
-        return 1;
-    }
-#endif
-    return solo_serve(config);
-}
-
-static int serve(int argc, char **argv)
-{
-    return with_config(argc, argv, serve_with);
-}
-
-#ifdef MILLRACE_HAS_ZMQ
-static int ps(int argc, char **argv)
-{
-    return with_config(argc, argv, cli_ps);
-}
-
-static int worker(int argc, char **argv)
-{
-    if (argc < 2 || argv[1][0] == '-') {
-        fputs("millrace worker: which model? 'dummy', or the name in default_model\n", stderr);
-        return 2;
-    }
-    char *model = argv[1];
-    argv[1] = argv[0]; /* the model is no argument of the configuration */
-    return role_run_worker(argc - 1, argv + 1, model);
-}
-#endif
-
-static int version(int argc, char **argv)
-{
-    (void)argc, (void)argv;
-    puts("millrace " MILLRACE_VERSION);
-    return finish_output();
-}
-
 static int help(int argc, char **argv);
 
 static const struct command {
@@ -83,21 +30,23 @@ static const struct command {
     int (*run)(int argc, char **argv);
     const char *arguments, *meaning; /* NULL: not listed */
 } commands[] = {
-    {"serve", serve, "[PORT] [options]", "everything on this machine; --help lists the options"},
+    {"serve", command_serve, "[PORT] [options]",
+     "everything on this machine; --help lists the options"},
 #ifdef MILLRACE_HAS_ZMQ
-    {"ps", ps, "[options]", "the processes of the service with this state folder"},
+    {"ps", command_ps, "[options]", "the processes of the service with this state folder"},
     {"gateway", role_run_gateway, "[PORT] [options]",
      "one role by hand, at --bus-url ipc:///FOLDER"},
     {"manager", role_run_manager, "[options]", "as above"},
-    {"worker", worker, "MODEL [options]", "as above; MODEL: dummy, or the name in default_model"},
+    {"worker", command_worker, "MODEL [options]",
+     "as above; MODEL: dummy, or the name in default_model"},
 #endif
     {"key new", key_new, "--name NAME [--tenant NAME] [--weight N]",
      "an API key and its entry for config.json"},
-    {"config check", config_command_check, "[options]", "read the configuration as serve would"},
-    {"config show", config_command_show, "[options]", "every value, and where it came from"},
-    {"config doc", config_command_doc, "", "the table of all keys, in Markdown"},
-    {"version", version, "", ""},
-    {"--version", version, NULL, NULL},
+    {"config check", command_config_check, "[options]", "read the configuration as serve would"},
+    {"config show", command_config_show, "[options]", "every value, and where it came from"},
+    {"config doc", command_config_doc, "", "the table of all keys, in Markdown"},
+    {"version", command_version, "", ""},
+    {"--version", command_version, NULL, NULL},
     {"help", help, "", ""},
     {"--help", help, NULL, NULL},
 };
