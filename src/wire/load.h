@@ -4,8 +4,10 @@
  * control subject. The WIRE_LOAD record comes first. At the end of every turn in which room or the
  * set of streams changed: LOAD, and RELEASED for each stream that ended. Every LOAD_INTERVAL_MS,
  * and at once for a manager that was not known yet: LOAD with WIRE_FLAG_ALL, and one HELD for every
- * stream there is (TAKEN to a new manager). So nothing hangs on one frame: what a manager assigned
- * with a number that LOAD has seen, and that is not among all, has ended.
+ * stream there is, or TAKEN: for all when it registers, and always for what this manager did not
+ * assign itself. RELEASED without a slot also answers an assignment that makes no stream. So
+ * nothing hangs on one frame: what a manager assigned with a number that LOAD has seen, and that is
+ * not among all, has ended.
  *
  * LOAD:     seq = the highest number of an assignment (WIRE_SUBMIT.seq) taken in from this manager;
  *           payload: struct wire_load, little-endian u32 each
