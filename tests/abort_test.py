@@ -95,7 +95,7 @@ class Abort(unittest.TestCase):
 
     def test_while_the_model_loads(self):
         with Server(ready=None, default_model="dummy", dummy_load_ms=LONG_MS) as server:
-            server.wait_model(state="loading")
+            server.wait_state("dummy", "loading")
             connections = [self.start(server, surface) for surface in STREAMING]
             server.wait_model(queued=len(connections))
             for connection in connections:

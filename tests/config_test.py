@@ -1,6 +1,7 @@
 """config - the program's own words about its configuration: check, show, doc, help; what wins over
 what; and a wrong value ends it with 2 and a sentence that names key, value and range."""
 
+import hashlib
 import json
 import signal
 import subprocess
@@ -123,6 +124,62 @@ class Config(unittest.TestCase):
         shown = [line.split(" = ")[0].strip() for line in run_millrace("config", "show").stdout.splitlines()]
         self.assertGreater(len(keys), 30)
         self.assertEqual(keys, [key for key in shown if key in keys])
+
+    def test_mistakes_in_keys_name_the_entry(self):
+        good = {"name": "a", "sha256": "a" * 64}
+        for keys, words in (
+                ([good, {"name": "b", "sha256": "b" * 63}], "keys[1].sha256 must be 64 hex digits"),
+                ([good, {**good, "name": "b"}], "keys[1].sha256 is the same as keys[0].sha256"),
+                ([good, {**good, "sha256": "b" * 64}], "keys[1].name is the same as keys[0].name"),
+                ([{**good, "weight": 0}], "keys[0].weight must be a whole number in 1..1000"),
+                ([{**good, "key": "mr-secret"}], "keys[0]: unknown member 'key'"), ("mr-secret", "keys must be a list")):
+            self.refused("config.json", words, files={"config.json": {"keys": keys}})
+
+    def test_keys_are_shown_without_their_digests(self):
+        value, origin = self.shown("keys", files={"config.json": {"keys": [{"name": "alice", "sha256": "a" * 64}]}})
+        self.assertEqual(json.loads(value), [{"name": "alice", "sha256": "(masked)", "tenant": "alice", "weight": 1}])
+        self.assertEqual(origin, "config file")
+
+    def test_key_new(self):
+        """The key once, and an entry that the configuration takes."""
+        made = [run_millrace("key", "new", "--name", "alice", "--tenant=team", "--weight", "3") for _ in range(2)]
+        secrets = set()
+        for done in made:
+            self.assertEqual(done.returncode, 0, done)
+            secret, entry = done.stdout.splitlines()
+            self.assertRegex(secret, r"^mr-[A-Za-z0-9_-]{43}$")
+            secrets.add(secret)
+            self.assertEqual(json.loads(entry), {"name": "alice", "sha256": hashlib.sha256(secret.encode()).hexdigest(),
+                                                 "tenant": "team", "weight": 3})
+            check = self.run_in({"config.json": f'{{"keys": [{entry}]}}'}, "config", "check")
+            self.assertEqual(check.returncode, 0, check)
+            self.assertNotIn(secret, done.stderr)
+        self.assertEqual(len(secrets), 2)
+
+    def test_key_new_refuses_what_the_configuration_would(self):
+        for args, words in (([], "--name NAME is missing"), (["--name", ""], "--name must be a string of 1..64 bytes"),
+                            (["--name", "x" * 65], "--name must be"), (["--name", "a\nb"], "--name must be"),
+                            (["--name=a", "--tenant="], "--tenant must be"), (["--name=a", "--weight=0"], "1..1000"),
+                            (["--name=a", "--weight=x"], "1..1000"), (["--name"], "'--name'"),
+                            (["--name=a", "--wieght=1"], "--wieght"), (["--name=a", "b"], "'b'")):
+            done = run_millrace("key", "new", *args)
+            with self.subTest(args):
+                self.assertEqual((done.returncode, done.stdout), (2, ""), done)
+                self.assertTrue(done.stderr.startswith("millrace: key new: "), done.stderr)
+                self.assertIn(words, done.stderr)
+
+    def test_an_address_that_others_reach_needs_keys(self):
+        for args in (["--solo"], []):
+            done = run_millrace("serve", "0", "--host=0.0.0.0", *args)
+            self.assertEqual((done.returncode, done.stdout), (1, ""), done)
+            self.assertIn("no API keys are set", done.stderr)
+        with Server(http_host="0.0.0.0", keys=[{"name": "a", "sha256": "a" * 64}], ready=None) as server:
+            self.assertEqual(server.get("/live").status, 200)
+            # A reload that would open it to everybody is a mistake like any other.
+            config = server.folder / "config.json"
+            config.write_text(json.dumps({**json.loads(config.read_text()), "keys": []}))
+            server.signal(signal.SIGHUP)
+            server.wait_log("event=reload_refused .*no API keys")
 
     def test_sighup_reads_it_again(self):
         with Server() as server:

@@ -126,7 +126,7 @@ class Drain(unittest.TestCase):
 
     def test_while_the_model_loads(self):
         with Server(ready=None, default_model="dummy", dummy_load_ms=LONG_MS, drain_ms=300) as server:
-            server.wait_model(state="loading")
+            server.wait_state("dummy", "loading")
             with server.connect() as connection:
                 connection.send(infer.request("x", True))
                 server.wait_model(queued=1)

@@ -17,6 +17,7 @@ from pathlib import Path
 from http_client import WAIT_S, Connection, request
 
 MILLRACE = os.environ.get("MILLRACE", "")
+SOLO = bool(os.environ.get("MILLRACE_SOLO"))  # run the scenario with all roles in one process
 LISTENS = re.compile(r"millrace \S+ is listening on http://\S+:(\d+)\n")
 FAULTS = re.compile(r"(Address|Leak|Thread|UndefinedBehavior)Sanitizer|runtime error:|broken invariant:")
 POLL_S = 0.01
@@ -54,30 +55,32 @@ def check_stderr(text):
         raise Failure(f"the log has '{fault[0]}':\n{text[max(0, fault.start() - 500):][:LOG_TAIL_BYTES]}")
 
 
-def run_millrace(*args, env=None, folder=None, seconds=WAIT_S):
-    """Runs it to its end, which must come by itself: a CompletedProcess with text."""
+def run_millrace(*args, env=None, folder=None, home=None, seconds=WAIT_S):
+    """Runs it to its end, which must come by itself: a CompletedProcess with text. `home`: the folder
+    of a Server, to meet what it left there."""
     with tempfile.TemporaryDirectory(prefix="millrace-test-") as scratch:
         done = subprocess.run([MILLRACE, *map(str, args)], capture_output=True, timeout=seconds,
                               text=True, cwd=folder or scratch, stdin=subprocess.DEVNULL,
-                              env=environment(Path(scratch), env))
+                              env=environment(Path(home or scratch), env))
     check_stderr(done.stderr)
     return done
 
 
 class Server:
-    """`millrace serve` with config keys as keyword arguments, in a temporary folder. A context
-    manager: leaving it ends the process by SIGTERM and expects a clean exit; after a failure it is
-    killed and the end of its log shown.
+    """`millrace serve` with config keys as keyword arguments, in a temporary folder: a host and its
+    roles; `solo`: all of them in one process. A context manager: leaving it ends the process by SIGTERM
+    and expects a clean exit; after a failure it is killed and the end of its log shown.
 
     `ready`: the model to wait for ("dummy"; None: only for the port). With it alone the default
     model is dummy as well, so that no weights are loaded."""
 
-    def __init__(self, *args, ready="dummy", env=None, runtime_dir=None, **keys):
+    def __init__(self, *args, ready="dummy", env=None, runtime_dir=None, solo=SOLO, **keys):
         if ready == "dummy":
             keys.setdefault("default_model", "dummy")
         keys.setdefault("http_port", 0)
         keys.setdefault("worker_threads", 2)  # on every machine alike
-        self.args = args
+        self.args = (["--solo"] if solo else []) + list(args)
+        self.solo = solo
         self.keys = keys
         self.ready = ready
         self.env = dict(env or {})
@@ -126,6 +129,12 @@ class Server:
         self.port = int(match[1])
         if self.ready:
             self.wait_ready(self.ready)
+
+    def restart(self):
+        """After it ended, however: on the same folders, and the same port if one was set."""
+        self.process.stdout.close()
+        self.process, self.stdout = None, ""
+        self._start()
 
     def _first_line(self):
         until = time.monotonic() + WAIT_S
@@ -203,28 +212,41 @@ class Server:
             raise unittest.SkipTest(found[1])
         self.wait_ready("llama")
 
-    def wait_ready(self, name):
-        """Each of its threads has a listener and a table of models of its own, and the kernel picks
-        one per connection: so many in a row have met all of them (a miss: 2 in 10^5)."""
+    def wait_ready(self, name="dummy"):
+        self.wait_state(name, "ready")
+
+    def wait_state(self, name, state):
+        """On every thread: each has a listener and a table of models of its own, and the kernel picks
+        one per connection, so many in a row have met all of them (a miss: 2 in 10^5)."""
         in_a_row = 0
 
-        def ready():
+        def reached():
             nonlocal in_a_row
             model = self.model(name)
-            if model.get("state") == "failed":
+            if state == "ready" and model.get("state") == "failed":
                 raise Failure(f"the model {name} failed: {model['detail']}")
-            in_a_row = in_a_row + 1 if model.get("state") == "ready" else 0
+            in_a_row = in_a_row + 1 if model.get("state") == state else 0
             return in_a_row > 0
 
         while in_a_row < 16:
-            eventually(ready, f"the model {name} is ready")
+            eventually(reached, f"the model {name} is {state}")
+
+    def pids(self):
+        """The process and its children: the roles."""
+        own = self.process.pid
+        listed = Path(f"/proc/{own}/task/{own}/children").read_text()
+        return [own, *map(int, listed.split())]
 
     def rss_bytes(self):
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
-        return int(re.search(r"VmRSS:\s+(\d+) kB", status)[1]) * 1024
+        """Of all of them together."""
+        total = 0
+        for pid in self.pids():
+            status = Path(f"/proc/{pid}/status").read_text()
+            total += int(re.search(r"VmRSS:\s+(\d+) kB", status)[1]) * 1024
+        return total
 
     def fd_count(self):
-        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+        return sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in self.pids())
 
     # --- talking to it ---
 

@@ -57,7 +57,7 @@ class Health(unittest.TestCase):
 
     def test_loading_is_alive_and_not_ready(self):
         with Server(ready=None, default_model="dummy", dummy_load_ms=LONG_MS) as server:
-            server.wait_model(state="loading")
+            server.wait_state("dummy", "loading")
             self.check_not_ready(server, "loading")
             self.assertEqual(server.health()["status"], "loading")
             # Each thread of the gateway hears of it by itself, within a second.

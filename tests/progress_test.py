@@ -44,7 +44,7 @@ class Progress(unittest.TestCase):
 
     def test_loading_shows_a_fraction_that_grows(self):
         with Server(ready=None, default_model="dummy", dummy_load_ms=2000, dummy_delay_ms=0) as server:
-            server.wait_model(state="loading")
+            server.wait_state("dummy", "loading")
             answer = completions.ask(server, **ASKED)
             fractions = [progress["fraction"] for progress in answer.progress if progress["state"] == "loading"]
             self.assertGreater(len(fractions), 1)

@@ -90,8 +90,8 @@ class Queue(unittest.TestCase):
             for priority, connection in order.items():
                 connection.response("POST")
                 connection.close()
-            log = server.log()
-            for line in log.splitlines():
+            server.wait_log(r"(?s)(event=request_done[^\n]* end=eos .*){3}")
+            for line in server.log().splitlines():
                 if "event=request_done" in line and "end=eos" in line:
                     started.append(int(line.split("queue_ms=")[1].split()[0]))
             # In order of ending: high waited least, low most.
@@ -101,13 +101,13 @@ class Queue(unittest.TestCase):
     def test_a_model_that_loads_keeps_its_waiters_and_loading_has_its_own_time(self):
         with Server(ready=None, default_model="dummy", dummy_load_ms=1500, max_queue_wait_ms=100,
                     dummy_delay_ms=0) as server:
-            server.wait_model(state="loading")
+            server.wait_state("dummy", "loading")
             with self.start(server) as connection:
                 self.assertEqual(infer.read(connection.response("POST"), True).error, None)
 
     def test_a_load_that_takes_too_long_is_503_loading(self):
         with Server(ready=None, default_model="dummy", dummy_load_ms=LONG_MS, model_load_timeout_ms=300) as server:
-            server.wait_model(state="loading")
+            server.wait_state("dummy", "loading")
             response = server.exchange(infer.request("x", True))
             self.assertEqual((response.status, response.error()["code"]), (503, "loading"))
             self.assertGreaterEqual(int(response.field("Retry-After")), 1)
