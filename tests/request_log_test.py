@@ -1,6 +1,7 @@
 """request_log - one line for each request to a model, however it ended, that tells who, where, how long
 and how many, and never what."""
 
+import hashlib
 import re
 import shlex
 import unittest
@@ -55,6 +56,21 @@ class RequestLog(unittest.TestCase):
                        end="model_not_found")
             server.post("/v1/completions", {"prompt": "x"}, (("X-Stream-Resume", "5"),))
             server.wait_log(r'event=request_done req="" dialect=completions status=400 end=unsupported_parameter\n')
+
+    def test_whose_request_it_is(self):
+        """Key and tenant by name; the secret nowhere, a wrong one neither."""
+        secret, wrong = "sk-alice-5f8c1e", "sk-wrong-77a0"
+        entry = {"name": "alice's notebook", "tenant": "research", "sha256": hashlib.sha256(secret.encode()).hexdigest()}
+        with Server(dummy_delay_ms=0, keys=[entry]) as server:
+            def ask(key):
+                return server.post("/v1/completions", {"prompt": "x", "max_tokens": 1}, (("x-api-key", key),))
+
+            answer = ask(secret)
+            self.check(server, answer.field("X-Request-Id"), key="alice's notebook", tenant="research", status="200")
+            self.assertEqual(ask(wrong).status, 401)
+            server.wait_log(r'event=request_done req="" dialect=completions status=401 end=invalid_api_key\n')
+            for word in (secret, wrong):
+                self.assertNotIn(word, server.log())
 
     def test_a_client_that_leaves(self):
         with Server(dummy_delay_ms=20) as server:

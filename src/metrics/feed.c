@@ -9,6 +9,7 @@
 
 enum {
     LAG_INTERVAL_US = 100 * 1000,
+    PROCESS_INTERVAL_US = 500 * 1000,
     /* Role and node come from us; a text that is longer would show as a missing label. */
     LABELS_MAX_BYTES = 1024,
 };
@@ -22,6 +23,7 @@ struct metrics_feed {
     uint64_t look_due_us;
     struct metric *lag, *unsent, *refused;
     struct metric *resident_bytes, *open_fds; /* NULL but for the process's first */
+    uint64_t process_read_us;                 /* when these were read; 0: never */
     void (*on_collect)(void *ctx);
     void *ctx;
 };
@@ -36,15 +38,24 @@ struct metrics *metrics_feed_registry(const struct metrics_feed *feed)
     return feed->metrics;
 }
 
+/* Not at every question of a page that asks several: the kernel has to count. */
+static void read_process(struct metrics_feed *feed)
+{
+    uint64_t now = loop_now_us(bus_loop(feed->bus));
+    if (feed->process_read_us && now - feed->process_read_us < PROCESS_INTERVAL_US)
+        return;
+    feed->process_read_us = now;
+    metric_set(feed->resident_bytes, (double)process_resident_bytes());
+    metric_set(feed->open_fds, (double)process_open_fds());
+}
+
 void metrics_feed_collect(struct metrics_feed *feed)
 {
     if (feed->on_collect)
         feed->on_collect(feed->ctx);
     metric_add(feed->refused, (double)feed->metrics->refused - metric_value(feed->refused));
-    if (feed->resident_bytes)
-        metric_set(feed->resident_bytes, (double)process_resident_bytes());
-    if (feed->open_fds)
-        metric_set(feed->open_fds, (double)process_open_fds());
+    if (feed->resident_bytes || feed->open_fds)
+        read_process(feed);
 }
 
 /* --- sending --- */

@@ -5,7 +5,9 @@
 #include "testing/test.h"
 #include "wire/frame.h"
 
+#include <fcntl.h>
 #include <stdio.h>
+#include <unistd.h>
 
 enum { SECOND_US = 1000000 };
 
@@ -151,6 +153,28 @@ TEST(our_own_feed_is_read_afresh_and_counted_once)
     CHECK(metrics_table_total(table, "millrace_process_resident_memory_bytes") > 1e6);
     CHECK(metrics_table_total(table, "millrace_process_open_fds") >= 3);
     text_fini(&page);
+    metrics_feed_stop(&feed);
+    metrics_table_free(table);
+    metrics_free(metrics);
+    world_close(&world);
+}
+
+TEST(the_process_is_looked_at_twice_a_second)
+{
+    struct world world = world_open();
+    struct metrics *metrics = metrics_new();
+    struct metrics_feed *feed =
+        metrics_feed_start(world.bus, metrics, "gateway", "g1", true, NULL, NULL);
+    struct metrics_table *table = table_open(&world, feed);
+    static const char name[] = "millrace_process_open_fds";
+    double before = metrics_table_total(table, name);
+    int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    CHECK(fd >= 0 && before >= 3);
+    loop_advance(world.loop, SECOND_US / 2 - 1);
+    CHECK(metrics_table_total(table, name) == before);
+    loop_advance(world.loop, 1);
+    CHECK(metrics_table_total(table, name) == before + 1);
+    CHECK_EQ(close(fd), 0);
     metrics_feed_stop(&feed);
     metrics_table_free(table);
     metrics_free(metrics);
