@@ -95,6 +95,7 @@ void access_preflight_fields(struct slice allow, struct text *out_lines)
     text_add(out_lines, SLICE("Access-Control-Allow-Methods: "));
     text_add(out_lines, allow);
     text_add(out_lines, SLICE("\r\nAccess-Control-Allow-Headers: Authorization, Content-Type, "
-                              "X-Api-Key, X-Request-Id, X-Session-Id, Last-Event-ID\r\n"
+                              "X-Api-Key, X-Request-Id, X-Session-Id, Idempotency-Key, "
+                              "Last-Event-ID\r\n"
                               "Access-Control-Max-Age: 86400\r\n"));
 }
