@@ -113,7 +113,7 @@ static int print(struct slice secret, struct slice entry)
 
 int key_new(int argc, char **argv)
 {
-    struct key_options options;
+    struct key_options options = {0};
     struct err_note note;
     struct text secret, entry;
     text_init(&secret, 64);

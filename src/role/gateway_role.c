@@ -91,8 +91,9 @@ static struct gateway_live live_from_config(const struct config *config,
                                  .allowed_origins = config->allowed_origins,
                                  .streams_per_key = config->streams_per_key};
 }
-_Static_assert(CONFIG_API_KEYS_MAX <= KEYS_MAX && CONFIG_TENANT_MAX_BYTES <= KEY_TEXT_MAX_BYTES &&
-                   CONFIG_API_KEY_NAME_MAX_BYTES <= KEY_TEXT_MAX_BYTES,
+_Static_assert((int)CONFIG_API_KEYS_MAX <= (int)KEYS_MAX &&
+                   (int)CONFIG_TENANT_MAX_BYTES <= (int)KEY_TEXT_MAX_BYTES &&
+                   (int)CONFIG_API_KEY_NAME_MAX_BYTES <= (int)KEY_TEXT_MAX_BYTES,
                "what the configuration lets through the ring takes");
 
 static struct gateway_options gateway_from_config(const struct config *config,

@@ -12,8 +12,8 @@
 
 struct role_place {
     const struct config *config; /* borrowed for the role's life */
-    MUST_USE enum err (*open_bus)(void *ctx, struct loop *loop, struct bus **out_bus,
-                                  struct err_note *out_note);
+    enum err (*open_bus)(void *ctx, struct loop *loop, struct bus **out_bus,
+                         struct err_note *out_note);
     void *ctx;
     bool has_process; /* counts the memory and descriptors of the process as its own */
 };

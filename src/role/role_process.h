@@ -17,8 +17,7 @@ struct role_process;
 struct role_kind {
     const char *name; /* as in the log and on the command line */
     /* Opens and starts it; it may keep `process`. *out_role is closed also after an error. */
-    MUST_USE enum err (*open)(struct role_process *process, void **out_role,
-                              struct err_note *out_note);
+    enum err (*open)(struct role_process *process, void **out_role, struct err_note *out_note);
     void (*pulse)(void *role, struct life_pulse *out_pulse);
     /* NULL: nothing of it may change. May take *config. */
     void (*reload)(void *role, struct config **config);
