@@ -451,31 +451,38 @@ TEST(two_requests_with_one_handle_are_not_both_here)
     rig_free(rig);
 }
 
-TEST(an_assignment_that_does_not_say_whose_it_is_runs_all_the_same)
+/* From a manager that was never heard, or from nobody: it has a number, but not one of ours. */
+TEST(an_assignment_of_an_unknown_manager_runs_and_does_not_count_as_ours)
 {
-    struct rig *rig = rig_new();
-    rig_start_ready(rig);
+    struct rig *rig = rig_start_stalling();
     struct raw *raw = raw_open(rig);
-    struct request request = raw_request(raw);
-    struct text payload, frame;
-    struct wire_writer writer;
-    text_init(&payload, 1 << 16);
-    text_init(&frame, 1 << 16);
-    request_encode(&request, &payload);
-    wire_begin(&writer, &frame, WIRE_CONTROL);
-    wire_add(&writer, &(struct wire_record){.stream = request_stream(&request),
-                                            .seq = 77,
-                                            .epoch = 1,
-                                            .type = WIRE_SUBMIT,
-                                            .payload = text_slice(&payload)});
-    CHECK_OK(wire_finish(&writer));
-    CHECK_OK(
-        bus_publish(raw->bus, bus_inbox(rig->worker_bus), (struct slice){0}, text_slice(&frame)));
-    rig_until(rig, raw_has_end, raw);
-    CHECK_STR(raw->message, "");
+    struct request requests[2] = {raw_request(raw), raw_request(raw)};
+    for (int i = 0; i < 2; i++) {
+        struct text payload, frame;
+        struct wire_writer writer;
+        text_init(&payload, 1 << 16);
+        text_init(&frame, 1 << 16);
+        request_encode(&requests[i], &payload);
+        wire_begin(&writer, &frame, WIRE_CONTROL);
+        wire_add(&writer, &(struct wire_record){.stream = request_stream(&requests[i]),
+                                                .seq = 77,
+                                                .epoch = 1,
+                                                .type = WIRE_SUBMIT,
+                                                .payload = text_slice(&payload)});
+        CHECK_OK(wire_finish(&writer));
+        CHECK_OK(bus_publish(raw->bus, bus_inbox(rig->worker_bus),
+                             i == 0 ? bus_inbox(raw->bus) : (struct slice){0}, text_slice(&frame)));
+        text_fini(&payload);
+        text_fini(&frame);
+    }
+    until_running(rig, 1);
+    rig->worker->pace.load_ms = 20;
+    until_next_list(rig);
+    until_next_list(rig);
     CHECK_EQ(rig->manager->seen, 0);
-    text_fini(&payload);
-    text_fini(&frame);
+    CHECK_EQ(rig->manager->listed, 2);
+    CHECK(listed(rig, &requests[0])->is_taken);
+    CHECK(listed(rig, &requests[1])->is_taken);
     raw_close(raw);
     rig_free(rig);
 }
