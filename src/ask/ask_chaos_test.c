@@ -174,10 +174,8 @@ static void run_seed(uint64_t seed)
     struct ask_stats stats = ask_hub_stats(stage.hub);
     story.was_rerun = stats.reruns > 0;
     CHECK(stats.opened == 1 && stats.ended == 1 && stats.reruns <= 3);
-    stage_run(&stage, 10000); /* and nothing is left that would go on */
-    size_t pings = stage.pings, frames = stage.frames_heard;
-    stage_run(&stage, 10000);
-    CHECK(stage.pings == pings && stage.frames_heard == frames);
+    stage_run(&stage, 1000); /* no clock of ours goes on when nothing is outstanding */
+    CHECK(loop_next_us(stage.loop) == UINT64_MAX);
     stage_close(&stage);
 }
 

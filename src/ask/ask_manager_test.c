@@ -239,6 +239,37 @@ TEST(who_accepts_before_the_next_epoch_has_it)
     stage_close(&stage);
 }
 
+/* So somebody was assigned it, and his first word was lost. */
+TEST(while_a_worker_produces_nobody_at_submit_is_no_reason_for_the_next_epoch)
+{
+    struct owner owner = eager();
+    open_default();
+    submit(&owner);
+    stage_manager_leaves(&stage);
+    say_delta(&stage, &owner, 2, "early");
+    stage_run(&stage, 1000);
+    stage_manager_comes(&stage);
+    stage_run(&stage, 250);
+    CHECK_EQ(heard_last(&stage, WIRE_SUBMIT)->epoch, 1);
+    finish(&owner, 1);
+    stage_close(&stage);
+}
+
+TEST(a_worker_that_produced_before_queued_came_is_not_waited_for_in_silence)
+{
+    struct owner owner = eager();
+    open_default();
+    submit(&owner);
+    say_delta(&stage, &owner, 2, "early");
+    manager_say_queued(&stage, &owner); /* it was overtaken */
+    stage_run(&stage, 4999);
+    CHECK_EQ(heard_in_epoch(WIRE_SUBMIT, 2), 0);
+    stage_run(&stage, 1);
+    CHECK_EQ(heard_in_epoch(WIRE_SUBMIT, 2), 1);
+    finish(&owner, 2);
+    stage_close(&stage);
+}
+
 TEST(a_manager_that_does_not_know_a_request_gets_it_again)
 {
     struct owner queued = eager(), submitted = eager();
@@ -366,7 +397,10 @@ TEST(a_manager_that_is_gone_after_it_assigned_is_not_missed)
     manager_say_assigned(&stage, &owner, SLICE("control.w"));
     stage_manager_leaves(&stage);
     stage_run(&stage, 1000);
-    say_heartbeat(&stage, &owner, 1); /* its `accepted` was lost: fetched with the beat */
+    size_t resends = heard_count(&stage, WIRE_CREDIT);
+    say_heartbeat(&stage, &owner, 1); /* its `accepted` was lost: fetched with every beat */
+    say_heartbeat(&stage, &owner, 1);
+    CHECK_EQ(heard_count(&stage, WIRE_CREDIT), resends + 2);
     CHECK(heard_last(&stage, WIRE_CREDIT)->flags & WIRE_FLAG_RESEND);
     finish(&owner, 1);
     CHECK_EQ(ask_hub_stats(stage.hub).reruns, 0);
@@ -695,6 +729,22 @@ TEST(a_cancel_while_it_waits_goes_to_the_manager_too)
     stage.reply = SLICE("control.m");
     say_done(&stage, &owner, 1, DONE_CANCELLED);
     CHECK(owner.ends == 1 && owner.reason == DONE_CANCELLED);
+    stage_close(&stage);
+}
+
+TEST(a_cancel_of_what_waited_and_runs_is_no_matter_of_that_manager)
+{
+    struct owner owner = eager();
+    open_default();
+    queue(&owner);
+    say_accepted(&stage, &owner, 1);
+    ask_cancel(owner.ask);
+    stage_run(&stage, 0);
+    CHECK_EQ(heard_count(&stage, WIRE_CANCEL), 2);
+    for (size_t i = 0; i < stage.heard_count; i++)
+        CHECK(!stage.heard[i].on_manager);
+    say_done(&stage, &owner, 2, DONE_CANCELLED);
+    CHECK_EQ(owner.ends, 1);
     stage_close(&stage);
 }
 
