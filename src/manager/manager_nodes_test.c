@@ -113,9 +113,15 @@ TEST(a_manager_that_was_stopped_blames_nobody_for_it)
     struct peer *worker = rig_ready_worker(&rig, "m", 1, 1);
     rig_ask(asker, 1);
     see_all(worker);
+    struct request request = rig_request(asker, 2);
+    request.model = SLICE("n");
+    struct peer *host = rig_peer(&rig);
+    worker_state_from(host, "n-1", "n", NODE_LOADING, 0, "");
+    rig_submit(asker, &request);
     loop_skip(rig.loop, 60 * 1000000ull);
     rig_run(&rig, 400);
-    CHECK_EQ(manager_stats(rig.manager).nodes, 1);
+    CHECK_EQ(manager_stats(rig.manager).nodes, 2);
+    CHECK_EQ(manager_stats(rig.manager).queued, 1);
     CHECK_EQ(heard_count(asker, WIRE_UNKNOWN_STREAM), 0);
     rig_close(&rig);
 }
@@ -400,32 +406,95 @@ TEST(nodes_are_bounded_and_one_that_is_gone_makes_place)
     rig_close(&rig);
 }
 
-TEST(an_assignment_that_did_not_fit_gets_a_new_number)
+/* A worker that does not read, and has place for one such request. */
+struct crowd {
+    struct loop *loop;
+    struct peer *worker;
+};
+
+static struct crowd open_crowd(void)
 {
     rig_init(&rig);
     rig.peer_bytes_max = 20000;
     rig_open_greeted(&rig);
     asker = rig_peer(&rig);
-    struct peer *worker = rig_ready_worker(&rig, "m", 4, 4);
-    /* A second loop would be needed for a worker that does not read; one big frame fills it too. */
+    struct crowd crowd = {.loop = loop_new_virtual(1)};
+    crowd.worker = rig_peer_on(&rig, crowd.loop);
+    crowd.worker->model = "m";
+    snprintf(crowd.worker->node, sizeof(crowd.worker->node), "crowded");
+    worker_state(crowd.worker, NODE_READY, "");
+    worker_say_load(crowd.worker, 0, 4, 4);
+    return crowd;
+}
+
+static void close_crowd(struct crowd *crowd)
+{
+    peer_leave(crowd->worker);
+    loop_advance(crowd->loop, 0);
+    rig_close(&rig);
+    loop_free(crowd->loop);
+}
+
+/* Published, and not yet delivered. */
+static void submit_large(uint64_t stream)
+{
     static char filler[12000];
-    struct request request = rig_request(asker, 1);
+    struct request request = rig_request(asker, stream);
     memset(filler, 'x', sizeof(filler));
     request.prompt = slice_of(filler, sizeof(filler));
     struct wire_writer *writer = peer_frame(asker, WIRE_CONTROL);
-    wire_open_record(writer, &(struct wire_record){.stream = 1, .epoch = 1, .type = WIRE_SUBMIT});
+    wire_open_record(writer,
+                     &(struct wire_record){.stream = stream, .epoch = 1, .type = WIRE_SUBMIT});
     request_encode(&request, writer->out);
     wire_close_record(writer);
     CHECK_OK(wire_finish(writer));
-    CHECK_OK(bus_publish(asker->bus, slice_str(worker->control), (struct slice){0},
-                         text_slice(&asker->out)));
-    worker->heard_count = 0;
-    peer_send(asker, "submit"); /* its assignment finds the worker full, or just not */
-    rig_run(&rig, 600);
-    CHECK(heard_last(worker, WIRE_SUBMIT) != NULL);
-    worker_say_load(worker, heard_last(worker, WIRE_SUBMIT)->seq, 4, 3);
-    peer_say(asker, WIRE_WAITING, 1, 1);
-    CHECK_EQ(heard_count(asker, WIRE_ASSIGNED), 1);
+    CHECK_OK(
+        bus_publish(asker->bus, SLICE("submit"), bus_inbox(asker->bus), text_slice(&asker->out)));
+}
+
+TEST(an_assignment_that_did_not_fit_gets_a_new_number)
+{
+    struct crowd crowd = open_crowd();
+    submit_large(1);
+    rig_run(&rig, 0);
+    submit_large(2);
+    rig_run(&rig, 100); /* the second finds the worker full */
+    loop_advance(crowd.loop, 0);
+    CHECK_EQ(heard_for(crowd.worker, WIRE_SUBMIT, 1), 1);
+    CHECK_EQ(heard_for(crowd.worker, WIRE_SUBMIT, 2), 0);
+    worker_say_load(crowd.worker, 1, 4, 3);
+    rig_run(&rig, 400);
+    loop_advance(crowd.loop, 0);
+    CHECK_EQ(heard_for(crowd.worker, WIRE_SUBMIT, 2), 1);
+    CHECK_EQ(heard_last(crowd.worker, WIRE_SUBMIT)->seq, 3);
+    CHECK_EQ(manager_stats(rig.manager).nodes, 1);
+    close_crowd(&crowd);
+}
+
+/* Its number was overtaken before it came back: what it carried is not there any more. */
+TEST(an_assignment_that_came_back_after_it_seemed_seen_is_asked_for_again)
+{
+    struct crowd crowd = open_crowd();
+    submit_large(1);
+    rig_run(&rig, 0);
+    submit_large(2);
+    (void)worker_load(crowd.worker, 2, 4, 2, false);
+    CHECK_OK(wire_finish(&crowd.worker->writer));
+    peer_send_bytes(crowd.worker, rig.manager_control, text_slice(&crowd.worker->out));
+    CHECK_EQ(heard_for(asker, WIRE_UNKNOWN_STREAM, 2), 1);
+    CHECK_EQ(heard_for(asker, WIRE_UNKNOWN_STREAM, 1), 0);
+    CHECK_EQ(manager_stats(rig.manager).assigned, 1);
+    close_crowd(&crowd);
+}
+
+TEST(of_two_names_for_one_worker_the_first_stays)
+{
+    open_rig();
+    struct peer *worker = rig_ready_worker(&rig, "m", 1, 1);
+    worker_state_from(worker, "another-name", "n", NODE_READY, 1, "");
+    CHECK_EQ(manager_stats(rig.manager).nodes, 1);
+    rig_ask(asker, 1);
+    CHECK_EQ(heard_count(worker, WIRE_SUBMIT), 1);
     rig_close(&rig);
 }
 

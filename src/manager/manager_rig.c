@@ -235,9 +235,14 @@ void rig_run(struct rig *rig, uint64_t ms)
 
 struct peer *rig_peer(struct rig *rig)
 {
+    return rig_peer_on(rig, rig->loop);
+}
+
+struct peer *rig_peer_on(struct rig *rig, struct loop *loop)
+{
     CHECK(rig->peer_count < RIG_PEERS_MAX);
     struct peer *peer = &rig->peers[rig->peer_count++];
-    *peer = (struct peer){.rig = rig, .bus = bus_mem_open(rig->bus_mem, rig->loop)};
+    *peer = (struct peer){.rig = rig, .bus = bus_mem_open(rig->bus_mem, loop)};
     peer->heard = mem_array(RIG_HEARD_MAX, sizeof(*peer->heard));
     text_init(&peer->submit, 16 << 20);
     text_init(&peer->out, 16 << 20);

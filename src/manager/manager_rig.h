@@ -75,6 +75,8 @@ void rig_restart_manager(struct rig *rig);
 void rig_drain(struct rig *rig);
 
 struct peer *rig_peer(struct rig *rig);
+/* One that hears nothing until its own loop is advanced. */
+struct peer *rig_peer_on(struct rig *rig, struct loop *loop);
 void peer_leave(struct peer *peer); /* its endpoint closes */
 
 /* What it says: records are added to peer_frame(), then it leaves with peer_send(). */
