@@ -142,6 +142,11 @@ static void unsubscribe(struct bus_subscription *base)
 
 /* --- the life of an endpoint --- */
 
+bool bus_sim_has_arrived(const struct bus *bus)
+{
+    return !list_is_empty(&CONTAINER_OF(bus, const struct endpoint, bus)->arrived);
+}
+
 static void plan_change(struct endpoint *endpoint, enum turn turn, uint64_t after_us)
 {
     struct change *change = mem_alloc(sizeof(*change));

@@ -55,6 +55,8 @@ void bus_sim_run(struct bus_sim *bus_sim, uint64_t now_us);
 
 /* An endpoint for this loop, subscribed and reachable at once. Never NULL. */
 struct bus *bus_sim_open(struct bus_sim *bus_sim, struct loop *loop, const char *name);
+/* Something waits for a turn of its loop. */
+bool bus_sim_has_arrived(const struct bus *bus);
 /* The process dies (rule 3). The endpoint is cut off: what is still published on it is lost,
  * nothing comes any more; close it when its owner has been taken down. */
 void bus_sim_kill(struct bus *bus);

@@ -80,7 +80,7 @@ static void become_quiet(struct sim *sim)
 {
     sim->is_quiet = true;
     bus_sim_set_weather(sim->bus_sim, &sim->plan.weather[0]);
-    sim_healed(sim, -1);
+    sim_healed(sim, -1, INJURY_DEATH);
     for (uint32_t i = 0; i < sim->plan.place_count; i++)
         role_repair(&sim->roles[i]);
 }
@@ -92,9 +92,9 @@ static void change_weather(struct sim *sim, uint32_t index)
     bus_sim_set_weather(sim->bus_sim, &sim->plan.weather[index]);
     sim_say(sim, "---- weather %u", index);
     if (index == 0)
-        sim_healed(sim, -1);
-    else
-        sim_hurt(sim, -1);
+        sim_healed(sim, -1, INJURY_DEATH);
+    else if (sim->plan.weather[index].drop_per_1000 > 0)
+        sim_hurt(sim, -1, INJURY_DEATH);
 }
 
 /* Every asker asks every model. */

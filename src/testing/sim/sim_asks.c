@@ -6,72 +6,103 @@
 enum {
     AFTERMATH_US = 1000000, /* of a fault: joining again, what was said meanwhile */
     PROBE_MAX_US = 5000000,
-    YOUNG_US = 3000000, /* so long a manager may not know all models */
+    YOUNG_US = 9000000, /* so long a manager may not have heard of a worker that was held up */
     RERUNS_MAX = 3,
+    FREEZE_US = BUS_SIM_DEAD_US - 100000,
+    TROUBLE_US = 3500000,      /* less than what makes a worker silent */
+    LONG_ABSENCE_US = 3000000, /* less than submit_ms: what comes after it counts too */
 };
 
 /* --- injuries --- */
 
-void sim_hurt(struct sim *sim, int place)
+void sim_hurt(struct sim *sim, int place, enum injury_kind kind)
 {
     if (sim->is_over)
         return;
     ASSERT(sim->injury_count < SIM_INJURIES_MAX);
-    sim->injuries[sim->injury_count++] =
-        (struct injury){.place = place, .from_us = sim->now_us, .until_us = UINT64_MAX};
+    sim->injuries[sim->injury_count++] = (struct injury){
+        .place = place, .kind = kind, .from_us = sim->now_us, .until_us = UINT64_MAX};
     sim->result.faults++;
 }
 
-void sim_healed(struct sim *sim, int place)
+void sim_healed(struct sim *sim, int place, enum injury_kind kind)
 {
     for (size_t i = 0; i < sim->injury_count; i++) {
         struct injury *injury = &sim->injuries[i];
-        if (injury->place == place && injury->until_us == UINT64_MAX)
+        if (injury->place == place && injury->kind == kind && injury->until_us == UINT64_MAX)
             injury->until_us = sim->now_us;
     }
 }
 
-static uint32_t count_hurts(const struct sim *sim, int place, uint64_t since_us)
+/* How long it lasted, as far as it may have to do with what began then. */
+static uint64_t lasted_us(const struct sim *sim, const struct injury *injury, uint64_t since_us)
 {
-    uint32_t count = 0;
-    for (size_t i = 0; i < sim->injury_count; i++) {
-        const struct injury *injury = &sim->injuries[i];
-        count += injury->place == place &&
-                 (injury->until_us == UINT64_MAX || injury->until_us + AFTERMATH_US >= since_us);
-    }
-    return count;
+    uint64_t until_us = injury->until_us == UINT64_MAX ? sim->now_us : injury->until_us;
+    return until_us + AFTERMATH_US >= since_us ? until_us - injury->from_us : 0;
 }
 
-bool sim_was_hurt(const struct sim *sim, int place, uint64_t since_us)
+static bool concerns(const struct injury *injury, int place, uint64_t since_us)
 {
-    return count_hurts(sim, place, since_us) > 0;
+    return injury->place == place &&
+           (injury->until_us == UINT64_MAX || injury->until_us + AFTERMATH_US >= since_us);
+}
+
+/* So many times the place was hit hard enough for its streams to be lost. */
+static uint32_t count_losses(const struct sim *sim, int place, uint64_t since_us)
+{
+    uint32_t count = 0;
+    uint64_t trouble_us = 0;
+    for (size_t i = 0; i < sim->injury_count; i++) {
+        const struct injury *injury = &sim->injuries[i];
+        uint64_t us = lasted_us(sim, injury, since_us);
+        if (!concerns(injury, place, since_us))
+            continue;
+        if (injury->kind == INJURY_DEATH || (injury->kind == INJURY_FREEZE && us >= FREEZE_US))
+            count++;
+        else
+            trouble_us += us;
+    }
+    return count + (uint32_t)(trouble_us / TROUBLE_US);
+}
+
+static uint64_t hurt_us(const struct sim *sim, int place, uint64_t since_us)
+{
+    uint64_t sum_us = 0;
+    for (size_t i = 0; i < sim->injury_count; i++)
+        if (concerns(&sim->injuries[i], place, since_us))
+            sum_us += lasted_us(sim, &sim->injuries[i], since_us);
+    return sum_us;
 }
 
 /* --- what may go wrong, and when --- */
 
-static bool place_or_net_was_hurt(const struct sim_ask *ask, int place)
+/* A network that drops frames may explain everything but a wrong answer. */
+static bool is_in_storm(const struct sim_ask *ask)
 {
-    return sim_was_hurt(ask->sim, -1, ask->opened_us) ||
-           (place >= 0 && sim_was_hurt(ask->sim, place, ask->opened_us));
+    return count_losses(ask->sim, -1, ask->opened_us) > 0;
 }
 
-/* Hits of all workers of the model since it was opened. */
-static uint32_t count_worker_hurts(const struct sim_ask *ask)
+static uint32_t losses_of(const struct sim_ask *ask, int place)
+{
+    return place >= 0 ? count_losses(ask->sim, place, ask->opened_us) : 0;
+}
+
+static uint32_t losses_of_workers(const struct sim_ask *ask)
 {
     const struct sim *sim = ask->sim;
     uint32_t count = 0;
     for (uint32_t i = 0; i < sim->plan.place_count; i++)
         if (sim->roles[i].kind == ROLE_WORKER && sim->roles[i].model == ask->model)
-            count += count_hurts(sim, (int)i, ask->opened_us);
+            count += losses_of(ask, (int)i);
     return count;
 }
 
-static bool manager_was_hurt(const struct sim_ask *ask)
+static int manager_place(const struct sim_ask *ask)
 {
-    for (uint32_t i = 0; i < ask->sim->plan.place_count; i++)
-        if (ask->sim->roles[i].kind == ROLE_MANAGER && place_or_net_was_hurt(ask, (int)i))
-            return true;
-    return false;
+    uint32_t place = 0;
+    while (ask->sim->roles[place].kind != ROLE_MANAGER)
+        place++;
+    return (int)place;
 }
 
 /* A manager that is new learns of a model from its workers, or from the host while they are away.
@@ -79,45 +110,50 @@ static bool manager_was_hurt(const struct sim_ask *ask)
 static bool may_be_unknown(const struct sim_ask *ask)
 {
     const struct sim *sim = ask->sim;
+    int manager = manager_place(ask);
+    bool is_new = sim->roles[manager].born_us + YOUNG_US > ask->opened_us ||
+                  hurt_us(sim, manager, ask->opened_us) > 0;
     for (uint32_t i = 0; i < sim->plan.place_count; i++) {
         const struct role *role = &sim->roles[i];
         if (role->kind == ROLE_WORKER && role->model == ask->model &&
-            !place_or_net_was_hurt(ask, (int)i))
-            return false;
-        if (role->kind == ROLE_MANAGER && !place_or_net_was_hurt(ask, (int)i) &&
-            ask->opened_us > role->born_us + YOUNG_US)
+            hurt_us(sim, (int)i, ask->opened_us) == 0)
             return false;
     }
-    return true;
+    return is_new;
 }
 
 /* Rule 2. */
 static bool may_be_lost(const struct sim_ask *ask)
 {
-    if (place_or_net_was_hurt(ask, (int)ask->asker->place))
-        return true;
+    uint32_t of_asker = losses_of(ask, (int)ask->asker->place);
     if (ask->delta_count > 0)
-        return sim_was_hurt(ask->sim, ask->worker_place, ask->opened_us);
-    return count_worker_hurts(ask) > RERUNS_MAX;
+        return of_asker > 0 || losses_of(ask, ask->worker_place) > 0;
+    return of_asker + losses_of_workers(ask) > RERUNS_MAX;
+}
+
+/* submit_ms without a word of a manager. */
+static bool may_lack_manager(const struct sim_ask *ask)
+{
+    return hurt_us(ask->sim, manager_place(ask), ask->opened_us) +
+               hurt_us(ask->sim, (int)ask->asker->place, ask->opened_us) >=
+           LONG_ABSENCE_US;
 }
 
 static bool may_end_with(const struct sim_ask *ask, enum fault fault)
 {
-    bool is_calm = ask->sim->options.class == SIM_CALM;
+    bool is_silent = ask->delta_count == 0;
     switch (fault) {
     case FAULT_QUEUE_FULL:
     case FAULT_QUEUE_TIMEOUT:
-        return !ask->is_probe && ask->delta_count == 0;
+        return !ask->is_probe && is_silent;
     case FAULT_WORKER_LOST:
-        return !is_calm && may_be_lost(ask);
-    case FAULT_LOADING: /* no manager, or none that could be reached, for submit_ms */
-        return !is_calm && ask->delta_count == 0 &&
-               (manager_was_hurt(ask) || place_or_net_was_hurt(ask, (int)ask->asker->place) ||
-                count_worker_hurts(ask) > 0);
+        return is_in_storm(ask) || may_be_lost(ask);
+    case FAULT_LOADING:
+        return is_silent && (is_in_storm(ask) || may_lack_manager(ask));
     case FAULT_MODEL_NOT_FOUND:
-        return !is_calm && ask->delta_count == 0 && may_be_unknown(ask);
+        return is_silent && (is_in_storm(ask) || may_be_unknown(ask));
     case FAULT_DRAINING: /* it was told to go, and this took longer than it drains */
-        return !is_calm && count_worker_hurts(ask) > 0;
+        return !is_silent && losses_of(ask, ask->worker_place) > 0;
     default:
         return false;
     }
@@ -327,7 +363,7 @@ void sim_ask_open(struct sim_ask *ask)
             ask->question.max_tokens, err == ERR_OK ? "" : " (refused)");
     asker->is_touched = true;
     if (err != ERR_OK) {
-        if (err != ERR_FULL || !sim_was_hurt(ask->sim, (int)asker->place, ask->opened_us))
+        if (err != ERR_FULL || hurt_us(ask->sim, (int)asker->place, ask->opened_us) == 0)
             sim_fail(ask->sim, "ask %u: ask_open: %s", ask->index, err_name(err));
         return;
     }

@@ -75,8 +75,15 @@ struct sim_ask {
 
 /* --- what goes wrong --- */
 
+enum injury_kind {
+    INJURY_DEATH,   /* killed, told to go, or its engine broke */
+    INJURY_FREEZE,  /* counts once the bus takes it for dead */
+    INJURY_TROUBLE, /* an engine that hangs, a full queue: counts when it lasts */
+};
+
 struct injury { /* something that hit a place, or (place < 0) the network */
     int place;
+    enum injury_kind kind;
     uint64_t from_us, until_us; /* UINT64_MAX: goes on */
 };
 
@@ -182,10 +189,8 @@ void sim_ask_cancel(struct sim_ask *ask);
 /* Its asker is being taken down, or the run is over. */
 void sim_ask_orphan(struct sim_ask *ask);
 void sim_ask_fini(struct sim_ask *ask);
-/* True if something hit the place (or the network) since then. */
-bool sim_was_hurt(const struct sim *sim, int place, uint64_t since_us);
-void sim_hurt(struct sim *sim, int place);   /* from now on */
-void sim_healed(struct sim *sim, int place); /* what hit it is over */
+void sim_hurt(struct sim *sim, int place, enum injury_kind kind);   /* from now on */
+void sim_healed(struct sim *sim, int place, enum injury_kind kind); /* that is over */
 void sim_check_order(struct sim *sim, const struct bus_sim_sight *sight);
 
 /* --- sim_trace.c --- */

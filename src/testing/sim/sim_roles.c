@@ -64,10 +64,17 @@ static void catch_up(struct role *role)
 
 static void take_down(struct role *role);
 
-/* The mailboxes are looked at in any case: a turn that finds nothing is cheap. */
+/* A turn costs a few system calls: only for those who have something to do. */
+static bool has_to_run(const struct role *role)
+{
+    return role->is_up && !role->is_frozen &&
+           (role->is_touched || loop_next_us(role->loop) <= role->sim->now_us ||
+            bus_sim_has_arrived(role->bus));
+}
+
 void role_run(struct role *role)
 {
-    if (!role->is_up || role->is_frozen)
+    if (!has_to_run(role))
         return;
     catch_up(role);
     role->is_touched = false;
@@ -160,7 +167,7 @@ void role_start(struct role *role)
         start_worker(role);
     else
         host_start(role);
-    sim_healed(role->sim, (int)role->place);
+    sim_healed(role->sim, (int)role->place, INJURY_DEATH);
 }
 
 /* --- taking down --- */
@@ -245,7 +252,9 @@ void role_kill(struct role *role)
 {
     if (!role->is_up)
         return;
-    sim_hurt(role->sim, (int)role->place);
+    sim_healed(role->sim, (int)role->place, INJURY_FREEZE);
+    sim_healed(role->sim, (int)role->place, INJURY_TROUBLE);
+    sim_hurt(role->sim, (int)role->place, INJURY_DEATH);
     bus_sim_kill(role->bus);
     take_down(role);
 }
@@ -256,7 +265,8 @@ void role_leave(struct role *role)
     if (!role->is_up || role->is_frozen || role->is_leaving ||
         (role->kind != ROLE_WORKER && role->kind != ROLE_MANAGER))
         return;
-    sim_hurt(role->sim, (int)role->place); /* what runs longer than it drains is cut off */
+    sim_hurt(role->sim, (int)role->place,
+             INJURY_DEATH); /* what runs longer than it drains is cut off */
     catch_up(role);
     role->is_leaving = role->is_touched = true;
     if (role->kind == ROLE_WORKER)
@@ -269,7 +279,7 @@ void role_freeze(struct role *role)
 {
     if (!role->is_up || role->is_frozen)
         return;
-    sim_hurt(role->sim, (int)role->place);
+    sim_hurt(role->sim, (int)role->place, INJURY_FREEZE);
     role->is_frozen = true;
     bus_sim_freeze(role->bus);
 }
@@ -281,7 +291,7 @@ void role_thaw(struct role *role)
     role->is_frozen = false;
     role->is_touched = true;
     bus_sim_thaw(role->bus);
-    sim_healed(role->sim, (int)role->place);
+    sim_healed(role->sim, (int)role->place, INJURY_FREEZE);
 }
 
 void role_stall(struct role *role, bool is_stalled)
@@ -291,9 +301,9 @@ void role_stall(struct role *role, bool is_stalled)
     catch_up(role);
     core_pace_stall(&role->pace, is_stalled);
     if (is_stalled)
-        sim_hurt(role->sim, (int)role->place);
+        sim_hurt(role->sim, (int)role->place, INJURY_TROUBLE);
     else
-        sim_healed(role->sim, (int)role->place);
+        sim_healed(role->sim, (int)role->place, INJURY_TROUBLE);
 }
 
 /* The host would start such a worker anew: the plan does. */
@@ -301,7 +311,7 @@ void role_break_engine(struct role *role)
 {
     if (!role->is_up || !role->toy)
         return;
-    sim_hurt(role->sim, (int)role->place);
+    sim_hurt(role->sim, (int)role->place, INJURY_DEATH);
     role->is_broken = true;
     role->toy->toy_engine.next_decode = ERR_SYSTEM;
 }
@@ -313,9 +323,9 @@ void role_set_full(struct role *role, bool is_full)
     bool in_is_full = is_full && sim_below(role->sim, 2);
     bus_sim_set_full(role->bus, in_is_full, is_full && !in_is_full);
     if (is_full)
-        sim_hurt(role->sim, (int)role->place);
+        sim_hurt(role->sim, (int)role->place, INJURY_TROUBLE);
     else
-        sim_healed(role->sim, (int)role->place);
+        sim_healed(role->sim, (int)role->place, INJURY_TROUBLE);
 }
 
 void role_repair(struct role *role)
