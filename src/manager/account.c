@@ -26,17 +26,20 @@ static void hold(struct report *report, struct ticket *ticket, const struct wire
 }
 
 /* It has a stream that we know. What its asker has given up, or what we have ended, it shall not
- * run on; one that another worker has too is for the asker to decide (docs/design/008). */
+ * run on; one that another worker has too is for the asker to decide (docs/design/008). One that we
+ * took for lost with its worker may have gone on all the time (a switch that stood still): it is
+ * left alone, and who asks for it hears where it is. */
 static void on_known(struct report *report, struct ticket *ticket, const struct wire_record *record,
                      const struct wire_held *held)
 {
     struct node *node = report->node;
-    if (ticket->epoch == record->epoch && ticket->state == TICKET_ASSIGNED) {
+    if (ticket->epoch > record->epoch || ticket->state == TICKET_ENDING) {
+        assign_cancel(node, record->stream, record->epoch);
+    } else if (ticket->epoch == record->epoch && ticket->state == TICKET_ASSIGNED) {
         if (ticket->node == node)
             hold(report, ticket, held);
-    } else if (ticket->epoch > record->epoch || ticket->state == TICKET_ENDING ||
-               (ticket->state == TICKET_ENDED && !ticket->node)) {
-        assign_cancel(node, record->stream, record->epoch);
+    } else if (ticket->epoch == record->epoch && ticket->state == TICKET_ENDED && !ticket->node) {
+        ticket->node = node;
     }
 }
 

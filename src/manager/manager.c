@@ -142,12 +142,15 @@ static void serve_nodes(struct manager *manager)
     }
 }
 
-/* A tick that comes late says that we did not run (SIGSTOP, a suspended machine). What others could
- * not say in that time is not their silence. */
+/* A tick that comes late says that we did not run (SIGSTOP, a suspended machine); a frame that the
+ * bus did not take, that perhaps nobody is connected (a switch that stands still). What others
+ * could not say in that time is not their silence. */
 static void notice_own_pause(struct manager *manager)
 {
-    if (is_due(manager, manager->ticked_us, 3 * MANAGER_TICK_MS))
+    uint64_t lost = post_stats(manager->post).lost;
+    if (is_due(manager, manager->ticked_us, 3 * MANAGER_TICK_MS) || lost != manager->frames_lost)
         registry_forgive_silence(manager);
+    manager->frames_lost = lost;
     manager->ticked_us = loop_now_us(manager->loop);
 }
 

@@ -129,6 +129,7 @@ struct manager {
     struct post *post;
     char name[32];
     uint64_t opened_us, ticked_us;
+    uint64_t frames_lost; /* as of the last tick */
     int64_t opened_wall_ms;
 
     struct map *tickets; /* stream handle -> struct ticket */

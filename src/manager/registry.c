@@ -231,8 +231,20 @@ static void free_node(struct node *node)
     mem_free(node);
 }
 
+/* Who shows the nodes would count it until its silence is long enough. */
+static void tell_gone(const struct node *node)
+{
+    if (!node->name.data)
+        return; /* it never told anybody its name */
+    struct wire_writer *writer =
+        post_to(node->manager->post, WIRE_STATE, SLICE("state.nodes"), node->name.len);
+    if (writer)
+        wire_add(writer, &(struct wire_record){.type = WIRE_NODE_GONE, .payload = node->name});
+}
+
 void registry_remove_node(struct node *node, const char *why)
 {
+    tell_gone(node);
     log_event(LOG_INFO, "node_gone", "node=%s model=%s why=%s assigned=%u",
               log_quote(node->name, 96),
               log_quote(node->model ? node->model->name : (struct slice){0}, 64), why,
