@@ -267,7 +267,7 @@ TEST(a_record_type_of_tomorrow_is_skipped)
     struct owner owner = {0};
     open_default();
     start(&owner);
-    say_record(&stage, &(struct wire_record){.stream = owner.id.low, .epoch = 1, .type = 15});
+    say_record(&stage, &(struct wire_record){.stream = owner.id.low, .epoch = 1, .type = 300});
     CHECK_EQ(owner.ends, 0);
     say_done(&stage, &owner, 2, DONE_EOS);
     stage_close(&stage);
