@@ -46,7 +46,8 @@ enum wire_type {
     WIRE_HELD = 12,
     WIRE_TAKEN = 13,
     WIRE_RELEASED = 14,
-    WIRE_EVENT = 16, /* 16 + enum event_type: event.h; up to 255 */
+    WIRE_NODE_GONE = 15, /* manager to all, on "state.nodes". payload: the node's name */
+    WIRE_EVENT = 16,     /* 16 + enum event_type: event.h; up to 255 */
     WIRE_EVENT_LAST = 255,
     WIRE_CALL = 256, /* these two: call.h */
     WIRE_ANSWER = 257,
