@@ -134,7 +134,7 @@ static void check_without_room(const struct wire_record *record, uint64_t choice
     struct wire_writer writer;
     text_init(&out, ROOM);
     wire_begin(&writer, &out, WIRE_CONTROL);
-    (void)text_reserve(&out, ROOM / 2); /* so that the writer is not what fails */
+    (void)text_reserve(&out, 4096 + record->payload.len * 6); /* the writer is not what fails */
     mem_test_fail_nth(1 + choice_next(&choice, 32));
     (void)pass_on(record, choice_next(&choice, 512), &writer);
     mem_test_fail_nth(0);
