@@ -79,6 +79,8 @@ class Server:
             keys.setdefault("default_model", "dummy")
         keys.setdefault("http_port", 0)
         keys.setdefault("worker_threads", 2)  # on every machine alike
+        # A role that a busy machine (and a sanitizer) keeps waiting is not dead (rule 2).
+        keys.setdefault("role_dead_ms", 30_000)
         self.args = (["--solo"] if solo else []) + list(args)
         self.solo = solo
         self.keys = keys

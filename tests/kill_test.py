@@ -24,7 +24,7 @@ STREAMS = 100
 ROUNDS = int(os.environ.get("MILLRACE_KILL_ROUNDS", "9"))
 TEXT = "Es war einmal — 从前 — a 🦊 that said: \"no\".\n" * 4
 SETUP = {"dummy_text": TEXT, "dummy_tokens": 40, "dummy_delay_ms": 10, "dummy_slots": 128, "max_model_queue": 512,
-         "max_queue_wait_ms": WAIT_S * 1000}
+         "max_queue_wait_ms": WAIT_S * 1000, "role_dead_ms": 1000}  # the default: seconds are counted here
 DEEDS = {"killed": signal.SIGKILL, "stopped": signal.SIGSTOP, "aborted": signal.SIGABRT}
 SPREAD_S = 0.7  # the streams begin, and the deed is done, within so long
 
