@@ -377,7 +377,9 @@ static enum err submit(struct ask *ask, const struct request *request)
     sent.credit_events = hub->options.credit_events;
     sent.credit_bytes = hub->options.credit_bytes;
     TRY(encode_submit(ask, &sent));
-    return hub_publish_submit(hub, ask);
+    enum err err = hub_publish_submit(hub, ask);
+    /* The way out is shut for the moment (a switch that was stopped): as good as lost, repeated. */
+    return err == ERR_FULL ? ERR_OK : err;
 }
 
 static struct ask *ask_new(struct ask_hub *hub, struct id id, ask_event_fn *on_event, void *ctx)

@@ -74,9 +74,8 @@ void ask_hub_drain(struct ask_hub *hub, void (*on_idle)(void *ctx), void *ctx);
 typedef void ask_event_fn(void *ctx, const struct event *event);
 
 /* Publishes `request` (its inbox, epoch 1, credit are filled in here; its id must be set) on
- * "submit". Its encoded form is kept until the first delta. ERR_FULL: asks_max, or the bus takes
- * nothing now; ERR_LIMIT: too large, no model or one beyond REQUEST_NAME_MAX_BYTES, or no memory;
- * ERR_CLOSED: draining. */
+ * "submit". Its encoded form is kept until the first delta. ERR_FULL: asks_max; ERR_LIMIT: too
+ * large, no model or one beyond REQUEST_NAME_MAX_BYTES, or no memory; ERR_CLOSED: draining. */
 MUST_USE enum err ask_open(struct ask_hub *hub, const struct request *request,
                            ask_event_fn *on_event, void *ctx, struct ask **out_ask);
 /* The owner is done with so many delivered delta events and their bytes, the sum of

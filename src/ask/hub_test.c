@@ -67,6 +67,29 @@ TEST(a_model_name_has_to_be_one_that_a_manager_reads)
     stage_close(&stage);
 }
 
+/* The bus takes nothing while so much of what came back waits in the loop. */
+TEST(a_submit_that_the_bus_does_not_take_now_is_repeated)
+{
+    enum { ASKS = 20 };
+    static struct owner owners[ASKS];
+    memset(owners, 0, sizeof(owners));
+    stage_init(&stage);
+    stage.peer_bytes_max = 2048;
+    stage_open(&stage);
+    stage_manager_leaves(&stage);
+    for (int i = 0; i < ASKS; i++)
+        owner_ask(&owners[i], &stage); /* more than fit: it has to work all the same */
+    stage_manager_comes(&stage);
+    stage_run(&stage, 2000);
+    for (int i = 0; i < ASKS; i++)
+        CHECK_EQ(owners[i].ends, 0);
+    CHECK(heard_count(&stage, WIRE_SUBMIT) >= ASKS);
+    ask_hub_drain(stage.hub, NULL, NULL);
+    stage_run(&stage, 2000);
+    CHECK_EQ(ask_hub_count(stage.hub), 0);
+    stage_close(&stage);
+}
+
 TEST(a_request_larger_than_a_frame_is_a_limit)
 {
     struct owner owner = {0};
