@@ -115,9 +115,9 @@ struct model {
     struct manager *manager;
     struct slice name;
     struct queue queue;
-    struct deadline expiry; /* of its first place, and of its outlook */
-    bool was_heard;         /* some node has been there */
-    uint64_t absent_since_us;
+    struct deadline expiry;   /* of its first place, and of its outlook */
+    bool was_heard;           /* some node has been there */
+    uint64_t absent_since_us; /* once it was heard: when its last node went */
     struct model_metrics *metrics;
 };
 

@@ -135,6 +135,20 @@ TEST(the_queue_takes_queue_max_and_refuses_the_next_with_a_time)
     }
 }
 
+TEST(room_that_was_given_away_is_no_place_in_the_queue)
+{
+    rig_init(&rig);
+    rig.options.queue_max = 0;
+    open_rig();
+    struct peer *worker = rig_ready_worker(&rig, "m", 2, 2);
+    rig_ask(asker, 1);
+    rig_ask(asker, 2);
+    CHECK_EQ(heard_count(worker, WIRE_SUBMIT), 2);
+    rig_ask(asker, 3);
+    check_error(asker, 3, FAULT_QUEUE_FULL);
+    rig_close(&rig);
+}
+
 TEST(what_waits_is_bounded_in_bytes)
 {
     for (int more = -1; more <= 1; more++) {

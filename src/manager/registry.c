@@ -62,7 +62,6 @@ struct model *registry_add_model(struct manager *manager, struct slice name)
     struct model *model = mem_alloc(sizeof(*model));
     model->manager = manager;
     model->name = keep_name(name);
-    model->absent_since_us = loop_now_us(manager->loop);
     sched_model_init(&model->sched);
     queue_init(&model->queue,
                &(struct queue_options){.queue_max = manager->options.queue_max,
