@@ -39,6 +39,7 @@ struct role {
     size_t leaving_count; /* at most SUPERVISOR_LEAVING_MAX */
     struct deadline due;  /* restart_due_us() */
     char note[NOTE_BYTES];
+    char refused[NOTE_BYTES]; /* why it could not start at all; "": it could, or may */
 };
 
 enum phase { SERVING, STOPPING_LISTENERS, STOPPING_REST, KILLING, STOPPED };
@@ -80,6 +81,7 @@ static void tell_change(struct supervisor *self)
 /* --- one process --- */
 
 static void apply(struct role *role, enum restart_action action);
+static void give_up_refused(struct supervisor *self);
 
 static void on_line(void *ctx, struct slice line)
 {
@@ -101,6 +103,7 @@ static void maybe_serving(struct supervisor *self)
     if (!self->serving_told && self->phase == SERVING) {
         self->serving_told = true;
         self->handler.on_serving(self->ctx, self->address);
+        give_up_refused(self);
     }
 }
 
@@ -308,6 +311,17 @@ static void give_up(struct role *role, const char *sentence)
     self->handler.on_give_up(self->ctx, &role->spec, sentence);
 }
 
+/* Not before the address was told: whoever started us reads that first, however fast a role fails.
+ * If the vital ones never get so far, that is the end. */
+static void give_up_refused(struct supervisor *self)
+{
+    for (size_t i = 0; i < self->options.role_count; i++) {
+        struct role *role = &self->roles[i];
+        if (role->refused[0] && (self->serving_told || role->spec.is_vital))
+            give_up(role, role->refused);
+    }
+}
+
 /* The successor is there: this one only finishes what it has (rule 1). */
 static void let_go(struct role *role)
 {
@@ -413,7 +427,21 @@ static void log_end(const struct run *run, int pid, const struct child_end *end,
 /* A model that cannot be loaded ends the start: nobody should find out by its 503s. */
 static bool was_refused_at_start(const struct run *run)
 {
-    return run->failed[0] && !run->role->restart.was_ever_ready && !run->is_leaving;
+    return run->failed[0] && !run->role->restart.was_ever_ready;
+}
+
+static void on_current_ended(struct role *role, const struct run *run)
+{
+    struct supervisor *self = role->owner;
+    role->current = NULL;
+    if (self->phase != SERVING)
+        return;
+    if (was_refused_at_start(run)) {
+        memcpy(role->refused, run->failed, sizeof(role->refused));
+        give_up_refused(self);
+    } else {
+        apply(role, restart_step(&role->restart, RESTART_ENDED, now_us(self)));
+    }
 }
 
 static void on_run_ended(struct run *run, int pid, const struct child_end *end)
@@ -429,11 +457,7 @@ static void on_run_ended(struct run *run, int pid, const struct child_end *end)
         list_remove(&run->link);
         role->leaving_count--;
     } else {
-        role->current = NULL;
-        if (self->phase == SERVING && was_refused_at_start(run))
-            give_up(role, run->failed);
-        else if (self->phase == SERVING)
-            apply(role, restart_step(&role->restart, RESTART_ENDED, now_us(self)));
+        on_current_ended(role, run);
     }
     child_free(&run->child);
     mem_free(run);

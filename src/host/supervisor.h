@@ -44,7 +44,7 @@ struct supervisor_handler {
     /* Something of a role has changed: what supervisor_role() tells. */
     void (*on_change)(void *ctx);
     /* The service cannot go on; stopping has begun. `sentence` as the role told it, else how it
-     * ended. */
+     * ended. For a role that is not vital it comes after on_serving. */
     void (*on_give_up)(void *ctx, const struct role_spec *spec, const char *sentence);
     void (*on_stopped)(void *ctx, int status);
 };

@@ -192,13 +192,25 @@ TEST(a_vital_role_that_crashes_at_its_start_ends_the_service)
     close_scene(scene);
 }
 
-TEST(a_role_that_says_why_it_cannot_start_ends_the_service_at_once)
+TEST(a_role_that_says_why_it_cannot_start_ends_the_service)
 {
     struct scene *scene = scene_new("good", "fails");
     open_scene(scene);
     WAIT_FOR(scene, scene->stopped);
     CHECK_EQ(scene->gave_up, 1);
     CHECK_EQ(scene->status, 1);
+    CHECK_STR(scene->sentence, "no such file: model.gguf");
+    CHECK_EQ(scene->serving, 1); /* told first, also when the other one was faster */
+    close_scene(scene);
+}
+
+TEST(a_vital_role_that_says_why_it_cannot_start_ends_the_service_at_once)
+{
+    struct scene *scene = scene_new("fails", "good");
+    open_scene(scene);
+    WAIT_FOR(scene, scene->stopped);
+    CHECK_EQ(scene->gave_up, 1);
+    CHECK_EQ(scene->serving, 0);
     CHECK_STR(scene->sentence, "no such file: model.gguf");
     close_scene(scene);
 }
