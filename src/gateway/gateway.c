@@ -122,6 +122,7 @@ enum err gateway_open(struct bus *bus, const struct gateway_options *options,
                       struct gateway **out_gateway, struct err_note *out_note)
 {
     struct gateway *gateway = mem_alloc(sizeof(*gateway));
+    gateway->opened_us = loop_now_us(bus_loop(bus));
     gateway->bus = bus;
     gateway->loop = bus_loop(bus);
     gateway->options = *options;

@@ -178,15 +178,28 @@ TEST(a_request_that_names_no_model_gets_the_default_one)
 TEST(an_unknown_model_is_404_while_another_is_there)
 {
     rig = gateway_rig_open(NULL);
+    rig_advance_ms(&rig->http, GATEWAY_GREETING_MS);
     client_post_str(&rig->client, "/v1/completions", "{\"model\":\"gpt-9\",\"prompt\":\"x\"}");
     CHECK(client_was_refused(&rig->client, 404, "model_not_found"));
     CHECK_EQ(rig->job_count, 0);
     gateway_rig_close(rig);
 }
 
+/* One that takes the place of another knows nobody yet, and its clients shall not notice. */
+TEST(a_gateway_that_has_just_come_leaves_the_model_to_the_manager)
+{
+    rig = gateway_rig_open_alone(NULL);
+    rig_advance_ms(&rig->http, GATEWAY_GREETING_MS - 1);
+    struct job *job = client_ask(&rig->client, "/v1/chat/completions", CHAT);
+    job_fail(job, FAULT_MODEL_NOT_FOUND, "there is no such model");
+    CHECK(client_was_refused(&rig->client, 404, "model_not_found"));
+    gateway_rig_close(rig);
+}
+
 TEST(before_any_worker_has_reported_a_model_is_loading)
 {
     rig = gateway_rig_open_alone(NULL);
+    rig_advance_ms(&rig->http, GATEWAY_GREETING_MS);
     client_post_str(&rig->client, "/v1/chat/completions", CHAT);
     struct answer answer = client_answer(&rig->client);
     CHECK_SLICE(answer_field(&answer, "Retry-After"), "1");
@@ -201,6 +214,7 @@ TEST(the_default_model_is_loading_and_not_unknown_until_its_worker_reports)
     struct gateway_options options = gateway_rig_options();
     options.default_model = "llama";
     rig = gateway_rig_open(&options);
+    rig_advance_ms(&rig->http, GATEWAY_GREETING_MS);
     client_post_str(&rig->client, "/v1/completions", "{\"prompt\":\"x\"}");
     CHECK(client_was_refused(&rig->client, 503, "loading"));
     client_post_str(&rig->client, "/v1/completions", "{\"model\":\"llama\",\"prompt\":\"x\"}");

@@ -167,6 +167,39 @@ TEST(health_sums_the_workers_of_a_model)
     gateway_rig_close(rig);
 }
 
+static void manager_says_gone(struct slice node)
+{
+    struct text frame;
+    struct wire_writer writer;
+    text_init(&frame, 4096);
+    wire_begin(&writer, &frame, WIRE_STATE);
+    wire_add(&writer, &(struct wire_record){.type = WIRE_NODE_GONE, .payload = node});
+    CHECK_OK(wire_finish(&writer));
+    CHECK_OK(bus_publish(rig->back, SLICE("state.nodes"), SLICE(""), text_slice(&frame)));
+    text_fini(&frame);
+    rig_settle(&rig->http);
+}
+
+TEST(a_worker_that_the_manager_says_is_gone_is_not_counted_and_may_come_back)
+{
+    rig = gateway_rig_open(NULL);
+    rig->state.slots_busy = 3;
+    rig_report(rig);
+    struct slice node = rig->state.node;
+    rig->state.node = SLICE("w2");
+    rig->state.slots_busy = 1;
+    rig_report(rig);
+    manager_says_gone(SLICE("w3"));
+    CHECK_EQ(health_number(0, "slots_busy"), 4);
+    manager_says_gone(node);
+    CHECK_EQ(health_number(0, "workers"), 1);
+    CHECK_EQ(health_number(0, "slots_busy"), 1);
+    rig->state.node = node;
+    rig_report(rig);
+    CHECK_EQ(health_number(0, "workers"), 2);
+    gateway_rig_close(rig);
+}
+
 TEST(what_waits_at_the_manager_is_counted_while_it_speaks)
 {
     const struct manager_queue queues[] = {{SLICE("other"), 9}, {SLICE("m"), 5}};

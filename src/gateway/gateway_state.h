@@ -7,7 +7,12 @@
 #include "gateway/gateway.h"
 #include "gateway/model_table.h"
 
+/* Every node speaks within a second, so for so long a gateway does not know that a model does not
+ * exist: it leaves that to the manager. */
+enum { GATEWAY_GREETING_MS = 1500 };
+
 struct gateway {
+    uint64_t opened_us;
     struct loop *loop;
     struct bus *bus;
     struct gateway_options options;

@@ -67,6 +67,18 @@ static void take_state(struct model_table *table, const struct wire_record *reco
     *node = (struct node){arena, state, loop_now_us(table->loop)};
 }
 
+/* If it lives after all, its next state brings it back. */
+static void take_gone(struct model_table *table, struct slice name)
+{
+    for (size_t i = 0; i < table->count; i++) {
+        if (!slice_eq(table->nodes[i].state.node, name))
+            continue;
+        arena_free(table->nodes[i].arena);
+        table->nodes[i] = table->nodes[--table->count];
+        return;
+    }
+}
+
 /* Of two managers, one that goes and one that comes, who spoke last is believed. */
 static void take_manager(struct model_table *table, const struct wire_record *record)
 {
@@ -91,6 +103,8 @@ static void on_state(void *ctx, const struct bus_message *message)
     while (wire_next(&reader, &record) == ERR_OK) {
         if (record.type == WIRE_NODE_STATE)
             take_state(ctx, &record);
+        else if (record.type == WIRE_NODE_GONE)
+            take_gone(ctx, record.payload);
         else if (record.type == WIRE_MANAGER_STATE)
             take_manager(ctx, &record);
     }

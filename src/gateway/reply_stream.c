@@ -258,6 +258,8 @@ static void take_started(struct reply *reply, uint32_t index, const struct event
 {
     struct call *call = reply->call;
     struct call_choice *choice = &call->choice[index];
+    /* A new gateway let a model pass that it had not heard of: now it is no client's word only. */
+    reply->counts = counts_model(reply->gateway->counts, call->request.model);
     choice->seed = event->started.seed;
     choice->prompt_tokens = event->started.prompt_tokens;
     choice->cached_tokens = event->started.cached_tokens;
