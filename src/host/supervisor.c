@@ -1,77 +1,14 @@
 /* supervisor - keeps the role processes running. See supervisor.h. */
-#include "host/supervisor.h"
-
 #include "base/log.h"
 #include "base/mem.h"
-#include "host/child.h"
 #include "host/log_pump.h"
+#include "host/supervisor_impl.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <unistd.h>
-#include <uv.h>
-
-enum { US_PER_MS = 1000, END_EXTRA_MS = 5000, NOTE_BYTES = 512 };
-
-struct role;
-
-/* One process. */
-struct run {
-    struct list link;
-    struct role *role;
-    struct child *child;
-    struct watch watch;
-    uint32_t streams;
-    bool is_leaving;         /* its successor was started */
-    bool drains;             /* it said so, or was told to */
-    const char *killed_as;   /* why we killed it; NULL: we did not */
-    char failed[NOTE_BYTES]; /* what it said before it ended; "" */
-};
-
-struct role {
-    struct supervisor *owner;
-    struct role_spec spec;
-    struct restart restart;
-    struct run *current;  /* NULL: none */
-    struct list leaving;  /* struct run.link, oldest first */
-    size_t leaving_count; /* at most SUPERVISOR_LEAVING_MAX */
-    struct deadline due;  /* restart_due_us() */
-    char note[NOTE_BYTES];
-    char refused[NOTE_BYTES]; /* why it could not start at all; "": it could, or may */
-};
-
-enum phase { SERVING, STOPPING_LISTENERS, STOPPING_REST, KILLING, STOPPED };
-
-struct supervisor {
-    struct loop *loop;
-    struct supervisor_options options;
-    struct supervisor_handler handler;
-    void *ctx;
-    int life[2]; /* the pipe whose end tells every role that we are gone */
-    struct role roles[SUPERVISOR_ROLES_MAX];
-    uv_signal_t ended;
-    struct deferred advance; /* when stopping began: nobody may be there to be waited for */
-    struct deadline look;
-    uint64_t looked_us;
-    struct deadline phase_end;
-    enum phase phase;
-    int status;
-    bool serving_told;
-    char address[NOTE_BYTES];
-    size_t lines_dropped;
-};
-
-static uint64_t now_us(const struct supervisor *self)
-{
-    return loop_now_us(self->loop);
-}
-
-static const char *role_label(const struct role *role)
-{
-    return role->spec.model ? role->spec.model : "-";
-}
 
 static void tell_change(struct supervisor *self)
 {
@@ -130,7 +67,7 @@ static void on_draining(struct run *run)
     watch_end_by(&run->watch,
                  now_us(self) + (self->options.drain_ms + END_EXTRA_MS) * (uint64_t)US_PER_MS);
     log_event(LOG_INFO, "role_draining", "role=%s name=%s pid=%d", role->spec.role,
-              role_label(role), (int)child_pid(run->child));
+              supervisor_role_label(role), (int)child_pid(run->child));
     if (!run->is_leaving && self->phase == SERVING)
         apply(role, restart_step(&role->restart, RESTART_DRAINS, now_us(self)));
 }
@@ -179,7 +116,7 @@ MUST_USE static enum err start_run(struct role *role, struct err_note *out_note)
         return err;
     }
     log_event(LOG_INFO, "role_started", "role=%s name=%s pid=%d restarts=%llu", role->spec.role,
-              role_label(role), (int)child_pid(run->child),
+              supervisor_role_label(role), (int)child_pid(run->child),
               (unsigned long long)role->restart.restarts);
     role->current = run;
     return ERR_OK;
@@ -189,8 +126,8 @@ static void kill_run(struct run *run, const char *why)
 {
     run->killed_as = why;
     log_event(LOG_WARN, "role_killed", "role=%s name=%s pid=%d why=%s stuck_ms=%u",
-              run->role->spec.role, role_label(run->role), (int)child_pid(run->child), why,
-              run->watch.stuck_ms);
+              run->role->spec.role, supervisor_role_label(run->role), (int)child_pid(run->child),
+              why, run->watch.stuck_ms);
     child_signal(run->child, SIGKILL);
 }
 
@@ -341,21 +278,12 @@ static void start_again(struct role *role)
         if (start_run(role, &note) == ERR_OK)
             return;
         log_event(LOG_ERROR, "role_not_started", "role=%s name=%s why=%s", role->spec.role,
-                  role_label(role), log_quote(slice_str(note.text), 512));
+                  supervisor_role_label(role), log_quote(slice_str(note.text), 512));
         snprintf(role->note, sizeof(role->note), "%s", note.text);
         action = restart_step(&role->restart, RESTART_ENDED, now_us(role->owner));
         if (action != RESTART_START)
             apply(role, action);
     }
-}
-
-static void tell_held(const struct role *role)
-{
-    uint64_t wait_us = role->restart.due_us - now_us(role->owner);
-    log_event(LOG_ERROR, "role_held_back", "role=%s name=%s crashes=%u again_in_s=%llu note=%s",
-              role->spec.role, role_label(role), role->restart.useless_row,
-              (unsigned long long)(wait_us / (US_PER_MS * 1000ull)),
-              log_quote(slice_str(role->note), 512));
 }
 
 static void arm_due(struct role *role)
@@ -378,7 +306,7 @@ static void apply(struct role *role, enum restart_action action)
         start_again(role);
         break;
     case RESTART_HOLD:
-        tell_held(role);
+        supervisor_log_held(role);
         break;
     case RESTART_GIVE_UP:
         give_up(role, role->note);
@@ -397,32 +325,6 @@ static void on_due(void *ctx)
 }
 
 /* --- ends --- */
-
-/* Who ended as told has no last words worth reading. */
-static void describe_end(struct run *run, const struct child_end *end, bool expected)
-{
-    char *note = run->role->note;
-    struct slice words = expected ? (struct slice){0} : child_last_words(run->child);
-    int len =
-        snprintf(note, NOTE_BYTES, "%s %d%s%s", end->was_signal ? "signal" : "status", end->number,
-                 run->killed_as ? ", killed: " : "", run->killed_as ? run->killed_as : "");
-    if (run->failed[0])
-        snprintf(note + len, NOTE_BYTES - (size_t)len, ": %s", run->failed);
-    else if (words.len)
-        snprintf(note + len, NOTE_BYTES - (size_t)len, "; last words: " SLICE_FMT,
-                 SLICE_ARG(words));
-}
-
-static void log_end(const struct run *run, int pid, const struct child_end *end, bool expected)
-{
-    const struct role *role = run->role;
-    uint64_t lived_us = now_us(role->owner) - run->watch.started_us;
-    log_event(expected ? LOG_INFO : LOG_WARN, "role_ended",
-              "role=%s name=%s pid=%d %s=%d lived_ms=%llu expected=%s note=%s", role->spec.role,
-              role_label(role), pid, end->was_signal ? "signal" : "status", end->number,
-              (unsigned long long)(lived_us / US_PER_MS), expected ? "true" : "false",
-              log_quote(slice_str(role->note), 512));
-}
 
 /* A model that cannot be loaded ends the start: nobody should find out by its 503s. */
 static bool was_refused_at_start(const struct run *run)
@@ -451,8 +353,8 @@ static void on_run_ended(struct run *run, int pid, const struct child_end *end)
     /* By SIGTERM ends who was told to before it could listen to it. */
     bool ended_well = end->was_signal ? end->number == SIGTERM : end->number == 0;
     bool expected = run->drains && !run->killed_as && ended_well;
-    describe_end(run, end, expected);
-    log_end(run, pid, end, expected);
+    supervisor_describe_end(run, end, expected);
+    supervisor_log_end(run, pid, end, expected);
     if (run->is_leaving) {
         list_remove(&run->link);
         role->leaving_count--;
@@ -529,35 +431,6 @@ void supervisor_reload(struct supervisor *self)
         apply(role, restart_step(&role->restart, RESTART_RETRY, now_us(self)));
     }
     tell_change(self);
-}
-
-static void fill_row(const struct role *role, const struct run *run, struct supervisor_row *out)
-{
-    *out = (struct supervisor_row){.spec = &role->spec,
-                                   .pid = run ? (int)child_pid(run->child) : 0,
-                                   .state = restart_state_name(role->restart.state),
-                                   .restart = role->restart.state,
-                                   .is_leaving = run && run->is_leaving,
-                                   .restarts = role->restart.restarts,
-                                   .started_us = run ? run->watch.started_us : 0,
-                                   .streams = run ? run->streams : 0,
-                                   .note = role->note};
-    if (run && run->drains)
-        out->state = restart_state_name(RESTART_DRAINING);
-}
-
-size_t supervisor_rows(const struct supervisor *self, struct supervisor_row *out_rows, size_t max)
-{
-    size_t count = 0;
-    for (size_t i = 0; i < self->options.role_count; i++) {
-        const struct role *role = &self->roles[i];
-        LIST_FOREACH (link, &role->leaving)
-            if (count < max)
-                fill_row(role, CONTAINER_OF(link, struct run, link), &out_rows[count++]);
-        if (count < max)
-            fill_row(role, role->current, &out_rows[count++]);
-    }
-    return count;
 }
 
 /* --- life --- */
