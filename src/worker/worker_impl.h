@@ -226,5 +226,6 @@ void worker_load_bounced(struct worker *worker, const struct bus_message *messag
 
 void worker_state_init(struct worker *worker);
 void worker_state_changed(struct worker *worker);
+void worker_state_again(struct worker *worker); /* at the end of the turn, news or not */
 void worker_state_publish(struct worker *worker);
 void worker_state_fini(struct worker *worker);

@@ -82,6 +82,7 @@ void worker_load_register(struct worker *worker)
         return;
     worker->registers = true;
     loop_before_sleep(worker->loop, &worker->load_flush);
+    worker_state_again(worker); /* the list does not say which model it is that we run */
 }
 
 static void on_manager(struct worker *worker, struct slice control)

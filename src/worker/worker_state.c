@@ -90,6 +90,11 @@ void worker_state_changed(struct worker *worker)
         deadline_at(&worker->state_due, earliest_us);
 }
 
+void worker_state_again(struct worker *worker)
+{
+    loop_before_sleep(worker->loop, &worker->state_flush);
+}
+
 void worker_state_init(struct worker *worker)
 {
     text_init(&worker->state_frame, STATE_FRAME_MAX_BYTES);
