@@ -6,7 +6,8 @@
  * 1. What an ask was given is at every moment the beginning of the right answer: no wrong, missing
  *    or repeated byte or token; exactly one end; `done` only with the whole answer.
  * 2. `worker_lost` only after a delta, and only if something did happen to the worker, to the
- * asker, or to the network between them; or when the request was started over as often as it may.
+ *    asker, or to the network between them (if to the worker alone, within 2.5 s); or when the
+ *    request was started over as often as it may.
  * 3. SIM_RECOVERY_US after the last fault, and on, a new request of every asker to every model is
  *    answered whole.
  * 4. When all asks have ended, workers and manager count nothing any more, within SIM_SETTLE_US.

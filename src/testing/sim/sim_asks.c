@@ -8,6 +8,7 @@ enum {
     PROBE_MAX_US = 5000000,
     YOUNG_US = 9000000, /* so long a manager may not have heard of a worker that was held up */
     RERUNS_MAX = 3,
+    NEWS_US = 2500000, /* by then an asker knows that its worker is gone */
     FREEZE_US = BUS_SIM_DEAD_US - 100000,
     TROUBLE_US = 3500000,      /* less than what makes a worker silent */
     LONG_ABSENCE_US = 3000000, /* less than submit_ms: what comes after it counts too */
@@ -105,21 +106,27 @@ static int manager_place(const struct sim_ask *ask)
     return (int)place;
 }
 
-/* A manager that is new learns of a model from its workers, or from the host while they are away.
- */
-static bool may_be_unknown(const struct sim_ask *ask)
+static bool all_workers_were_hurt(const struct sim_ask *ask)
 {
     const struct sim *sim = ask->sim;
-    int manager = manager_place(ask);
-    bool is_new = sim->roles[manager].born_us + YOUNG_US > ask->opened_us ||
-                  hurt_us(sim, manager, ask->opened_us) > 0;
     for (uint32_t i = 0; i < sim->plan.place_count; i++) {
         const struct role *role = &sim->roles[i];
         if (role->kind == ROLE_WORKER && role->model == ask->model &&
             hurt_us(sim, (int)i, ask->opened_us) == 0)
             return false;
     }
-    return is_new;
+    return true;
+}
+
+/* A manager that is new learns of a model from its workers, or from the host while they are away:
+ * unless it was held up itself in its first moments, or they were. */
+static bool may_be_unknown(const struct sim_ask *ask)
+{
+    const struct sim *sim = ask->sim;
+    const struct role *manager = &sim->roles[manager_place(ask)];
+    bool is_held_up = hurt_us(sim, (int)manager->place, manager->born_us + AFTERMATH_US + 1) > 0;
+    bool is_new = manager->born_us + YOUNG_US > sim->now_us;
+    return is_new && (is_held_up || all_workers_were_hurt(ask));
 }
 
 /* Rule 2. */
@@ -167,7 +174,7 @@ static void check_started(struct sim_ask *ask, const struct event *event)
     const struct question *question = &ask->question;
     if (ask->is_started)
         sim_fail(sim, "ask %u: started twice", ask->index);
-    if (question->sampling.has_seed && event->started.seed != question->sampling.seed)
+    if (event->started.seed != question->sampling.seed)
         sim_fail(sim, "ask %u: started with seed %" PRIu64 ", asked for %" PRIu64, ask->index,
                  event->started.seed, question->sampling.seed);
     if (event->started.prompt_tokens != question->prompt_count)
@@ -233,13 +240,38 @@ static void check_done(struct sim_ask *ask, enum done_reason reason)
                  ask->text_bytes, ask->answer.text.len, done_reason_name(ask->answer.reason));
 }
 
+/* When its worker began to be dead, UINT64_MAX: something else may have held up the news. */
+static uint64_t death_us(const struct sim_ask *ask)
+{
+    const struct sim *sim = ask->sim;
+    uint64_t last_us = UINT64_MAX;
+    for (size_t i = 0; i < sim->injury_count; i++) {
+        const struct injury *injury = &sim->injuries[i];
+        bool is_worker = concerns(injury, ask->worker_place, ask->opened_us);
+        if ((is_worker && injury->kind == INJURY_TROUBLE) || concerns(injury, -1, ask->opened_us) ||
+            concerns(injury, (int)ask->asker->place, ask->opened_us))
+            return UINT64_MAX;
+        if (is_worker)
+            last_us = injury->from_us;
+    }
+    return last_us;
+}
+
+static void check_lost(struct sim_ask *ask)
+{
+    uint64_t dead_us = death_us(ask);
+    ask->sim->result.lost++;
+    if (ask->delta_count > 0 && dead_us != UINT64_MAX && ask->sim->now_us - dead_us > NEWS_US)
+        sim_fail(ask->sim, "ask %u: heard only after %" PRIu64 " us that its worker is gone",
+                 ask->index, ask->sim->now_us - dead_us);
+}
+
 static void check_error(struct sim_ask *ask, const struct event *event)
 {
-    struct sim_result *result = &ask->sim->result;
     if (event->error.fault == FAULT_WORKER_LOST)
-        result->lost++;
+        check_lost(ask);
     else
-        result->refused++;
+        ask->sim->result.refused++;
     if (!may_end_with(ask, event->error.fault))
         sim_fail(ask->sim, "ask %u%s: %s (" SLICE_FMT ") after %u deltas of worker %d%s",
                  ask->index, ask->is_probe ? " (a probe)" : "", fault_name(event->error.fault),
@@ -420,7 +452,7 @@ static struct sim_ask *ask_of(struct sim *sim, uint64_t stream)
 
 static void on_arrival(struct sim *sim, struct sim_ask *ask)
 {
-    if (ask->arrival == 0)
+    if (ask && ask->arrival == 0)
         ask->arrival = ++sim->arrivals;
 }
 
@@ -441,20 +473,29 @@ static void on_assignment(struct sim *sim, struct sim_ask *ask)
     ask->is_assigned = true;
 }
 
+/* What a manager says: a submit assigns, an end refuses. */
+static void on_word_of_manager(struct sim *sim, const struct wire_record *record)
+{
+    struct sim_ask *ask = ask_of(sim, record->stream);
+    if (ask && record->type == WIRE_SUBMIT)
+        on_assignment(sim, ask);
+    else if (ask &&
+             (record->type == WIRE_EVENT + EVENT_DONE || record->type == WIRE_EVENT + EVENT_ERROR))
+        ask->is_assigned = true; /* it waits no more, though its asker has not heard of it */
+}
+
 void sim_check_order(struct sim *sim, const struct bus_sim_sight *sight)
 {
     struct wire_reader reader;
     struct wire_record record;
     bool arrives = sight->what == BUS_SIM_HANDLED && sight->to[0] == 'm';
-    bool is_assigned = sight->what == BUS_SIM_SENT && sight->from[0] == 'm';
-    if ((!arrives && !is_assigned) || wire_open(sight->message->frame, &reader) != ERR_OK ||
-        reader.kind != WIRE_CONTROL)
+    bool leaves = sight->what == BUS_SIM_SENT && sight->from[0] == 'm';
+    if ((!arrives && !leaves) || wire_open(sight->message->frame, &reader) != ERR_OK)
         return;
     while (wire_next(&reader, &record) == ERR_OK) {
-        struct sim_ask *ask = record.type == WIRE_SUBMIT ? ask_of(sim, record.stream) : NULL;
-        if (ask && arrives)
-            on_arrival(sim, ask);
-        else if (ask)
-            on_assignment(sim, ask);
+        if (leaves)
+            on_word_of_manager(sim, &record);
+        else if (record.type == WIRE_SUBMIT)
+            on_arrival(sim, ask_of(sim, record.stream));
     }
 }

@@ -5,10 +5,11 @@
 
 enum {
     FIRST_ASK_US = 1000000, /* without faults: everybody is ready by then */
-    LOAD_US = 5000000,      /* for so long new requests come */
+    LOAD_US = 4500000,      /* for so long new requests come */
     FAULTS_US = 7000000,
     RESTART_MAX_US = 1000000,
-    FAULTS_MAX = 10,
+    FAULTS_MAX = 14,
+    PROBE_TOKENS_MAX = 8,
 };
 
 static bool one_in(struct sim *sim, uint32_t count)
@@ -50,7 +51,7 @@ static void draw_places(struct sim *sim)
             role->model = model;
             role->slots = sim_between(sim, 1, 4);
             role->pace.load_us = sim_between(sim, 1000, 500000);
-            role->pace.step_us = sim_between(sim, 500, 15000);
+            role->pace.step_us = sim_between(sim, 500, one_in(sim, 2) ? 20000 : 8000);
         }
     }
 }
@@ -60,7 +61,7 @@ static void draw_options(struct sim *sim)
     struct plan *plan = &sim->plan;
     plan->manager = manager_options_default();
     plan->manager.queue_max = one_in(sim, 3) ? sim_between(sim, 3, 8) : 64; /* probes have room */
-    plan->manager.queue_wait_ms = sim_between(sim, 1000, 4000);
+    plan->manager.queue_wait_ms = sim_between(sim, 2500, 4000);
     plan->worker = worker_options_default();
     plan->worker.core = core_options_default();
     plan->worker.core.park_ms = one_in(sim, 2) ? 2000 : sim_between(sim, 10, 200);
@@ -97,8 +98,8 @@ static void draw_question(struct sim *sim, struct question *question)
         question->stops[i] = slice_str(stops[sim_below(sim, ARRAY_COUNT(stops))]);
     question->sampling = sampling_default();
     question->sampling.temperature = (float[]){0, 0.7f, 1, 2}[sim_below(sim, 4)];
-    question->sampling.has_seed = !one_in(sim, 4);
-    question->sampling.seed = question->sampling.has_seed ? test_random(&sim->random) : 0;
+    question->sampling.has_seed = true; /* who asks chooses it, so that a rerun says the same */
+    question->sampling.seed = test_random(&sim->random);
 }
 
 static struct sim_ask *draw_ask(struct sim *sim, uint32_t index, uint32_t asker, uint32_t model)
@@ -138,13 +139,22 @@ static void draw_load(struct sim *sim)
     }
 }
 
+/* Short, and before what may still wait. */
+static void make_probe(struct sim_ask *ask)
+{
+    ask->is_probe = true;
+    ask->priority = PRIORITY_HIGH;
+    if (ask->question.max_tokens > PROBE_TOKENS_MAX)
+        ask->question.max_tokens = PROBE_TOKENS_MAX;
+}
+
 static void draw_probes(struct sim *sim)
 {
     struct plan *plan = &sim->plan;
     uint32_t index = plan->ask_count;
     for (uint32_t asker = 0; asker < plan->asker_count; asker++)
         for (uint32_t model = 0; model < plan->model_count; model++)
-            draw_ask(sim, index++, asker, model)->is_probe = true;
+            make_probe(draw_ask(sim, index++, asker, model));
     sim_plan_deed(sim, plan->quiet_us + SIM_RECOVERY_US, DEED_PROBE, 0);
 }
 
