@@ -452,36 +452,25 @@ static struct sim_ask *ask_of(struct sim *sim, uint64_t stream)
 
 static void on_arrival(struct sim *sim, struct sim_ask *ask)
 {
-    if (ask && ask->arrival == 0)
+    if (ask->arrival == 0)
         ask->arrival = ++sim->arrivals;
 }
 
-static bool waits(const struct sim_ask *ask)
-{
-    return ask->arrival > 0 && !ask->is_assigned && !ask->has_ended && !ask->is_cancelled;
-}
-
+/* One that came later and was assigned at an earlier moment has jumped the queue. (What is assigned
+ * in one turn leaves in a frame for each worker, in no order.) */
 static void on_assignment(struct sim *sim, struct sim_ask *ask)
 {
+    if (ask->assigned_us > 0)
+        return;
+    ask->assigned_us = sim->now_us;
     for (uint32_t i = 0; i < SIM_ASKS_MAX; i++) {
         const struct sim_ask *other = &sim->asks[i];
-        if (other->model == ask->model && other->priority == ask->priority && waits(other) &&
-            other->arrival < ask->arrival && !ask->is_assigned)
-            sim_fail(sim, "ask %u was assigned before ask %u, which came earlier", ask->index,
-                     other->index);
+        if (other->model == ask->model && other->priority == ask->priority &&
+            other->arrival > ask->arrival && other->assigned_us > 0 &&
+            other->assigned_us < ask->assigned_us)
+            sim_fail(sim, "ask %u was assigned before ask %u, which came earlier", other->index,
+                     ask->index);
     }
-    ask->is_assigned = true;
-}
-
-/* What a manager says: a submit assigns, an end refuses. */
-static void on_word_of_manager(struct sim *sim, const struct wire_record *record)
-{
-    struct sim_ask *ask = ask_of(sim, record->stream);
-    if (ask && record->type == WIRE_SUBMIT)
-        on_assignment(sim, ask);
-    else if (ask &&
-             (record->type == WIRE_EVENT + EVENT_DONE || record->type == WIRE_EVENT + EVENT_ERROR))
-        ask->is_assigned = true; /* it waits no more, though its asker has not heard of it */
 }
 
 void sim_check_order(struct sim *sim, const struct bus_sim_sight *sight)
@@ -493,9 +482,10 @@ void sim_check_order(struct sim *sim, const struct bus_sim_sight *sight)
     if ((!arrives && !leaves) || wire_open(sight->message->frame, &reader) != ERR_OK)
         return;
     while (wire_next(&reader, &record) == ERR_OK) {
-        if (leaves)
-            on_word_of_manager(sim, &record);
-        else if (record.type == WIRE_SUBMIT)
-            on_arrival(sim, ask_of(sim, record.stream));
+        struct sim_ask *ask = record.type == WIRE_SUBMIT ? ask_of(sim, record.stream) : NULL;
+        if (ask && arrives)
+            on_arrival(sim, ask);
+        else if (ask)
+            on_assignment(sim, ask);
     }
 }

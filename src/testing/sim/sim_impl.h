@@ -69,8 +69,7 @@ struct sim_ask {
     struct deadline reading;
     int worker_place; /* who accepted it last; -1: nobody */
     /* As the manager sees it, for rule 5. */
-    uint64_t arrival;
-    bool is_assigned;
+    uint64_t arrival, assigned_us;
 };
 
 /* --- what goes wrong --- */

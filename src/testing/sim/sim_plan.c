@@ -91,7 +91,7 @@ static void draw_question(struct sim *sim, struct question *question)
     question->prompt_count = sim_between(sim, 1, QUESTION_PROMPT_MAX);
     for (uint32_t i = 0; i < question->prompt_count; i++)
         question->prompt[i] = (token_id)sim_below(sim, TOY_VOCAB);
-    question->max_tokens = sim_between(sim, 1, one_in(sim, 3) ? QUESTION_ANSWER_MAX : 20);
+    question->max_tokens = sim_between(sim, 1, one_in(sim, 2) ? QUESTION_ANSWER_MAX : 20);
     question->ignore_eos = one_in(sim, 2);
     question->stop_count = one_in(sim, 3) ? sim_below(sim, QUESTION_STOPS_MAX + 1) : 0;
     for (size_t i = 0; i < question->stop_count; i++)
@@ -166,9 +166,19 @@ static uint32_t draw_pause(struct sim *sim)
     return one_in(sim, 3) ? sim_between(sim, 1000000, 7000000) : sim_between(sim, 1000, 1500000);
 }
 
+/* Half of all hit a worker: there the streams are. */
+static uint32_t draw_victim(struct sim *sim)
+{
+    uint32_t first_worker = 0;
+    while (sim->roles[first_worker].kind != ROLE_WORKER)
+        first_worker++;
+    return one_in(sim, 2) ? sim_between(sim, first_worker, sim->plan.place_count - 1)
+                          : sim_below(sim, sim->plan.place_count);
+}
+
 static void draw_fault(struct sim *sim)
 {
-    uint32_t place = sim_below(sim, sim->plan.place_count);
+    uint32_t place = draw_victim(sim);
     if (sim->roles[place].kind == ROLE_HOST)
         return; /* all the others die with it: tests/ shows that with processes */
     uint64_t at_us = SIM_START_US + sim_below(sim, FAULTS_US);
