@@ -159,8 +159,8 @@ static bool may_end_with(const struct sim_ask *ask, enum fault fault)
         return is_silent && (is_in_storm(ask) || may_lack_manager(ask));
     case FAULT_MODEL_NOT_FOUND:
         return is_silent && (is_in_storm(ask) || may_be_unknown(ask));
-    case FAULT_DRAINING: /* it was told to go, and this took longer than it drains */
-        return !is_silent && losses_of(ask, ask->worker_place) > 0;
+    case FAULT_DRAINING: /* told to go: it took longer than it drains, or there is no other */
+        return (is_silent ? losses_of_workers(ask) : losses_of(ask, ask->worker_place)) > 0;
     default:
         return false;
     }

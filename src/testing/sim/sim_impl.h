@@ -113,6 +113,7 @@ struct planned {
 struct plan {
     uint32_t place_count, asker_count, model_count;
     uint32_t ask_count;
+    struct ask_options ask;
     struct manager_options manager;
     struct worker_options worker;
     uint64_t quiet_us;

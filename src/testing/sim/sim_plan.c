@@ -62,6 +62,11 @@ static void draw_options(struct sim *sim)
     plan->manager = manager_options_default();
     plan->manager.queue_max = one_in(sim, 3) ? sim_between(sim, 3, 8) : 64; /* probes have room */
     plan->manager.queue_wait_ms = sim_between(sim, 2500, 4000);
+    plan->ask = ask_options_default();
+    if (one_in(sim, 2)) { /* so little that a lost grant is felt */
+        plan->ask.credit_events = sim_between(sim, 2, 12);
+        plan->ask.credit_bytes = sim_between(sim, 20, 400);
+    }
     plan->worker = worker_options_default();
     plan->worker.core = core_options_default();
     plan->worker.core.park_ms = one_in(sim, 2) ? 2000 : sim_between(sim, 10, 200);

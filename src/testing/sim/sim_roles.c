@@ -130,8 +130,7 @@ static void start_manager(struct role *role)
 
 static void start_asker(struct role *role)
 {
-    struct ask_options options = ask_options_default();
-    enum err err = ask_hub_new(role->bus, &options, &role->hub);
+    enum err err = ask_hub_new(role->bus, &role->sim->plan.ask, &role->hub);
     ASSERT_MSG(err == ERR_OK, "ask_hub_new: %s", err_name(err));
 }
 
