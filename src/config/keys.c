@@ -58,7 +58,7 @@ const struct config_key config_keys[] = {
         "who reaches the port; config file only",
         CONFIG_LIVE),
     ROW_BOOL(allow_no_keys, "ALLOW_NO_KEYS", "false",
-             "allow a non-loopback http_host although no API keys are set"),
+             "allow a non-loopback http_host although no API keys are set", CONFIG_LIVE),
     ROW_STRING(allowed_hosts, "ALLOWED_HOSTS", NULL, "", 0, 4096,
                "names accepted in Host beside the bind address and localhost, comma-separated",
                CONFIG_LIVE),

@@ -7,14 +7,26 @@
 
 #include <unistd.h>
 
+/* As it would be after a restart, and as it is until then: the address of the start stays, so the
+ * new keys are the ones that protect it. */
+MUST_USE static enum err check_address(const struct config *at_start, const struct config *config,
+                                       struct err_note *out_note)
+{
+    struct net_address address;
+    struct config until_restart = *config;
+    until_restart.http_host = at_start->http_host;
+    until_restart.http_port = at_start->http_port;
+    TRY(listen_address(config, &address, out_note));
+    return listen_address(&until_restart, &address, out_note);
+}
+
 MUST_USE static enum err read_again(const struct config *at_start, int snapshot_fd,
                                     struct config **out_config, struct err_note *out_note)
 {
     struct config *config;
-    struct net_address address;
     TRY(snapshot_fd >= 0 ? config_snapshot_read(snapshot_fd, &config, out_note)
                          : config_reload(at_start, environ, &config, out_note));
-    enum err err = listen_address(config, &address, out_note);
+    enum err err = check_address(at_start, config, out_note);
     if (err != ERR_OK) {
         config_free(config);
         return err;

@@ -92,6 +92,19 @@ TEST(keys_cannot_all_go_while_others_can_reach_the_address)
     end(config);
 }
 
+/* The new http_host needs a restart; until then the old one is what others reach. */
+TEST(keys_cannot_go_together_with_the_address_that_needs_them)
+{
+    struct config *config = begin("{\"http_host\": \"0.0.0.0\", " ONE_KEY "}");
+    write_file("{\"http_host\": \"127.0.0.1\"}");
+    CHECK(reload_config(config, -1) == NULL);
+    write_file("{\"http_host\": \"127.0.0.1\", " ONE_KEY "}");
+    struct config *again = reload_config(config, -1);
+    CHECK(again != NULL);
+    config_free(again);
+    end(config);
+}
+
 TEST(an_address_that_others_reach_needs_keys_or_a_clear_word)
 {
     struct net_address address;
