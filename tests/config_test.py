@@ -3,6 +3,7 @@ what; and a wrong value ends it with 2 and a sentence that names key, value and 
 
 import hashlib
 import json
+import os
 import signal
 import subprocess
 import tempfile
@@ -11,8 +12,10 @@ from pathlib import Path
 
 import harness
 from harness import Server, main, run_millrace
-from http_client import Connection, request
+from http_client import Connection, ProtocolError, request
 from port_test import free_port
+from roles import role_pid
+from surfaces import infer
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -177,9 +180,46 @@ class Config(unittest.TestCase):
             self.assertEqual(server.get("/live").status, 200)
             # A reload that would open it to everybody is a mistake like any other.
             config = server.folder / "config.json"
-            config.write_text(json.dumps({**json.loads(config.read_text()), "keys": []}))
+            before = config.read_text()
+            config.write_text(json.dumps({**json.loads(before), "keys": []}))
             server.signal(signal.SIGHUP)
             server.wait_log("event=reload_refused .*no API keys")
+
+    def test_a_reload_cannot_take_the_keys_together_with_the_address_that_needs_them(self):
+        """The new http_host would hold after a restart; until then the old one is open to others."""
+        for solo in (True, False):
+            with self.subTest(solo=solo), Server(http_host="0.0.0.0", keys=[{"name": "a", "sha256": "a" * 64}],
+                                                 ready=None, default_model="dummy", solo=solo) as server:
+                config = server.folder / "config.json"
+                before = json.loads(config.read_text())
+                config.write_text(json.dumps({**before, "http_host": "127.0.0.1", "keys": []}))
+                server.signal(signal.SIGHUP)
+                server.wait_log("event=reload_refused .*no API keys")
+                for _ in range(16):  # each thread
+                    self.assertEqual(server.get("/v1/models").status, 401)
+                config.write_text(json.dumps({**before, "keys": [], "allow_no_keys": True}))
+                server.signal(signal.SIGHUP)  # a clear word
+                harness.eventually(lambda: server.get("/v1/models").status == 200, "everybody may ask")
+                if not solo:  # and whoever is started from now on knows it too
+                    os.kill(role_pid(server, "gateway"), signal.SIGKILL)
+                    harness.eventually(lambda: self.status_of(server) == 200, "a new gateway answers")
+
+    def status_of(self, server):
+        try:
+            return server.get("/v1/models").status
+        except (OSError, ProtocolError):
+            return None  # its connection went with the old one
+
+    def test_a_reload_ends_no_role_that_is_just_starting(self):
+        with Server(ready=None, default_model="dummy", solo=False) as server:
+            for _ in range(2):
+                self.assertEqual(infer.ask(server).error, None)
+                os.kill(role_pid(server, "manager"), signal.SIGKILL)
+                count = server.log().count("event=manager_started")
+                harness.eventually(lambda: server.signal(signal.SIGHUP) or
+                                   server.log().count("event=manager_started") > count, "a new manager")
+            self.assertEqual(infer.ask(server).error, None)
+            self.assertNotIn("signal=1 ", server.log())
 
     def test_sighup_reads_it_again(self):
         with Server() as server:

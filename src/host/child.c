@@ -219,15 +219,17 @@ static int list_descriptors(const struct child_options *options, int report_fd, 
     return error;
 }
 
-/* Signals as a program finds them that was started by hand. */
+/* Signals as a program finds them that was started by hand, but for SIGHUP, which waits until the
+ * role can hear it (role_process.c): a reload must not end who has just been started. */
 static int set_attributes(posix_spawnattr_t *attributes)
 {
-    sigset_t all, none;
+    sigset_t all, held;
     sigfillset(&all);
-    sigemptyset(&none);
+    sigemptyset(&held);
+    sigaddset(&held, SIGHUP);
     int error = posix_spawnattr_setsigdefault(attributes, &all);
     if (!error)
-        error = posix_spawnattr_setsigmask(attributes, &none);
+        error = posix_spawnattr_setsigmask(attributes, &held);
     return error ? error
                  : posix_spawnattr_setflags(attributes, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGDEF |
                                                             POSIX_SPAWN_SETSIGMASK);

@@ -85,6 +85,15 @@ static void fail_early(void)
     }
 }
 
+/* The host spawns with SIGHUP blocked: what came earlier is heard now. */
+static void hear_hangups(void)
+{
+    sigset_t held;
+    sigemptyset(&held);
+    sigaddset(&held, SIGHUP);
+    sigprocmask(SIG_UNBLOCK, &held, NULL);
+}
+
 int main(int argc, char **argv)
 {
     struct err_note note;
@@ -103,6 +112,7 @@ int main(int argc, char **argv)
     uv_signal_start(&term, on_term, SIGTERM);
     uv_signal_init(loop_uv(loop), &hangup);
     uv_signal_start(&hangup, on_hangup, SIGHUP);
+    hear_hangups();
     if (is("grandchild"))
         leave_a_grandchild();
     life_say_ready(life, "127.0.0.1:1");

@@ -411,3 +411,18 @@ TEST(a_reload_reaches_every_role)
     WAIT_FOR(scene, strstr(row_of(scene, "worker").note, "reloaded"));
     close_scene(scene);
 }
+
+/* Not even exec() has happened when the signal is sent. */
+TEST(a_reload_ends_nobody_who_has_just_been_started)
+{
+    struct scene *scene = scene_new("good", "good");
+    open_scene(scene);
+    supervisor_reload(scene->supervisor);
+    WAIT_FOR(scene, scene->serving && is_state(scene, "worker", "ready"));
+    int pid = row_of(scene, "worker").pid;
+    CHECK_EQ(row_of(scene, "worker").restarts, 0);
+    kill(pid, SIGTERM); /* handled after the SIGHUP: its last report says that it came */
+    WAIT_FOR(scene, row_of(scene, "worker").pid != pid);
+    WAIT_FOR(scene, strstr(row_of(scene, "worker").note, "reloaded"));
+    close_scene(scene);
+}

@@ -10,6 +10,7 @@
 #include "role/gateway_role.h"
 #include "role/reload.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <unistd.h>
 #include <uv.h>
@@ -120,6 +121,10 @@ static void watch_signals(struct role_process *process)
         process->signals[i].data = process;
         uv_signal_start(&process->signals[i], watched[i].on_signal, watched[i].number);
     }
+    sigset_t held; /* by our host, until it is heard */
+    sigemptyset(&held);
+    sigaddset(&held, SIGHUP);
+    ASSERT(pthread_sigmask(SIG_UNBLOCK, &held, NULL) == 0);
 }
 
 /* --- starting --- */
