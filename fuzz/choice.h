@@ -2,16 +2,12 @@
  * from the input itself: so a seed is just the bytes of the protocol, and a crash replays. */
 #pragma once
 
-#include <stddef.h>
-#include <stdint.h>
+#include "base/hash.h"
 
-/* splitmix64 over FNV-1a: a start value, then choice_next() as often as needed. */
+/* splitmix64 over the hash: a start value, then choice_next() as often as needed. */
 static inline uint64_t choice_of(const uint8_t *data, size_t size)
 {
-    uint64_t hash = UINT64_C(0xcbf29ce484222325);
-    for (size_t i = 0; i < size; i++)
-        hash = (hash ^ data[i]) * UINT64_C(0x100000001b3);
-    return hash;
+    return hash_bytes(slice_of(data, size));
 }
 
 static inline size_t choice_next(uint64_t *choice, size_t below)

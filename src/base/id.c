@@ -1,6 +1,8 @@
 /* id - random names. */
 #include "base/id.h"
 
+#include "base/hex.h"
+
 #include <errno.h>
 #include <sys/random.h>
 
@@ -25,7 +27,7 @@ struct id id_new(void)
 static void format_half(uint64_t half, char out_digits[16])
 {
     for (int i = 15; i >= 0; i--, half >>= 4)
-        out_digits[i] = "0123456789abcdef"[half & 15];
+        out_digits[i] = hex_digit((unsigned)half);
 }
 
 struct slice id_format(struct id id, char out_text[ID_TEXT_BYTES + 1])
@@ -36,22 +38,11 @@ struct slice id_format(struct id id, char out_text[ID_TEXT_BYTES + 1])
     return slice_of(out_text, ID_TEXT_BYTES);
 }
 
-static int digit_of(char byte)
-{
-    if (byte >= '0' && byte <= '9')
-        return byte - '0';
-    if (byte >= 'a' && byte <= 'f')
-        return byte - 'a' + 10;
-    if (byte >= 'A' && byte <= 'F')
-        return byte - 'A' + 10;
-    return -1;
-}
-
 static bool parse_half(const char digits[16], uint64_t *out_half)
 {
     uint64_t half = 0;
     for (int i = 0; i < 16; i++) {
-        int digit = digit_of(digits[i]);
+        int digit = hex_value(digits[i]);
         if (digit < 0)
             return false;
         half = half << 4 | (uint64_t)digit;

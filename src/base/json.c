@@ -1,6 +1,7 @@
 /* json - reading, behind one strict door. The writer is json_write.c. */
 #include "base/json.h"
 
+#include "base/hex.h"
 #include "base/mem.h"
 #include "base/utf8.h"
 
@@ -47,14 +48,6 @@ static bool is_too_deep(struct slice bytes, int max_depth)
     return false;
 }
 
-static int hex_digit(char byte)
-{
-    static const char digits[] = "0123456789abcdefABCDEF";
-    const char *found = byte ? strchr(digits, byte) : NULL;
-    int index = found ? (int)(found - digits) : -1;
-    return index < 16 ? index : index - 6;
-}
-
 /* The code unit of the \uXXXX that `bytes` begin with; -1 if they do not. */
 static int escaped_unit(struct slice bytes)
 {
@@ -62,7 +55,7 @@ static int escaped_unit(struct slice bytes)
         return -1;
     int unit = 0;
     for (int i = 2; i < 6; i++) {
-        int digit = hex_digit(bytes.data[i]);
+        int digit = hex_value(bytes.data[i]);
         if (digit < 0)
             return -1;
         unit = unit << 4 | digit;

@@ -1,6 +1,7 @@
 /* json - writing: strings escaped in runs, and a writer that keeps the commas. */
 #include "base/json.h"
 
+#include "base/hex.h"
 #include "base/utf8.h"
 
 #include <math.h>
@@ -45,8 +46,7 @@ static size_t add_escape(struct text *out, struct slice bytes)
         text_add(out, SLICE("\xEF\xBF\xBD")); /* U+FFFD */
         return utf8_first(bytes).len;
     }
-    char escape[6] = {
-        '\\', kind, '0', '0', (char)('0' + (byte >> 4)), "0123456789abcdef"[byte & 15]};
+    char escape[6] = {'\\', kind, '0', '0', hex_digit(byte >> 4), hex_digit(byte)};
     text_add(out, slice_of(escape, kind == HEX ? 6 : 2));
     return 1;
 }

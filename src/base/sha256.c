@@ -1,6 +1,8 @@
 /* sha256 - digests of secrets, by libcrypto. */
 #include "base/sha256.h"
 
+#include "base/hex.h"
+
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 
@@ -20,22 +22,11 @@ bool sha256_eq(const uint8_t a[SHA256_BYTES], const uint8_t b[SHA256_BYTES])
 struct slice sha256_format(const uint8_t digest[SHA256_BYTES], char out_text[SHA256_HEX_BYTES + 1])
 {
     for (size_t i = 0; i < SHA256_BYTES; i++) {
-        out_text[2 * i] = "0123456789abcdef"[digest[i] >> 4];
-        out_text[2 * i + 1] = "0123456789abcdef"[digest[i] & 15];
+        out_text[2 * i] = hex_digit(digest[i] >> 4);
+        out_text[2 * i + 1] = hex_digit(digest[i]);
     }
     out_text[SHA256_HEX_BYTES] = '\0';
     return slice_of(out_text, SHA256_HEX_BYTES);
-}
-
-static int digit_of(char byte)
-{
-    if (byte >= '0' && byte <= '9')
-        return byte - '0';
-    if (byte >= 'a' && byte <= 'f')
-        return byte - 'a' + 10;
-    if (byte >= 'A' && byte <= 'F')
-        return byte - 'A' + 10;
-    return -1;
 }
 
 enum err sha256_parse(struct slice text, uint8_t out_digest[SHA256_BYTES])
@@ -44,7 +35,7 @@ enum err sha256_parse(struct slice text, uint8_t out_digest[SHA256_BYTES])
     if (text.len != SHA256_HEX_BYTES)
         return ERR_PROTOCOL;
     for (size_t i = 0; i < SHA256_BYTES; i++) {
-        int high = digit_of(text.data[2 * i]), low = digit_of(text.data[2 * i + 1]);
+        int high = hex_value(text.data[2 * i]), low = hex_value(text.data[2 * i + 1]);
         if (high < 0 || low < 0)
             return ERR_PROTOCOL;
         digest[i] = (uint8_t)(high << 4 | low);

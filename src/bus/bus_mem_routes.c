@@ -1,6 +1,7 @@
 /* bus_mem_routes - subjects and the immutable routes they lead to. */
 #include "bus/bus_mem_routes.h"
 
+#include "base/hash.h"
 #include "base/map.h"
 #include "base/mem.h"
 #include "bus/bus_mem_peer.h"
@@ -91,18 +92,9 @@ static void remake_route(struct subject *subject)
 
 /* --- subjects --- */
 
-/* FNV-1a, 64 bits. Subjects are ours, not a client's: nobody aims at collisions. */
-static uint64_t hash_of(struct slice name)
-{
-    uint64_t hash = 0xcbf29ce484222325;
-    for (size_t i = 0; i < name.len; i++)
-        hash = (hash ^ (uint8_t)name.data[i]) * 0x100000001b3;
-    return hash;
-}
-
 static struct subject *find_locked(const struct routes *routes, struct slice name)
 {
-    struct subject *subject = map_get(routes->subjects, hash_of(name));
+    struct subject *subject = map_get(routes->subjects, hash_bytes(name));
     while (subject && !slice_eq(slice_of(subject->name, subject->bytes), name))
         subject = subject->next_same_hash;
     return subject;
@@ -116,8 +108,8 @@ static struct subject *add_subject_locked(struct routes *routes, struct slice na
     list_init(&subject->listeners);
     subject->bytes = name.len;
     memcpy(subject->name, name.data, name.len);
-    subject->next_same_hash = map_remove(routes->subjects, hash_of(name));
-    enum err err = map_put(routes->subjects, hash_of(name), subject);
+    subject->next_same_hash = map_remove(routes->subjects, hash_bytes(name));
+    enum err err = map_put(routes->subjects, hash_bytes(name), subject);
     ASSERT(err == ERR_OK); /* there are never more hashes than subjects */
     routes->subject_count++;
     return subject;
@@ -125,7 +117,7 @@ static struct subject *add_subject_locked(struct routes *routes, struct slice na
 
 static void remove_subject_locked(struct routes *routes, struct subject *subject)
 {
-    uint64_t hash = hash_of(slice_of(subject->name, subject->bytes));
+    uint64_t hash = hash_bytes(slice_of(subject->name, subject->bytes));
     struct subject *chain = map_remove(routes->subjects, hash);
     struct subject **at = &chain;
     while (*at != subject)

@@ -1,6 +1,7 @@
 /* zmq_routes - subjects, groups, members. See zmq_routes.h. */
 #include "bus/zmq_routes.h"
 
+#include "base/hash.h"
 #include "base/map.h"
 #include "base/mem.h"
 
@@ -34,17 +35,9 @@ void zroutes_free(struct zroutes *routes)
     mem_free(routes);
 }
 
-uint64_t zroutes_hash(struct slice name)
-{
-    uint64_t hash = 0xcbf29ce484222325;
-    for (size_t i = 0; i < name.len; i++)
-        hash = (hash ^ (uint8_t)name.data[i]) * 0x100000001b3;
-    return hash;
-}
-
 static struct zsubject *find_subject(const struct zroutes *routes, struct slice name)
 {
-    struct zsubject *subject = map_get(routes->subjects, zroutes_hash(name));
+    struct zsubject *subject = map_get(routes->subjects, hash_bytes(name));
     while (subject && !slice_eq(slice_of(subject->name, subject->bytes), name))
         subject = subject->next_same_hash;
     return subject;
@@ -62,7 +55,7 @@ static struct zsubject *add_subject(struct zroutes *routes, struct slice name)
         return NULL;
     struct zsubject *subject = mem_alloc(sizeof(*subject) + name.len);
     list_init(&subject->groups);
-    subject->hash = zroutes_hash(name);
+    subject->hash = hash_bytes(name);
     subject->bytes = name.len;
     memcpy(subject->name, name.data, name.len);
     subject->next_same_hash = map_remove(routes->subjects, subject->hash);

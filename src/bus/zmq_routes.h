@@ -35,5 +35,3 @@ MUST_USE enum err zroutes_add(struct zroutes *routes, struct slice subject, stru
 void zroutes_remove(struct zroutes *routes, struct zlistener *listener);
 /* struct zgroup.link of those who get a message on it; NULL when nobody listens. */
 struct list *zroutes_find(struct zroutes *routes, struct slice subject);
-/* FNV-1a, 64 bits. Subjects are ours, not a client's: nobody aims at collisions. */
-uint64_t zroutes_hash(struct slice name);

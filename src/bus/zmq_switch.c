@@ -4,6 +4,7 @@
  * and buried when the message is done. */
 #include "bus/zmq_switch_impl.h"
 
+#include "base/hash.h"
 #include "base/mem.h"
 
 enum { PEERS_MAX = 1024, LOOKS_PER_DEATH = 5 };
@@ -42,14 +43,14 @@ static void bury_lost(struct zmq_switch *self)
 
 static struct zpeer *find_peer(const struct zmq_switch *self, struct slice id)
 {
-    struct zpeer *peer = map_get(self->by_hash, zroutes_hash(id));
+    struct zpeer *peer = map_get(self->by_hash, hash_bytes(id));
     return peer && slice_eq(zpeer_id(peer), id) ? peer : NULL;
 }
 
 /* NULL: too many, or a name that hashes as another's does. */
 static struct zpeer *add_peer(struct zmq_switch *self, struct slice id)
 {
-    if (map_count(self->by_hash) == PEERS_MAX || map_get(self->by_hash, zroutes_hash(id)))
+    if (map_count(self->by_hash) == PEERS_MAX || map_get(self->by_hash, hash_bytes(id)))
         return NULL;
     struct zpeer *peer = zpeer_new(id, ++self->last_serial);
     enum err err = map_put(self->by_hash, peer->hash, peer);

@@ -1,6 +1,7 @@
 /* zmq_switch_peer - peers and what waits for them. See zmq_switch_peer.h. */
 #include "bus/zmq_switch_peer.h"
 
+#include "base/hash.h"
 #include "base/mem.h"
 
 struct zpeer *zpeer_new(struct slice id, uint64_t serial)
@@ -11,7 +12,7 @@ struct zpeer *zpeer_new(struct slice id, uint64_t serial)
     list_init(&peer->owed_link);
     list_init(&peer->waiting);
     peer->serial = serial;
-    peer->hash = zroutes_hash(id);
+    peer->hash = hash_bytes(id);
     peer->subscriptions = map_new(ZPEER_SUBSCRIPTIONS_MAX);
     memcpy(peer->id, id.data, id.len);
     peer->id_bytes = id.len;

@@ -3,6 +3,7 @@
 #include "testing/test.h"
 #include "engine/engine_llama_test_open.h"
 
+#include "base/hash.h"
 #include "base/mem.h"
 
 static void check_refused(const struct engine_llama_options *options, enum err expected,
@@ -47,10 +48,7 @@ static struct sequence sequence_of(struct engine *engine, uint32_t slot, const c
 
 static uint64_t fingerprint(const void *bytes, size_t len)
 {
-    uint64_t hash = 14695981039346656037ull; /* FNV-1a */
-    for (size_t i = 0; i < len; i++)
-        hash = (hash ^ ((const unsigned char *)bytes)[i]) * 1099511628211ull;
-    return hash;
+    return hash_bytes(slice_of(bytes, len));
 }
 
 /* Adds the sequence's next rows: up to `chunk` of its prompt, or its last token. */

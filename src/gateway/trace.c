@@ -1,6 +1,8 @@
 /* trace - traceparent: read strictly, continued or begun. */
 #include "gateway/trace.h"
 
+#include "base/hex.h"
+
 #include <stdio.h>
 
 enum {
@@ -18,13 +20,10 @@ static bool parse_hex(struct slice digits, uint64_t *out_value)
 {
     uint64_t value = 0;
     for (size_t i = 0; i < digits.len; i++) {
-        char digit = digits.data[i];
-        if (digit >= '0' && digit <= '9')
-            value = value << 4 | (uint64_t)(digit - '0');
-        else if (digit >= 'a' && digit <= 'f')
-            value = value << 4 | (uint64_t)(digit - 'a' + 10);
-        else
+        int digit = hex_value(digits.data[i]);
+        if (digit < 0 || digits.data[i] != hex_digit((unsigned)digit))
             return false;
+        value = value << 4 | (uint64_t)digit;
     }
     *out_value = value;
     return true;

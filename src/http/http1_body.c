@@ -5,6 +5,7 @@
  *   TRAILER_START --token--> TRAILER_NAME --colon--> TRAILER_VALUE --CR--> TRAILER_LF --LF-->
  *       TRAILER_START
  *   LENGTH --all of it--> DONE */
+#include "base/hex.h"
 #include "http/http_bytes.h"
 #include "http/http1_parser.h"
 
@@ -43,7 +44,7 @@ enum err http1_body_init(struct http1_body_parser *parser, const struct http_req
 
 static enum http1_refusal on_size_byte(struct http1_body_parser *parser, char byte)
 {
-    int digit = http_hex_value(byte);
+    int digit = hex_value(byte);
     if (digit >= 0) {
         if (parser->size_digits == SIZE_DIGITS_MAX)
             return HTTP1_CHUNK_SIZE;

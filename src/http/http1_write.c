@@ -1,6 +1,7 @@
 /* http1_write - reply heads, chunk frames, dates. */
 #include "http/http1_write.h"
 
+#include "base/hex.h"
 #include "http/http_bytes.h"
 
 #include <stdio.h>
@@ -98,7 +99,7 @@ struct slice http1_chunk_line(size_t bytes, char out_line[HTTP1_CHUNK_LINE_MAX])
 {
     size_t digits = hex_digits(bytes);
     for (size_t at = digits; at-- > 0; bytes >>= 4)
-        out_line[at] = "0123456789abcdef"[bytes & 15];
+        out_line[at] = hex_digit((unsigned)bytes);
     memcpy(out_line + digits, "\r\n", 2);
     return slice_of(out_line, digits + 2);
 }

@@ -1,6 +1,8 @@
 /* http_bytes - the table, and percent-decoding (RFC 3986 2.1). */
 #include "http/http_bytes.h"
 
+#include "base/hex.h"
+
 #define VISIBLE (HTTP_BYTE_TARGET | HTTP_BYTE_VALUE)
 #define TOKEN   (HTTP_BYTE_TOKEN | VISIBLE)
 #define NAME    (HTTP_BYTE_HOST | TOKEN)
@@ -32,14 +34,6 @@ const uint8_t http_bytes[256] = {
     [0x80 ... 0xff] = HTTP_BYTE_VALUE,
 };
 
-int http_hex_value(char byte)
-{
-    if (byte >= '0' && byte <= '9')
-        return byte - '0';
-    byte = (char)(byte | 0x20);
-    return byte >= 'a' && byte <= 'f' ? byte - 'a' + 10 : -1;
-}
-
 int http_decode_byte(struct slice *rest)
 {
     if (rest->data[0] != '%') {
@@ -47,8 +41,8 @@ int http_decode_byte(struct slice *rest)
         *rest = slice_after(*rest, 1);
         return byte;
     }
-    int high = rest->len > 2 ? http_hex_value(rest->data[1]) : -1;
-    int low = rest->len > 2 ? http_hex_value(rest->data[2]) : -1;
+    int high = rest->len > 2 ? hex_value(rest->data[1]) : -1;
+    int low = rest->len > 2 ? hex_value(rest->data[2]) : -1;
     *rest = slice_after(*rest, 3);
     return high < 0 || low < 0 ? -1 : high << 4 | low;
 }

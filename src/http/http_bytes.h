@@ -17,7 +17,5 @@ static inline int http_byte_is(char byte, uint8_t kind)
     return http_bytes[(uint8_t)byte] & kind;
 }
 
-/* 0..15; -1: not a hexadecimal digit. */
-int http_hex_value(char byte);
 /* Takes one byte, plain or %XX, off the front of *rest, which is not empty. -1: a bad escape. */
 int http_decode_byte(struct slice *rest);

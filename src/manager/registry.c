@@ -1,6 +1,7 @@
 /* registry - nodes and models: who is there, as nodes tell it, and for how long it is believed. */
 #include "manager/manager_impl.h"
 
+#include "base/hash.h"
 #include "base/log.h"
 #include "base/mem.h"
 
@@ -8,15 +9,8 @@ enum { STATE_ARENA_BYTES = 64 * 1024 };
 
 /* --- names --- */
 
-/* FNV-1a. Whoever finds another name behind the same hash is not let in: nodes are ours, and the
- * names of models that nobody serves are bounded anyway. */
-static uint64_t hash_of(struct slice name)
-{
-    uint64_t hash = UINT64_C(0xcbf29ce484222325);
-    for (size_t i = 0; i < name.len; i++)
-        hash = (hash ^ (uint8_t)name.data[i]) * UINT64_C(0x100000001b3);
-    return hash;
-}
+/* Whoever finds another name behind the same hash is not let in: nodes are ours, and the names of
+ * models that nobody serves are bounded anyway. */
 
 static struct slice
 keep_name(struct slice name) /* at most a few hundred bytes: the codec's limit */
@@ -45,7 +39,7 @@ static void set_name(struct slice *name, struct slice value)
 
 struct model *registry_model(const struct manager *manager, struct slice name)
 {
-    struct model *model = map_get(manager->models_by_name, hash_of(name));
+    struct model *model = map_get(manager->models_by_name, hash_bytes(name));
     return model && slice_eq(model->name, name) ? model : NULL;
 }
 
@@ -57,7 +51,7 @@ static void on_expiry(void *ctx)
 struct model *registry_add_model(struct manager *manager, struct slice name)
 {
     if (manager->model_count == MANAGER_MODELS_MAX ||
-        map_get(manager->models_by_name, hash_of(name)))
+        map_get(manager->models_by_name, hash_bytes(name)))
         return NULL;
     struct model *model = mem_alloc(sizeof(*model));
     model->manager = manager;
@@ -68,7 +62,7 @@ struct model *registry_add_model(struct manager *manager, struct slice name)
                                        .queue_wait_ms = manager->options.queue_wait_ms,
                                        .load_timeout_ms = manager->options.load_timeout_ms});
     deadline_init(&model->expiry, manager->loop, on_expiry, model);
-    enum err err = map_put(manager->models_by_name, hash_of(name), model);
+    enum err err = map_put(manager->models_by_name, hash_bytes(name), model);
     ASSERT(err == ERR_OK); /* room for MANAGER_MODELS_MAX */
     list_push_back(&manager->models, &model->link);
     manager->model_count++;
@@ -87,7 +81,7 @@ static void remove_model(struct model *model)
 {
     struct manager *manager = model->manager;
     ASSERT(model->queue.count == 0 && list_is_empty(&model->sched.nodes));
-    (void)map_remove(manager->models_by_name, hash_of(model->name));
+    (void)map_remove(manager->models_by_name, hash_bytes(model->name));
     list_remove(&model->link);
     manager->model_count--;
     deadline_clear(&model->expiry);
@@ -169,13 +163,13 @@ void model_review(struct model *model)
 
 struct node *registry_find(const struct manager *manager, struct slice control)
 {
-    struct node *node = map_get(manager->nodes_by_control, hash_of(control));
+    struct node *node = map_get(manager->nodes_by_control, hash_bytes(control));
     return node && slice_eq(node->control, control) ? node : NULL;
 }
 
 static struct node *find_by_name(const struct manager *manager, struct slice name)
 {
-    struct node *node = map_get(manager->nodes_by_name, hash_of(name));
+    struct node *node = map_get(manager->nodes_by_name, hash_bytes(name));
     return node && slice_eq(node->name, name) ? node : NULL;
 }
 
@@ -217,9 +211,9 @@ static void free_node(struct node *node)
     struct manager *manager = node->manager;
     ASSERT(list_is_empty(&node->tickets));
     if (node->name.data)
-        (void)map_remove(manager->nodes_by_name, hash_of(node->name));
+        (void)map_remove(manager->nodes_by_name, hash_bytes(node->name));
     if (node->sched.is_worker)
-        (void)map_remove(manager->nodes_by_control, hash_of(node->control));
+        (void)map_remove(manager->nodes_by_control, hash_bytes(node->control));
     tickets_forget_node(manager, node);
     set_model(node, NULL);
     list_remove(&node->link);
@@ -257,7 +251,7 @@ void registry_remove_node(struct node *node, const char *why)
 /* It tells its load, so it is a worker: from now on frames from there are its own. */
 static struct node *make_worker(struct manager *manager, struct node *node, struct slice control)
 {
-    if (map_put(manager->nodes_by_control, hash_of(control), node) != ERR_OK)
+    if (map_put(manager->nodes_by_control, hash_bytes(control), node) != ERR_OK)
         return NULL;
     set_name(&node->control, control);
     node->sched.is_worker = true;
@@ -281,7 +275,7 @@ struct node *registry_worker(struct manager *manager, struct slice control)
     if (node)
         return node;
     if (control.len == 0 || control.len > BUS_SUBJECT_MAX_BYTES ||
-        map_get(manager->nodes_by_control, hash_of(control)))
+        map_get(manager->nodes_by_control, hash_bytes(control)))
         return NULL;
     node = find_told(manager, control);
     if (!node)
@@ -293,10 +287,10 @@ struct node *registry_worker(struct manager *manager, struct slice control)
 
 static struct node *name_node(struct manager *manager, struct node *node, struct slice name)
 {
-    if (node->name.data || map_get(manager->nodes_by_name, hash_of(name)))
+    if (node->name.data || map_get(manager->nodes_by_name, hash_bytes(name)))
         return NULL; /* two nodes at one place, or two names with one hash: the first stays */
     set_name(&node->name, name);
-    enum err err = map_put(manager->nodes_by_name, hash_of(name), node);
+    enum err err = map_put(manager->nodes_by_name, hash_bytes(name), node);
     ASSERT(err == ERR_OK); /* room for MANAGER_NODES_MAX */
     return node;
 }
@@ -306,7 +300,7 @@ static struct node *node_for(struct manager *manager, const struct node_state *s
     struct node *node = find_by_name(manager, state->node);
     if (node)
         return node;
-    if (map_get(manager->nodes_by_name, hash_of(state->node)))
+    if (map_get(manager->nodes_by_name, hash_bytes(state->node)))
         return NULL;
     struct node *worker = registry_find(manager, state->control);
     if (worker)

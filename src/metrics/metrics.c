@@ -1,6 +1,7 @@
 /* metrics - one thread's registry: finding a series, and counting in it. */
 #include "metrics/metrics_impl.h"
 
+#include "base/hash.h"
 #include "base/mem.h"
 #include "metrics/label.h"
 
@@ -51,17 +52,9 @@ void metrics_free(struct metrics *metrics)
 
 /* --- finding --- */
 
-/* FNV-1a: names are short, few, and ours. */
-static uint64_t hash_more(uint64_t hash, struct slice bytes)
-{
-    for (size_t i = 0; i < bytes.len; i++)
-        hash = (hash ^ (uint8_t)bytes.data[i]) * 0x100000001b3;
-    return hash;
-}
-
 static struct metric **slot_of(struct metrics *metrics, struct slice name, struct slice labels)
 {
-    uint64_t hash = hash_more(hash_more(0xcbf29ce484222325, name), labels);
+    uint64_t hash = hash_add(hash_bytes(name), labels);
     return &metrics->slots[(hash ^ hash >> 32) & metrics->slot_mask];
 }
 
