@@ -7,9 +7,7 @@ static struct stage stage;
 static void open_and_start(struct owner *owner)
 {
     stage_open(&stage);
-    owner_ask(owner, &stage);
-    stage_run(&stage, 0);
-    say_accepted(&stage, owner, 1);
+    owner_start(owner, &stage);
 }
 
 /* Deltas of one byte of text each: seqs first to last. */

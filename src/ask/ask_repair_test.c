@@ -8,12 +8,9 @@ static struct stage stage;
 
 static void open_and_start(struct owner *owner)
 {
-    *owner = (struct owner){.consumes = true};
-    stage_init(&stage);
-    stage_open(&stage);
-    owner_ask(owner, &stage);
-    stage_run(&stage, 0);
-    say_accepted(&stage, owner, 1);
+    *owner = owner_eager();
+    stage_open_default(&stage);
+    owner_start(owner, &stage);
 }
 
 static size_t resends_heard(void)

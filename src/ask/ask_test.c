@@ -5,32 +5,12 @@
 
 static struct stage stage; /* large; every test opens it anew */
 
-static void open_default(void)
-{
-    stage_init(&stage);
-    stage_open(&stage);
-}
-
-static struct owner eager(void) /* consumes at once */
-{
-    return (struct owner){.consumes = true};
-}
-
-/* Asks, and has the worker accept it (event 1) without a word from the manager. */
-static void start(struct owner *owner)
-{
-    owner_ask(owner, &stage);
-    stage_run(&stage, 0);
-    say_accepted(&stage, owner, 1);
-    CHECK_EQ(owner->count, 1);
-}
-
 /* --- the happy path --- */
 
 TEST(a_request_is_submitted_and_its_events_arrive_in_order)
 {
-    struct owner owner = eager();
-    open_default();
+    struct owner owner = owner_eager();
+    stage_open_default(&stage);
     owner_ask(&owner, &stage);
     CHECK_EQ(stage.heard_count, 0);
     CHECK_EQ(ask_hub_count(stage.hub), 1);
@@ -54,11 +34,11 @@ TEST(a_request_is_submitted_and_its_events_arrive_in_order)
 
 TEST(the_submit_carries_the_request_its_inbox_epoch_and_credit)
 {
-    struct owner owner = eager();
+    struct owner owner = owner_eager();
     struct arena *arena = arena_new(1 << 16);
     struct request request;
-    open_default();
-    start(&owner);
+    stage_open_default(&stage);
+    owner_start(&owner, &stage);
     CHECK_OK(request_decode(text_slice(&stage.last_submit), arena, &request, NULL));
     CHECK(id_eq(request.id, owner.id));
     CHECK_SLICES(request.inbox, bus_inbox(stage.asker));
@@ -74,9 +54,9 @@ TEST(the_submit_carries_the_request_its_inbox_epoch_and_credit)
 
 TEST(the_end_is_acknowledged_so_that_the_worker_can_forget)
 {
-    struct owner owner = eager();
-    open_default();
-    start(&owner);
+    struct owner owner = owner_eager();
+    stage_open_default(&stage);
+    owner_start(&owner, &stage);
     say_delta(&stage, &owner, 2, "x");
     say_done(&stage, &owner, 3, DONE_STOP);
     const struct heard *credit = heard_last(&stage, WIRE_CREDIT);
@@ -88,8 +68,8 @@ TEST(the_end_is_acknowledged_so_that_the_worker_can_forget)
 
 TEST(a_refusal_as_the_first_event_is_the_end)
 {
-    struct owner owner = eager();
-    open_default();
+    struct owner owner = owner_eager();
+    stage_open_default(&stage);
     owner_ask(&owner, &stage);
     stage_run(&stage, 0);
     struct event event = {.type = EVENT_ERROR, .seq = 1};
@@ -103,11 +83,11 @@ TEST(a_refusal_as_the_first_event_is_the_end)
 
 TEST(ten_thousand_asks_one_after_another_leave_nothing)
 {
-    open_default();
+    stage_open_default(&stage);
     for (int i = 0; i < 10000; i++) {
-        struct owner owner = eager();
+        struct owner owner = owner_eager();
         stage.heard_count = 0;
-        start(&owner);
+        owner_start(&owner, &stage);
         say_delta(&stage, &owner, 2, "x");
         say_done(&stage, &owner, 3, DONE_EOS);
         CHECK_EQ(owner.ends, 1);
@@ -124,8 +104,8 @@ TEST(ten_thousand_asks_one_after_another_leave_nothing)
 
 TEST(the_submit_is_repeated_until_it_is_accepted)
 {
-    struct owner owner = eager();
-    open_default();
+    struct owner owner = owner_eager();
+    stage_open_default(&stage);
     owner_ask(&owner, &stage);
     stage_run(&stage, 249);
     CHECK_EQ(heard_count(&stage, WIRE_SUBMIT), 1);
@@ -143,8 +123,8 @@ TEST(the_submit_is_repeated_until_it_is_accepted)
 
 TEST(a_submit_that_nobody_answers_ends_as_loading)
 {
-    struct owner owner = eager();
-    open_default();
+    struct owner owner = owner_eager();
+    stage_open_default(&stage);
     owner_ask(&owner, &stage);
     stage_run(&stage, 4999);
     CHECK_EQ(owner.ends, 0);
@@ -159,8 +139,8 @@ TEST(a_submit_that_nobody_answers_ends_as_loading)
 
 TEST(a_manager_that_never_comes_ends_as_loading)
 {
-    struct owner owner = eager();
-    open_default();
+    struct owner owner = owner_eager();
+    stage_open_default(&stage);
     stage_manager_leaves(&stage);
     owner_ask(&owner, &stage);
     stage_run(&stage, 4999);
@@ -174,7 +154,7 @@ TEST(a_manager_that_never_comes_ends_as_loading)
 
 TEST(a_manager_that_stays_full_ends_as_queue_full)
 {
-    struct owner owner = eager();
+    struct owner owner = owner_eager();
     stage_init(&stage);
     stage.peer_bytes_max = 4096;
     stage.away_loop = loop_new_virtual(0); /* never turned */
@@ -192,9 +172,9 @@ TEST(a_manager_that_stays_full_ends_as_queue_full)
 
 TEST(a_worker_that_goes_silent_is_lost)
 {
-    struct owner owner = eager();
-    open_default();
-    start(&owner);
+    struct owner owner = owner_eager();
+    stage_open_default(&stage);
+    owner_start(&owner, &stage);
     stage_run(&stage, 4000);
     say_delta(&stage, &owner, 2, "x");
     stage_run(&stage, 4999);
@@ -210,9 +190,9 @@ TEST(a_worker_that_goes_silent_is_lost)
 /* SIGSTOP and SIGCONT, a suspended machine: neither side was there. */
 TEST(our_own_pause_is_not_the_silence_of_the_worker)
 {
-    struct owner owner = eager();
-    open_default();
-    start(&owner);
+    struct owner owner = owner_eager();
+    stage_open_default(&stage);
+    owner_start(&owner, &stage);
     say_delta(&stage, &owner, 2, "x");
     for (int pause = 0; pause < 3; pause++) {
         loop_skip(stage.loop, 60 * 1000000ull);
@@ -230,9 +210,9 @@ TEST(our_own_pause_is_not_the_silence_of_the_worker)
 
 TEST(heartbeats_keep_a_quiet_stream_alive)
 {
-    struct owner owner = eager();
-    open_default();
-    start(&owner);
+    struct owner owner = owner_eager();
+    stage_open_default(&stage);
+    owner_start(&owner, &stage);
     for (int i = 0; i < 40; i++) {
         stage_run(&stage, 500);
         say_heartbeat(&stage, &owner, 1);
@@ -246,9 +226,9 @@ TEST(heartbeats_keep_a_quiet_stream_alive)
 
 TEST(a_worker_that_does_not_know_the_stream_has_lost_it)
 {
-    struct owner owner = eager();
-    open_default();
-    start(&owner);
+    struct owner owner = owner_eager();
+    stage_open_default(&stage);
+    owner_start(&owner, &stage);
     say_delta(&stage, &owner, 2, "x");
     manager_say_unknown(&stage, &owner); /* not his to say: the stream is the worker's */
     CHECK_EQ(owner.ends, 0);
@@ -259,10 +239,10 @@ TEST(a_worker_that_does_not_know_the_stream_has_lost_it)
 
 TEST(a_worker_that_is_gone_is_noticed_by_the_ping)
 {
-    struct owner owner = eager(), other = eager();
-    open_default();
-    start(&owner);
-    start(&other);
+    struct owner owner = owner_eager(), other = owner_eager();
+    stage_open_default(&stage);
+    owner_start(&owner, &stage);
+    owner_start(&other, &stage);
     say_delta(&stage, &owner, 2, "x");
     say_delta(&stage, &other, 2, "y");
     stage_run(&stage, 1000);
@@ -279,11 +259,11 @@ TEST(a_worker_that_is_gone_is_noticed_by_the_ping)
 
 TEST(who_has_no_stream_of_ours_is_not_pinged)
 {
-    struct owner owner = eager();
-    open_default();
+    struct owner owner = owner_eager();
+    stage_open_default(&stage);
     stage_run(&stage, 1000);
     CHECK_EQ(stage.pings, 0);
-    start(&owner);
+    owner_start(&owner, &stage);
     stage_run(&stage, 200);
     CHECK_EQ(stage.pings, 1);
     say_done(&stage, &owner, 2, DONE_EOS);
@@ -295,12 +275,12 @@ TEST(who_has_no_stream_of_ours_is_not_pinged)
 /* As with a frame of ours that found it full: it lives. */
 TEST(a_ping_that_finds_the_worker_full_says_nothing)
 {
-    struct owner owner = eager();
+    struct owner owner = owner_eager();
     stage_init(&stage);
     stage.peer_bytes_max = 1024;
     stage.away_loop = loop_new_virtual(0); /* never turned */
     stage_open(&stage);
-    start(&owner);
+    owner_start(&owner, &stage);
     for (int i = 0; i < 20; i++) {
         stage_run(&stage, 400);
         say_heartbeat(&stage, &owner, 1);
@@ -313,9 +293,9 @@ TEST(a_ping_that_finds_the_worker_full_says_nothing)
 
 TEST(a_worker_whose_endpoint_closed_is_lost_at_the_next_credit)
 {
-    struct owner owner = eager();
-    open_default();
-    start(&owner);
+    struct owner owner = owner_eager();
+    stage_open_default(&stage);
+    owner_start(&owner, &stage);
     for (uint64_t seq = 2; seq <= 30; seq++)
         say_delta(&stage, &owner, seq, "x");
     stage_worker_leaves(&stage); /* the last words are still on their way when it dies */
@@ -329,9 +309,9 @@ TEST(a_worker_whose_endpoint_closed_is_lost_at_the_next_credit)
 
 TEST(cancel_goes_to_both_subjects_and_the_worker_s_end_counts)
 {
-    struct owner owner = eager();
-    open_default();
-    start(&owner);
+    struct owner owner = owner_eager();
+    stage_open_default(&stage);
+    owner_start(&owner, &stage);
     ask_cancel(owner.ask);
     ask_cancel(owner.ask);
     CHECK_EQ(owner.ends, 0);
@@ -348,8 +328,8 @@ TEST(cancel_goes_to_both_subjects_and_the_worker_s_end_counts)
 
 TEST(cancel_before_accepted_stops_the_submit_and_follows_the_worker)
 {
-    struct owner owner = eager();
-    open_default();
+    struct owner owner = owner_eager();
+    stage_open_default(&stage);
     owner_ask(&owner, &stage);
     ask_cancel(owner.ask);
     stage_run(&stage, 1000);
@@ -365,9 +345,9 @@ TEST(cancel_before_accepted_stops_the_submit_and_follows_the_worker)
 
 TEST(an_end_that_crosses_the_cancel_is_the_end)
 {
-    struct owner owner = eager();
-    open_default();
-    start(&owner);
+    struct owner owner = owner_eager();
+    stage_open_default(&stage);
+    owner_start(&owner, &stage);
     ask_cancel(owner.ask);
     say_done(&stage, &owner, 2, DONE_LENGTH);
     CHECK(owner.ends == 1 && owner.reason == DONE_LENGTH);
@@ -381,9 +361,9 @@ TEST(an_end_that_crosses_the_cancel_is_the_end)
 
 TEST(a_cancel_that_is_never_answered_ends_here)
 {
-    struct owner owner = eager();
-    open_default();
-    start(&owner);
+    struct owner owner = owner_eager();
+    stage_open_default(&stage);
+    owner_start(&owner, &stage);
     ask_cancel(owner.ask);
     stage_run(&stage, 1999);
     CHECK_EQ(owner.ends, 0);
@@ -397,9 +377,9 @@ TEST(a_cancel_that_is_never_answered_ends_here)
 
 TEST(a_cancel_of_what_the_worker_does_not_know_is_done)
 {
-    struct owner owner = eager(), early = eager();
-    open_default();
-    start(&owner);
+    struct owner owner = owner_eager(), early = owner_eager();
+    stage_open_default(&stage);
+    owner_start(&owner, &stage);
     ask_cancel(owner.ask);
     say_unknown(&stage, &owner);
     CHECK(owner.ends == 1 && owner.reason == DONE_CANCELLED);
@@ -413,9 +393,9 @@ TEST(a_cancel_of_what_the_worker_does_not_know_is_done)
 
 TEST(a_cancel_that_reaches_nobody_is_done_at_once)
 {
-    struct owner owner = eager(), early = eager();
-    open_default();
-    start(&owner);
+    struct owner owner = owner_eager(), early = owner_eager();
+    stage_open_default(&stage);
+    owner_start(&owner, &stage);
     stage_worker_leaves(&stage);
     ask_cancel(owner.ask);
     CHECK_EQ(owner.ends, 0);
@@ -432,9 +412,9 @@ TEST(a_cancel_that_reaches_nobody_is_done_at_once)
 
 TEST(only_the_word_of_the_worker_that_has_it_ends_a_cancelled_ask)
 {
-    struct owner owner = eager();
-    open_default();
-    start(&owner);
+    struct owner owner = owner_eager();
+    stage_open_default(&stage);
+    owner_start(&owner, &stage);
     stage_manager_leaves(&stage); /* whose word counted before it was accepted */
     ask_cancel(owner.ask);
     stage_run(&stage, 0);
@@ -446,9 +426,9 @@ TEST(only_the_word_of_the_worker_that_has_it_ends_a_cancelled_ask)
 
 TEST(an_abandoned_ask_is_cancelled_and_never_heard_of_again)
 {
-    struct owner owner = eager();
-    open_default();
-    start(&owner);
+    struct owner owner = owner_eager();
+    stage_open_default(&stage);
+    owner_start(&owner, &stage);
     ask_abandon(&owner.ask);
     CHECK(owner.ask == NULL);
     ask_abandon(&owner.ask); /* harmless */
@@ -463,9 +443,9 @@ TEST(an_abandoned_ask_is_cancelled_and_never_heard_of_again)
 
 TEST(an_abandoned_ask_whose_worker_is_mute_goes_by_itself)
 {
-    struct owner owner = eager();
-    open_default();
-    start(&owner);
+    struct owner owner = owner_eager();
+    stage_open_default(&stage);
+    owner_start(&owner, &stage);
     ask_abandon(&owner.ask);
     stage_run(&stage, 2000);
     CHECK_EQ(owner.count, 1);
@@ -484,8 +464,8 @@ static void cancel_at_delta(struct owner *owner, const struct event *event)
 TEST(an_owner_may_cancel_in_its_callback)
 {
     struct owner owner = {.consumes = true, .on_event = cancel_at_delta};
-    open_default();
-    start(&owner);
+    stage_open_default(&stage);
+    owner_start(&owner, &stage);
     say_delta(&stage, &owner, 2, "x");
     CHECK_EQ(heard_count(&stage, WIRE_CANCEL), 2);
     say_done(&stage, &owner, 3, DONE_CANCELLED);
@@ -502,8 +482,8 @@ static void abandon_at_delta(struct owner *owner, const struct event *event)
 TEST(an_owner_may_abandon_in_its_callback)
 {
     struct owner owner = {.on_event = abandon_at_delta};
-    open_default();
-    start(&owner);
+    stage_open_default(&stage);
+    owner_start(&owner, &stage);
     say_delta(&stage, &owner, 2, "x");
     say_delta(&stage, &owner, 3, "y");
     CHECK_EQ(owner.count, 2);
@@ -523,9 +503,9 @@ static void ask_again_at_end(struct owner *owner, const struct event *event)
 TEST(an_owner_may_open_the_next_ask_in_its_callback)
 {
     struct owner owner = {.on_event = ask_again_at_end};
-    next_owner = eager();
-    open_default();
-    start(&owner);
+    next_owner = owner_eager();
+    stage_open_default(&stage);
+    owner_start(&owner, &stage);
     say_done(&stage, &owner, 2, DONE_EOS);
     CHECK_EQ(heard_count(&stage, WIRE_SUBMIT), 2);
     say_accepted(&stage, &next_owner, 1);
@@ -550,8 +530,8 @@ static void use_at_end(struct owner *owner, const struct event *event)
 TEST(what_an_owner_does_during_the_end_does_no_harm)
 {
     struct owner owner = {.on_event = use_at_end};
-    open_default();
-    start(&owner);
+    stage_open_default(&stage);
+    owner_start(&owner, &stage);
     say_done(&stage, &owner, 2, DONE_EOS);
     CHECK_EQ(owner.ends, 1);
     CHECK_EQ(heard_count(&stage, WIRE_CANCEL), 0);

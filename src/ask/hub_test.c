@@ -5,19 +5,6 @@
 
 static struct stage stage;
 
-static void open_default(void)
-{
-    stage_init(&stage);
-    stage_open(&stage);
-}
-
-static void start(struct owner *owner)
-{
-    owner_ask(owner, &stage);
-    stage_run(&stage, 0);
-    say_accepted(&stage, owner, 1);
-}
-
 /* --- bounds --- */
 
 TEST(asks_are_bounded_and_a_place_comes_back)
@@ -28,14 +15,14 @@ TEST(asks_are_bounded_and_a_place_comes_back)
     stage_init(&stage);
     stage.options.asks_max = 2;
     stage_open(&stage);
-    start(&owners[0]);
-    start(&owners[1]);
+    owner_start(&owners[0], &stage);
+    owner_start(&owners[1], &stage);
     CHECK_ERR(ask_open(stage.hub, &request, owner_on_event, &owners[2], &more), ERR_FULL);
     CHECK(more == NULL);
     stage_run(&stage, 0);
     CHECK_EQ(heard_count(&stage, WIRE_SUBMIT), 2); /* a refused one was not sent either */
     say_done(&stage, &owners[0], 2, DONE_EOS);
-    start(&owners[2]);
+    owner_start(&owners[2], &stage);
     say_done(&stage, &owners[1], 2, DONE_EOS);
     say_done(&stage, &owners[2], 2, DONE_EOS);
     stage_close(&stage);
@@ -57,7 +44,7 @@ static enum err open_with_model(size_t model_bytes)
 
 TEST(a_model_name_has_to_be_one_that_a_manager_reads)
 {
-    open_default();
+    stage_open_default(&stage);
     CHECK_ERR(open_with_model(0), ERR_LIMIT);
     CHECK_OK(open_with_model(1));
     CHECK_OK(open_with_model(REQUEST_NAME_MAX_BYTES - 1));
@@ -97,7 +84,7 @@ TEST(a_request_larger_than_a_frame_is_a_limit)
     char *prompt = mem_alloc(WIRE_FRAME_MAX_BYTES);
     memset(prompt, 'x', WIRE_FRAME_MAX_BYTES);
     request.prompt = slice_of(prompt, WIRE_FRAME_MAX_BYTES);
-    open_default();
+    stage_open_default(&stage);
     CHECK_ERR(ask_open(stage.hub, &request, owner_on_event, &owner, &owner.ask), ERR_LIMIT);
     CHECK_EQ(ask_hub_count(stage.hub), 0);
     mem_free(prompt);
@@ -107,7 +94,7 @@ TEST(a_request_larger_than_a_frame_is_a_limit)
 TEST(opening_survives_every_failed_allocation)
 {
     enum err err = ERR_LIMIT;
-    open_default();
+    stage_open_default(&stage);
     for (uint64_t nth = 1; err != ERR_OK; nth++) {
         struct owner owner = {0};
         struct request request = stage_request(id_new());
@@ -131,9 +118,9 @@ TEST(credits_of_one_turn_leave_in_one_frame)
 {
     enum { ASKS = 10 };
     struct owner owners[ASKS] = {0};
-    open_default();
+    stage_open_default(&stage);
     for (int i = 0; i < ASKS; i++) {
-        start(&owners[i]);
+        owner_start(&owners[i], &stage);
         for (uint64_t seq = 2; seq <= 40; seq++)
             say_delta(&stage, &owners[i], seq, "x");
     }
@@ -180,13 +167,13 @@ TEST(each_worker_gets_a_frame_of_its_own)
     struct owner here[2] = {0}, there[2] = {0};
     struct bus_subscription *other = NULL;
     other_frames = 0;
-    open_default();
+    stage_open_default(&stage);
     CHECK_OK(bus_subscribe(stage.worker, SLICE("control.other"), (struct slice){0},
                            on_other_control, NULL, &other));
     for (int i = 0; i < 2; i++) {
-        start(&here[i]);
+        owner_start(&here[i], &stage);
         stage.reply = SLICE("control.other");
-        start(&there[i]);
+        owner_start(&there[i], &stage);
         stage.reply = SLICE("control.w");
     }
     size_t frames = stage.frames_heard;
@@ -207,9 +194,9 @@ TEST(each_worker_gets_a_frame_of_its_own)
 TEST(streams_of_one_frame_are_answered_in_one_frame)
 {
     struct owner one = {0}, two = {0};
-    open_default();
-    start(&one);
-    start(&two);
+    stage_open_default(&stage);
+    owner_start(&one, &stage);
+    owner_start(&two, &stage);
     size_t frames = stage.frames_heard;
     say_beats(&one, &two, 2); /* both miss something */
     CHECK_EQ(stage.frames_heard, frames + 1);
@@ -225,8 +212,8 @@ TEST(frames_that_are_not_event_frames_are_ignored)
 {
     struct owner owner = {0};
     char frame[WIRE_FRAME_HEADER_BYTES] = "MR\x01\x01"; /* control, empty */
-    open_default();
-    start(&owner);
+    stage_open_default(&stage);
+    owner_start(&owner, &stage);
     say_bytes(&stage, SLICE(""));
     say_bytes(&stage, SLICE("nonsense"));
     say_bytes(&stage, slice_of(frame, sizeof(frame)));
@@ -239,8 +226,8 @@ TEST(frames_that_are_not_event_frames_are_ignored)
 static void check_nonsense(uint16_t type, struct slice payload)
 {
     struct owner owner = {0};
-    open_default();
-    start(&owner);
+    stage_open_default(&stage);
+    owner_start(&owner, &stage);
     say_record(&stage,
                &(struct wire_record){
                    .stream = owner.id.low, .seq = 2, .epoch = 1, .type = type, .payload = payload});
@@ -271,8 +258,8 @@ TEST(a_control_subject_that_is_too_long_ends_the_ask)
 TEST(another_epoch_is_none_of_our_business)
 {
     struct owner owner = {0};
-    open_default();
-    start(&owner);
+    stage_open_default(&stage);
+    owner_start(&owner, &stage);
     say_record(&stage, &(struct wire_record){.stream = owner.id.low,
                                              .seq = 2,
                                              .epoch = 2,
@@ -288,8 +275,8 @@ TEST(another_epoch_is_none_of_our_business)
 TEST(a_record_type_of_tomorrow_is_skipped)
 {
     struct owner owner = {0};
-    open_default();
-    start(&owner);
+    stage_open_default(&stage);
+    owner_start(&owner, &stage);
     say_record(&stage, &(struct wire_record){.stream = owner.id.low, .epoch = 1, .type = 300});
     CHECK_EQ(owner.ends, 0);
     say_done(&stage, &owner, 2, DONE_EOS);
@@ -299,8 +286,8 @@ TEST(a_record_type_of_tomorrow_is_skipped)
 TEST(who_produces_for_an_ask_that_is_gone_is_told_to_stop)
 {
     struct owner owner = {0};
-    open_default();
-    start(&owner);
+    stage_open_default(&stage);
+    owner_start(&owner, &stage);
     say_delta(&stage, &owner, 2, "x");
     stage_run(&stage, 5000);
     CHECK(owner.ends == 1 && owner.fault == FAULT_WORKER_LOST);
@@ -330,9 +317,9 @@ TEST(drain_cancels_all_and_says_once_when_none_is_left)
     struct ask *more = NULL;
     struct request request = stage_request(id_new());
     int idle = 0;
-    open_default();
+    stage_open_default(&stage);
     for (int i = 0; i < 3; i++)
-        start(&owners[i]);
+        owner_start(&owners[i], &stage);
     ask_hub_drain(stage.hub, count_idle, &idle);
     CHECK_ERR(ask_open(stage.hub, &request, owner_on_event, &owners[0], &more), ERR_CLOSED);
     stage_run(&stage, 0);
@@ -357,7 +344,7 @@ static void free_hub(void *ctx)
 
 TEST(an_empty_hub_is_idle_from_the_loop_and_may_be_freed_there)
 {
-    open_default();
+    stage_open_default(&stage);
     ask_hub_drain(stage.hub, free_hub, &stage);
     CHECK(stage.hub != NULL);
     stage_run(&stage, 0);
@@ -378,9 +365,9 @@ static void free_hub_in_this_turn(struct owner *owner, const struct event *event
 TEST(a_hub_that_is_freed_in_the_turn_of_its_last_end_still_acknowledges_it)
 {
     struct owner owner = {.on_event = free_hub_in_this_turn};
-    open_default();
+    stage_open_default(&stage);
     deferred_init(&free_soon, free_hub, &stage);
-    start(&owner);
+    owner_start(&owner, &stage);
     say_done(&stage, &owner, 2, DONE_EOS);
     CHECK(stage.hub == NULL);
     CHECK_EQ(heard_last(&stage, WIRE_CREDIT)->credit.acked_seq, 2);

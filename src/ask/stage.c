@@ -1,6 +1,7 @@
 /* stage - the scripted manager and worker and the writing-down owner of the ask tests. */
 #include "ask/stage.h"
 
+#include "base/arena.h"
 #include "wire/assigned.h"
 
 /* --- they hear --- */
@@ -74,6 +75,27 @@ const struct heard *heard_last(const struct stage *stage, uint16_t type)
             return &stage->heard[i];
     }
     return NULL;
+}
+
+size_t heard_in_epoch(const struct stage *stage, uint16_t type, uint32_t epoch)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < stage->heard_count; i++)
+        count += stage->heard[i].type == type && stage->heard[i].epoch == epoch;
+    return count;
+}
+
+void check_last_submit(const struct stage *stage, const struct owner *owner, uint32_t epoch)
+{
+    struct arena *arena = arena_new(1 << 16);
+    struct request request;
+    ASSERT(request_decode(text_slice(&stage->last_submit), arena, &request, NULL) == ERR_OK);
+    ASSERT(id_eq(request.id, owner->id));
+    ASSERT_MSG(request.epoch == epoch, "epoch %u, not %u", request.epoch, epoch);
+    ASSERT(request.arrival_ms == 1700000000000);
+    ASSERT(slice_eq_str(request.prompt, "hello"));
+    ASSERT(slice_eq(request.inbox, bus_inbox(stage->asker)));
+    arena_free(arena);
 }
 
 /* --- they say --- */
@@ -238,6 +260,12 @@ void stage_open(struct stage *stage)
     stage_worker_comes(stage);
 }
 
+void stage_open_default(struct stage *stage)
+{
+    stage_init(stage);
+    stage_open(stage);
+}
+
 void stage_close(struct stage *stage)
 {
     ask_hub_free(stage->hub);
@@ -272,6 +300,48 @@ void owner_ask(struct owner *owner, struct stage *stage)
     owner->id = id_new();
     struct request request = stage_request(owner->id);
     ASSERT(ask_open(stage->hub, &request, owner_on_event, owner, &owner->ask) == ERR_OK);
+}
+
+struct owner owner_eager(void)
+{
+    return (struct owner){.consumes = true};
+}
+
+void owner_submit(struct owner *owner, struct stage *stage)
+{
+    owner_ask(owner, stage);
+    stage_run(stage, 0);
+}
+
+void owner_queue(struct owner *owner, struct stage *stage)
+{
+    owner_submit(owner, stage);
+    manager_say_queued(stage, owner);
+}
+
+void owner_start(struct owner *owner, struct stage *stage)
+{
+    owner_submit(owner, stage);
+    say_accepted(stage, owner, 1);
+    ASSERT(owner->count > 0 && owner->types[owner->count - 1] == EVENT_ACCEPTED);
+}
+
+void owner_finish(struct owner *owner, struct stage *stage, uint32_t epoch)
+{
+    stage->epoch = epoch;
+    say_accepted(stage, owner, 1);
+    say_delta(stage, owner, 2, "x");
+    say_done(stage, owner, 3, DONE_EOS);
+    ASSERT(owner->ends == 1 && owner->fault == 0 && owner->reason == DONE_EOS);
+    ASSERT_MSG(strcmp(owner->text, "x") == 0, "the text is '%s'", owner->text);
+}
+
+size_t owner_events(const struct owner *owner, enum event_type type)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < owner->count; i++)
+        count += owner->types[i] == type;
+    return count;
 }
 
 static void take_end(struct owner *owner, const struct event *event)

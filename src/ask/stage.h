@@ -61,6 +61,7 @@ struct owner {
 void stage_init(struct stage *stage);
 /* A hub, a manager at "submit" and "control.m", a worker at "control.w". */
 void stage_open(struct stage *stage);
+void stage_open_default(struct stage *stage); /* both */
 void stage_close(struct stage *stage);
 void stage_run(struct stage *stage, uint64_t ms); /* lets that much time pass */
 void stage_worker_leaves(struct stage *stage);
@@ -73,9 +74,23 @@ struct request stage_request(struct id id);
 void owner_ask(struct owner *owner, struct stage *stage);
 ask_event_fn owner_on_event;
 
+struct owner owner_eager(void); /* consumes each delta at once */
+/* Asks, and the submit has left. */
+void owner_submit(struct owner *owner, struct stage *stage);
+/* And the manager says that it waits. */
+void owner_queue(struct owner *owner, struct stage *stage);
+/* Asks, and the worker accepts it (event 1), without a word from the manager. */
+void owner_start(struct owner *owner, struct stage *stage);
+/* The worker accepts what was submitted, in this epoch, and ends it well after one delta, "x". */
+void owner_finish(struct owner *owner, struct stage *stage, uint32_t epoch);
+size_t owner_events(const struct owner *owner, enum event_type type); /* how many came */
+
 /* How many records of the type the worker heard so far, and the last one (NULL: none). */
 size_t heard_count(const struct stage *stage, uint16_t type);
 const struct heard *heard_last(const struct stage *stage, uint16_t type);
+size_t heard_in_epoch(const struct stage *stage, uint16_t type, uint32_t epoch);
+/* The last submit, as whoever gets it reads it. */
+void check_last_submit(const struct stage *stage, const struct owner *owner, uint32_t epoch);
 
 /* What the worker (or whoever stage.reply is) says: each call is one frame to the asker's inbox,
  * then one settled turn. */
