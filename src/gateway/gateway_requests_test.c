@@ -70,7 +70,8 @@ TEST(the_list_is_what_the_manager_says_in_the_form_of_the_surface)
 {
     open_with_manager(
         NULL, "{\"requests\":[{\"id\":\"" ID "\",\"model\":\"m\",\"tenant\":\"\",\"session\":\"s\","
-              "\"label\":\"\",\"state\":\"queued\",\"position\":3,\"tokens\":0,\"age_ms\":12,"
+              "\"label\":\"\",\"state\":\"queued\",\"position\":3,\"eta_ms\":450,\"tokens\":0,"
+              "\"age_ms\":12,"
               "\"worker\":\"\"},{\"id\":\"" ID "\",\"model\":\"m\",\"tenant\":\"a\",\"session\":"
               "\"\",\"label\":\"l\\n\",\"state\":\"running\",\"position\":0,\"tokens\":7,"
               "\"age_ms\":99,\"worker\":\"w1\",\"newer\":true}],\"is_cut\":true}");
@@ -81,7 +82,8 @@ TEST(the_list_is_what_the_manager_says_in_the_form_of_the_surface)
     CHECK_SLICE(text_slice(&answer.body),
                 "{\"object\":\"list\",\"data\":[{\"id\":\"" ID "\",\"object\":\"request\","
                 "\"model\":\"m\",\"tenant\":null,\"session\":\"s\",\"label\":null,\"state\":"
-                "\"queued\",\"queue_position\":3,\"tokens\":0,\"age_ms\":12,\"worker\":null},"
+                "\"queued\",\"queue_position\":3,\"eta_ms\":450,\"tokens\":0,\"age_ms\":12,"
+                "\"worker\":null},"
                 "{\"id\":\"" ID "\",\"object\":\"request\",\"model\":\"m\",\"tenant\":\"a\","
                 "\"session\":null,\"label\":\"l\\n\",\"state\":\"running\",\"tokens\":7,"
                 "\"age_ms\":99,\"worker\":\"w1\"}],\"has_more\":true}");

@@ -53,8 +53,10 @@ static void add_request(struct json_out *json, const json_t *entry)
     add_word(json, "session", json_object_get(entry, "session"));
     add_word(json, "label", json_object_get(entry, "label"));
     add_word(json, "state", state);
-    if (slice_eq_str(json_slice(state), "queued"))
+    if (slice_eq_str(json_slice(state), "queued")) {
         add_count(json, "queue_position", json_object_get(entry, "position"));
+        add_count(json, "eta_ms", json_object_get(entry, "eta_ms"));
+    }
     add_count(json, "tokens", json_object_get(entry, "tokens"));
     add_count(json, "age_ms", json_object_get(entry, "age_ms"));
     add_word(json, "worker", json_object_get(entry, "worker"));

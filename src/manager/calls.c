@@ -53,7 +53,10 @@ static void add_ticket(struct listing *listing, const struct ticket *ticket, str
     json_out_add_string(json, "session", life->session);
     json_out_add_string(json, "label", life->label);
     json_out_add_string(json, "state", slice_str(state_name(ticket)));
-    json_out_add_u64(json, "position", ticket->state == TICKET_QUEUED ? life->place.position : 0);
+    bool waits = ticket->state == TICKET_QUEUED && life->model;
+    json_out_add_u64(json, "position", waits ? life->place.position : 0);
+    json_out_add_u64(json, "eta_ms",
+                     waits ? queue_eta_ms(&life->model->queue, life->place.position) : 0);
     json_out_add_u64(json, "tokens", life->held.tokens);
     json_out_add_u64(json, "age_ms", age_ms > 0 ? (uint64_t)age_ms : 0);
     json_out_add_string(json, "worker", ticket->node ? ticket->node->name : (struct slice){0});

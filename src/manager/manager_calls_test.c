@@ -69,7 +69,7 @@ TEST(requests_are_listed_with_where_they_are)
     CHECK(!is_cut);
     const char *text = call(curious, "{\"call\":\"requests\",\"tenant\":\"a\"}");
     CHECK(strstr(text, "\"id\":\"0000000000abcdef0000000000000001\"") != NULL);
-    CHECK(strstr(text, "\"state\":\"parked\",\"position\":0,\"tokens\":9") != NULL);
+    CHECK(strstr(text, "\"state\":\"parked\",\"position\":0,\"eta_ms\":0,\"tokens\":9") != NULL);
     CHECK(strstr(text, "\"label\":\"la\\\"bel\"") != NULL);
     CHECK(strstr(text, worker->node) != NULL);
     rig_close(&rig);

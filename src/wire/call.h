@@ -6,8 +6,9 @@
  *
  *   manager.calls  {"call":"requests","tenant":"","limit":1000}
  *                  -> {"requests":[{"id","model","tenant","session","label","state":
- *                      "queued|assigned|waiting|running|parked","position","tokens","age_ms",
- *                      "worker"}],"is_cut":false}        tenant "": of all
+ *                      "queued|assigned|waiting|running|parked","position","eta_ms","tokens",
+ *                      "age_ms","worker"}],"is_cut":false}
+ *                  (tenant "": of all; eta_ms 0: not known)
  *                  {"call":"cancel","id":"32 hex digits","tenant":""} -> {"found":true}
  *   host.calls     {"call":"roles"} -> {"roles":[{"role","name","pid","state","restarts","up_ms",
  *                      "pss_bytes","streams","note"}]}
