@@ -200,6 +200,24 @@ TEST(a_worker_that_the_manager_says_is_gone_is_not_counted_and_may_come_back)
     gateway_rig_close(rig);
 }
 
+/* Its successor has not spoken yet; who asks meanwhile is not told that the model does not exist.
+ */
+TEST(the_model_of_a_worker_that_is_gone_is_known_until_it_would_be_dead)
+{
+    rig = gateway_rig_open(NULL);
+    rig_advance_ms(&rig->http, GATEWAY_GREETING_MS);
+    rig_report(rig);
+    manager_says_gone(rig->state.node);
+    rig_advance_ms(&rig->http, NODE_STATE_DEAD_MS);
+    struct job *job = client_ask(&rig->client, "/v1/completions", "{\"prompt\":\"x\"}");
+    job_fail(job, FAULT_MODEL_FAILED, "it is held back");
+    CHECK(client_was_refused(&rig->client, 503, "model_failed"));
+    rig_advance_ms(&rig->http, 1);
+    client_post_str(&rig->client, "/v1/completions", "{\"prompt\":\"x\"}");
+    CHECK(client_was_refused(&rig->client, 503, "loading"));
+    gateway_rig_close(rig);
+}
+
 TEST(what_waits_at_the_manager_is_counted_while_it_speaks)
 {
     const struct manager_queue queues[] = {{SLICE("other"), 9}, {SLICE("m"), 5}};

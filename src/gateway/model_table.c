@@ -10,6 +10,7 @@ struct node {
     struct arena *arena; /* holds the state's strings */
     struct node_state state;
     uint64_t heard_us;
+    bool is_gone; /* the manager said so: it counts no more, but its model is known */
 };
 
 struct model_table {
@@ -30,7 +31,7 @@ static bool is_dead(const struct model_table *table, const struct node *node)
 static void bury_the_dead(struct model_table *table)
 {
     for (size_t i = 0; i < table->count;) {
-        if (is_dead(table, &table->nodes[i])) {
+        if (table->nodes[i].is_gone || is_dead(table, &table->nodes[i])) {
             arena_free(table->nodes[i].arena);
             table->nodes[i] = table->nodes[--table->count];
         } else {
@@ -64,19 +65,15 @@ static void take_state(struct model_table *table, const struct wire_record *reco
         return;
     }
     arena_free(node->arena);
-    *node = (struct node){arena, state, loop_now_us(table->loop)};
+    *node = (struct node){.arena = arena, .state = state, .heard_us = loop_now_us(table->loop)};
 }
 
 /* If it lives after all, its next state brings it back. */
 static void take_gone(struct model_table *table, struct slice name)
 {
-    for (size_t i = 0; i < table->count; i++) {
-        if (!slice_eq(table->nodes[i].state.node, name))
-            continue;
-        arena_free(table->nodes[i].arena);
-        table->nodes[i] = table->nodes[--table->count];
-        return;
-    }
+    for (size_t i = 0; i < table->count; i++)
+        if (slice_eq(table->nodes[i].state.node, name))
+            table->nodes[i].is_gone = true;
 }
 
 /* Of two managers, one that goes and one that comes, who spoke last is believed. */
@@ -146,10 +143,18 @@ const struct node_state *model_table_next(struct model_table *table, size_t *cur
 {
     while (*cursor < table->count) {
         const struct node *node = &table->nodes[(*cursor)++];
-        if (!is_dead(table, node))
+        if (!node->is_gone && !is_dead(table, node))
             return &node->state;
     }
     return NULL;
+}
+
+bool model_table_knows(const struct model_table *table, struct slice model)
+{
+    for (size_t i = 0; i < table->count; i++)
+        if (slice_eq(table->nodes[i].state.model, model) && !is_dead(table, &table->nodes[i]))
+            return true;
+    return false;
 }
 
 /* The order in which a phase is preferred, best first. */

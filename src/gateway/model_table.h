@@ -23,6 +23,9 @@ void model_table_free(struct model_table *table);
 /* The best node of that model: ready before loading before failed. NULL: nobody has it. The state
  * is valid until the end of this turn. */
 const struct node_state *model_table_find(struct model_table *table, struct slice model);
+/* A node has it, or had it until NODE_STATE_DEAD_MS ago: between the death of a worker and the
+ * first word of its successor the model exists, and its requests are the manager's to hold. */
+bool model_table_knows(const struct model_table *table, struct slice model);
 /* Visits each living node; start with *cursor = 0; NULL at the end. */
 const struct node_state *model_table_next(struct model_table *table, size_t *cursor);
 

@@ -140,7 +140,7 @@ MUST_USE static enum err resolve_model(struct reply *reply, struct api_error *ou
     if (slice_is_empty(request->model))
         request->model = slice_str(gateway->options.default_model);
     bool is_new = loop_now_us(gateway->loop) - gateway->opened_us < GATEWAY_GREETING_MS * 1000ull;
-    if (is_new || model_table_find(gateway->models, request->model))
+    if (is_new || model_table_knows(gateway->models, request->model))
         return ERR_OK;
     if (model_table_is_empty(gateway->models) ||
         slice_eq_str(request->model, gateway->options.default_model))
@@ -192,7 +192,7 @@ static void ask_all(struct reply *reply)
         reply_answer_error(reply, &error);
         return;
     }
-    if (model_table_find(reply->gateway->models, call->request.model)) /* else: take_started() */
+    if (model_table_knows(reply->gateway->models, call->request.model)) /* else: take_started() */
         reply->counts = counts_model(reply->gateway->counts, call->request.model);
     call->request.want_progress = call->stream && call->include_progress;
     if (call->stream)
