@@ -23,6 +23,7 @@ static enum restart_action start(struct restart *restart, uint64_t now_us)
 {
     restart->state = RESTART_STARTING;
     restart->started_us = now_us;
+    restart->is_ready = restart->is_proven = false;
     restart->restarts++;
     return RESTART_START;
 }
@@ -50,10 +51,18 @@ static uint64_t spacing_us(unsigned quick_row)
     return spacing;
 }
 
+/* A vital role is worth more trust: the service would end with it. */
+static bool has_served(struct restart *restart, uint64_t now_us)
+{
+    bool served = restart->is_proven ||
+                  (restart->is_ready && now_us - restart->ready_us >= RESTART_SERVED_US);
+    restart->has_served |= served;
+    return served || (restart->is_ready && restart->is_vital && restart->has_served);
+}
+
 static enum restart_action crashed(struct restart *restart, uint64_t now_us)
 {
-    bool served =
-        restart->state == RESTART_READY && now_us - restart->ready_us >= RESTART_SERVED_US;
+    bool served = has_served(restart, now_us);
     bool was_quick = now_us - restart->started_us < RESTART_PROVEN_US;
     restart->useless_row = served ? 1 : restart->useless_row + 1;
     if (served)
@@ -84,6 +93,11 @@ static bool is_running(const struct restart *restart)
     return restart->state == RESTART_STARTING || restart->state == RESTART_READY;
 }
 
+static bool has_process(const struct restart *restart)
+{
+    return is_running(restart) || restart->state == RESTART_DRAINING;
+}
+
 static bool is_waiting(const struct restart *restart)
 {
     return restart->state == RESTART_DEAD || restart->state == RESTART_HELD_BACK;
@@ -97,7 +111,10 @@ enum restart_action restart_step(struct restart *restart, enum restart_event eve
             return RESTART_NOTHING;
         restart->state = RESTART_READY;
         restart->ready_us = now_us;
-        restart->was_ever_ready = true;
+        restart->is_ready = restart->was_ever_ready = true;
+        return RESTART_NOTHING;
+    case RESTART_WORKS:
+        restart->is_proven |= restart->state == RESTART_READY;
         return RESTART_NOTHING;
     case RESTART_DRAINS:
         return is_running(restart) ? drains(restart, now_us) : RESTART_NOTHING;
@@ -105,6 +122,8 @@ enum restart_action restart_step(struct restart *restart, enum restart_event eve
         if (restart->state == RESTART_DRAINING)
             return start(restart, now_us);
         return is_running(restart) ? crashed(restart, now_us) : RESTART_NOTHING;
+    case RESTART_CRASHED:
+        return has_process(restart) ? crashed(restart, now_us) : RESTART_NOTHING;
     case RESTART_TIME:
         return is_waiting(restart) && now_us >= restart->due_us ? start(restart, now_us)
                                                                 : RESTART_NOTHING;

@@ -16,12 +16,13 @@
  * 2. The first crash is followed by a start at once. Two starts are at least 250 ms, 500 ms, 1 s
  *    apart (and not more) for the second, third, fourth process in a row that lived less than 30 s.
  *    Counted from start to start: who served for a second is always replaced at once.
- * 3. Crashes before the role was ready, or within 200 ms after, are counted on; any other one
- * begins a new row of one. Three in a row hold the role back: for 30 s, doubling up to 5 minutes,
- * or until a retry. A role that is vital ends the service instead. Who served has shown that it
- *    can: its end is somebody's doing (a request's, a signal's), and holding it back would hurt all
- *    others.
- * 4. Who drained by itself is replaced at once, and that is no crash. */
+ * 3. Crashes before the role was ready, or within 200 ms after and before it was given work, are
+ *    counted on; any other one begins a new row of one. Three in a row hold a role back: for 30 s,
+ *    doubling up to 5 minutes, or until a retry. A vital role ends the service instead, and of one
+ *    that ever served only crashes before it was ready count. Who served has shown that it can: its
+ *    end is somebody's doing (a request's, a signal's), and holding it back would hurt all others.
+ *    (A request that kills whom it is given to meets four in a row, as soon as they are ready.)
+ * 4. Who drained by itself and ended as it should is replaced at once, and that is no crash. */
 #pragma once
 
 #include "base/err.h"
@@ -38,10 +39,12 @@ const char *restart_state_name(enum restart_state state); /* "starting" ... */
 
 enum restart_event {
     RESTART_IS_READY,
+    RESTART_WORKS, /* it has something to do; as often as you like */
     RESTART_DRAINS,
-    RESTART_ENDED, /* the process is gone, or could not be started at all */
-    RESTART_TIME,  /* due_us may have come */
-    RESTART_RETRY, /* whoever is held back may try at once */
+    RESTART_ENDED,   /* the process is gone; after draining it may be */
+    RESTART_CRASHED, /* it is gone, and should not be; or could not be started at all */
+    RESTART_TIME,    /* due_us may have come */
+    RESTART_RETRY,   /* whoever is held back may try at once */
     RESTART_EVENT_COUNT
 };
 
@@ -67,9 +70,11 @@ struct restart {
     bool overlaps, is_vital;
     enum restart_state state;
     bool was_ever_ready;
-    unsigned useless_row; /* crashes since a process served */
-    unsigned quick_row;   /* processes that lived less than RESTART_PROVEN_US, since one did not */
-    uint64_t started_us, ready_us /* in READY */, due_us /* in DEAD and HELD_BACK */, hold_us;
+    bool is_ready, is_proven; /* this process was ready; and was given work then */
+    bool has_served;          /* one of its processes did, ever */
+    unsigned useless_row;     /* crashes since a process served */
+    unsigned quick_row; /* processes that lived less than RESTART_PROVEN_US, since one did not */
+    uint64_t started_us, ready_us /* if is_ready */, due_us /* in DEAD and HELD_BACK */, hold_us;
     uint64_t restarts; /* processes after the first */
 };
 

@@ -18,7 +18,7 @@ static enum restart_action live(struct restart *restart, uint64_t *now_us, uint6
 {
     CHECK_EQ(restart_step(restart, RESTART_IS_READY, *now_us), RESTART_NOTHING);
     *now_us += life_us;
-    return restart_step(restart, RESTART_ENDED, *now_us);
+    return restart_step(restart, RESTART_CRASHED, *now_us);
 }
 
 TEST(the_first_crash_is_answered_at_once)
@@ -74,14 +74,14 @@ TEST(a_long_life_begins_a_new_row)
 static uint64_t crash_until_held(struct restart *restart, uint64_t now_us, int crashes)
 {
     for (int i = 1; i < crashes; i++) {
-        enum restart_action action = restart_step(restart, RESTART_ENDED, now_us);
+        enum restart_action action = restart_step(restart, RESTART_CRASHED, now_us);
         if (action == RESTART_NOTHING) {
             now_us = restart_due_us(restart);
             action = restart_step(restart, RESTART_TIME, now_us);
         }
         CHECK_EQ(action, RESTART_START);
     }
-    CHECK_EQ(restart_step(restart, RESTART_ENDED, now_us), RESTART_HOLD);
+    CHECK_EQ(restart_step(restart, RESTART_CRASHED, now_us), RESTART_HOLD);
     CHECK_EQ(restart->state, RESTART_HELD_BACK);
     return now_us;
 }
@@ -135,10 +135,59 @@ TEST(a_vital_role_that_cannot_start_ends_the_service)
 {
     struct restart restart;
     restart_init(&restart, true, true, 0);
-    CHECK_EQ(restart_step(&restart, RESTART_ENDED, 1), RESTART_START);
-    CHECK_EQ(restart_step(&restart, RESTART_ENDED, 2), RESTART_NOTHING);
+    CHECK_EQ(restart_step(&restart, RESTART_CRASHED, 1), RESTART_START);
+    CHECK_EQ(restart_step(&restart, RESTART_CRASHED, 2), RESTART_NOTHING);
     CHECK_EQ(restart_step(&restart, RESTART_TIME, S), RESTART_START);
-    CHECK_EQ(restart_step(&restart, RESTART_ENDED, S), RESTART_GIVE_UP);
+    CHECK_EQ(restart_step(&restart, RESTART_CRASHED, S), RESTART_GIVE_UP);
+}
+
+/* As with a request that kills whoever it is given to: nobody else is to pay for it. */
+TEST(who_was_given_work_served_however_soon_it_ends)
+{
+    struct restart restart = new_restart();
+    uint64_t now_us = 0;
+    CHECK_EQ(restart_step(&restart, RESTART_WORKS, now_us), RESTART_NOTHING);
+    for (int i = 0; i < 100; i++) {
+        CHECK_EQ(restart_step(&restart, RESTART_IS_READY, now_us), RESTART_NOTHING);
+        CHECK_EQ(restart_step(&restart, RESTART_WORKS, now_us), RESTART_NOTHING);
+        CHECK_EQ(restart_step(&restart, RESTART_CRASHED, now_us),
+                 i == 0 ? RESTART_START : RESTART_NOTHING);
+        if (i > 0) {
+            now_us = restart_due_us(&restart);
+            CHECK_EQ(restart_step(&restart, RESTART_TIME, now_us), RESTART_START);
+        }
+        CHECK(!restart.is_proven); /* the next one has to show it again */
+    }
+}
+
+TEST(a_vital_role_that_ever_served_ends_the_service_only_if_it_cannot_start)
+{
+    struct restart restart;
+    uint64_t now_us = 0;
+    restart_init(&restart, true, true, 0);
+    CHECK_EQ(live(&restart, &now_us, RESTART_SERVED_US), RESTART_START);
+    for (int i = 0; i < 100; i++) {
+        CHECK_EQ(live(&restart, &now_us, 1), RESTART_NOTHING);
+        now_us = restart_due_us(&restart);
+        CHECK_EQ(restart_step(&restart, RESTART_TIME, now_us), RESTART_START);
+    }
+    CHECK_EQ(restart_step(&restart, RESTART_CRASHED, now_us), RESTART_NOTHING);
+    now_us = restart_due_us(&restart);
+    CHECK_EQ(restart_step(&restart, RESTART_TIME, now_us), RESTART_START);
+    CHECK_EQ(restart_step(&restart, RESTART_CRASHED, now_us), RESTART_GIVE_UP);
+}
+
+TEST(who_breaks_while_it_drains_has_crashed)
+{
+    struct restart restart = new_restart();
+    for (int i = 0; i < 2; i++) {
+        CHECK_EQ(restart_step(&restart, RESTART_IS_READY, 1), RESTART_NOTHING);
+        CHECK_EQ(restart_step(&restart, RESTART_DRAINS, 2), RESTART_NOTHING);
+        CHECK_EQ(restart_step(&restart, RESTART_CRASHED, 3),
+                 i == 0 ? RESTART_START : RESTART_NOTHING);
+    }
+    CHECK_EQ(restart.state, RESTART_DEAD);
+    CHECK_EQ(restart.useless_row, 2);
 }
 
 TEST(who_drains_is_replaced_after_its_end_without_a_crash)
@@ -203,9 +252,10 @@ static void one_history(uint64_t seed)
     for (int i = 0; i < 200 && !model.gave_up; i++) {
         enum restart_event event = (enum restart_event)(test_random(&random) % RESTART_EVENT_COUNT);
         now_us += test_random(&random) % (1ull << (test_random(&random) % 26));
-        if (event == RESTART_ENDED && model.processes == 0)
+        bool is_end = event == RESTART_ENDED || event == RESTART_CRASHED;
+        if (is_end && model.processes == 0)
             continue; /* nobody is there who could end */
-        model.processes -= event == RESTART_ENDED;
+        model.processes -= is_end;
         apply(&model, restart_step(&restart, event, now_us), now_us);
         bool waits = restart.state == RESTART_DEAD || restart.state == RESTART_HELD_BACK;
         if (!model.gave_up)

@@ -157,15 +157,26 @@ static void say(const struct report *report)
     text_fini(&line);
 }
 
-static void on_beat(void *ctx)
+static void beat(struct life *life)
 {
-    struct life *life = ctx;
     struct life_pulse pulse = {.is_alive = true};
     life->on_pulse(life->ctx, &pulse);
     if (pulse.is_alive)
         say(&(struct report){
             .kind = REPORT_BEAT, .stuck_ms = pulse.stuck_ms, .streams = pulse.streams});
+}
+
+static void on_beat(void *ctx)
+{
+    struct life *life = ctx;
+    beat(life);
     deadline_after(&life->beat, LIFE_BEAT_MS * 1000);
+}
+
+void life_beat(struct life *life)
+{
+    if (life)
+        beat(life);
 }
 
 void life_say_ready(struct life *life, const char *text)

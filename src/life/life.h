@@ -32,6 +32,8 @@ struct life;
  * calls below take. */
 MUST_USE enum err life_start(struct loop *loop, life_pulse_fn *on_pulse, void *ctx,
                              struct life **out_life, struct err_note *out_note);
+/* A beat out of turn: what changed matters to the host also if we end in this instant. */
+void life_beat(struct life *life);
 void life_say_ready(struct life *life, const char *text); /* the gateway: its address */
 void life_say_draining(struct life *life);
 void life_say_failed(struct life *life, const char *note); /* before ending with a status */

@@ -61,6 +61,11 @@ void role_process_ready(struct role_process *process, const char *text)
     life_say_ready(process->life, text);
 }
 
+void role_process_works(struct role_process *process)
+{
+    life_beat(process->life);
+}
+
 void role_process_end(struct role_process *process)
 {
     loop_stop(process->loop);

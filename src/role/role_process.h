@@ -38,6 +38,7 @@ struct loop *role_process_loop(struct role_process *process);
 const char *role_process_model(const struct role_process *process);
 bool role_process_has_host(const struct role_process *process);
 void role_process_ready(struct role_process *process, const char *text); /* life_say_ready() */
+void role_process_works(struct role_process *process);                   /* life_beat() */
 /* It cannot go on: told to the host, drained at once, status 1. */
 void role_process_fail(struct role_process *process, const char *note);
 void role_process_end(struct role_process *process); /* the drain is over */

@@ -181,6 +181,13 @@ static void on_worker_ready(void *ctx)
     role_process_ready(own->process, "");
 }
 
+/* The host must know before the engine can crash on it. */
+static void on_worker_works(void *ctx)
+{
+    struct worker_process *own = ctx;
+    role_process_works(own->process);
+}
+
 static void on_worker_lost(void *ctx, enum worker_loss loss, const char *note)
 {
     struct worker_process *own = ctx;
@@ -199,8 +206,10 @@ MUST_USE static enum err open_worker(struct role_process *process, void **out_ro
     own->process = process;
     return worker_role_open(role_process_place(process), role_process_loop(process),
                             role_process_model(process),
-                            &(struct worker_role_events){
-                                .on_ready = on_worker_ready, .on_lost = on_worker_lost, .ctx = own},
+                            &(struct worker_role_events){.on_ready = on_worker_ready,
+                                                         .on_first_work = on_worker_works,
+                                                         .on_lost = on_worker_lost,
+                                                         .ctx = own},
                             &own->role, out_note);
 }
 

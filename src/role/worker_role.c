@@ -27,6 +27,13 @@ static void on_ready(void *ctx)
     role->events.on_ready(role->events.ctx);
 }
 
+static void on_first_work(void *ctx)
+{
+    struct worker_role *role = ctx;
+    if (role->events.on_first_work)
+        role->events.on_first_work(role->events.ctx);
+}
+
 static void on_failed(void *ctx, enum err why, const char *note)
 {
     struct worker_role *role = ctx;
@@ -51,6 +58,7 @@ MUST_USE static enum err start_worker(struct worker_role *role, const char *mode
                              role->config->default_model);
     role->model = options->model;
     options->metrics = role->node.metrics;
+    options->on_first_work = on_first_work;
     enum err err = worker_start(role->node.bus, options, on_ready, on_failed, role, &role->worker);
     return err == ERR_OK ? ERR_OK
                          : err_note_fail(out_note, err, "the worker of '%s' cannot start: %s",

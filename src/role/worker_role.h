@@ -17,6 +17,7 @@ enum worker_loss {
 /* From the loop; on_lost at most once, and the worker then takes nothing any more. */
 struct worker_role_events {
     void (*on_ready)(void *ctx);
+    void (*on_first_work)(void *ctx); /* worker.h; NULL: nobody wants to know */
     void (*on_lost)(void *ctx, enum worker_loss loss, const char *note);
     void *ctx;
 };

@@ -34,7 +34,9 @@ struct worker_options {
     uint32_t default_max_tokens; /* 512 */
     uint32_t context_margin; /* tokens of the context kept free for the answer when max_tokens is
                                 not given; 0 */
-    struct metrics *metrics; /* of its loop's thread, borrowed; NULL: none are kept */
+    void (*on_first_work)(void *ctx); /* ctx of worker_start; once, before anything of the first
+                                         request reaches the engine. NULL: nobody wants to know */
+    struct metrics *metrics;          /* of its loop's thread, borrowed; NULL: none are kept */
 };
 struct worker_options worker_options_default(void);
 

@@ -147,7 +147,7 @@ struct worker {
     int64_t created_s, last_token_ms;
 
     struct worker_metrics metrics;
-    bool is_draining, is_stopping;
+    bool is_draining, is_stopping, has_told_work;
     struct worker_stats stats;
     void (*on_ready)(void *ctx);
     void (*on_failed)(void *ctx, enum err why, const char *note);

@@ -81,6 +81,39 @@ TEST(a_model_that_cannot_be_loaded_has_no_room)
     rig_free(rig);
 }
 
+struct first_work {
+    struct rig *rig;
+    int count;
+    uint32_t had;
+};
+
+static struct first_work *first_work;
+
+static void on_first_work(void *ctx)
+{
+    CHECK(ctx == first_work->rig);
+    first_work->count++;
+    struct worker_stats stats = worker_stats(first_work->rig->worker);
+    first_work->had = stats.running + stats.queued + stats.parked;
+}
+
+TEST(who_watches_hears_of_the_first_request_before_the_engine)
+{
+    struct rig *rig = rig_new();
+    struct first_work seen = {.rig = rig};
+    first_work = &seen;
+    rig->options.on_first_work = on_first_work;
+    rig_start_ready(rig);
+    CHECK_EQ(seen.count, 0);
+    for (int i = 0; i < 2; i++) {
+        struct request request = rig_request();
+        rig_until_ended(rig_ask(rig, i, &request));
+        CHECK_EQ(seen.count, 1);
+        CHECK_EQ(seen.had, 1);
+    }
+    rig_free(rig);
+}
+
 TEST(an_engine_that_fails_ends_what_has_begun_and_hands_back_the_rest)
 {
     struct rig *rig = rig_new();

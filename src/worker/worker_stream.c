@@ -224,6 +224,13 @@ static struct preparation *preparation_new(struct stream *stream, struct slice s
     return NULL;
 }
 
+static void tell_first_work(struct worker *worker)
+{
+    if (!worker->has_told_work && worker->options.on_first_work)
+        worker->options.on_first_work(worker->ctx);
+    worker->has_told_work = true;
+}
+
 void worker_stream_prepare(struct stream *stream, struct slice submit)
 {
     struct worker *worker = stream->worker;
@@ -233,6 +240,7 @@ void worker_stream_prepare(struct stream *stream, struct slice submit)
                            NULL);
         return;
     }
+    tell_first_work(worker);
     stream->preparation = preparation_new(stream, submit);
     if (!stream->preparation) {
         worker_stream_fail(stream, FAULT_INSUFFICIENT_MEMORY,
