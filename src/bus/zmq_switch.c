@@ -121,12 +121,15 @@ static enum err add_subscription(struct zmq_switch *self, struct zpeer *peer,
     return err;
 }
 
-static void on_subscribe(struct zmq_switch *self, struct zpeer *peer,
-                         const struct envelope *envelope)
+static enum err on_subscribe(struct zmq_switch *self, struct zpeer *peer,
+                             const struct envelope *envelope)
 {
     struct envelope confirm = {.kind = ENVELOPE_CONFIRM, .number = envelope->number};
     confirm.why = add_subscription(self, peer, envelope);
+    if (confirm.why == ERR_PROTOCOL)
+        return ERR_PROTOCOL;
     (void)zswitch_send(self, peer, &confirm, NULL); /* gone: it is marked lost */
+    return ERR_OK;
 }
 
 static void on_unsubscribe(struct zmq_switch *self, struct zpeer *peer, uint64_t number)
@@ -164,8 +167,7 @@ static enum err on_envelope(struct zmq_switch *self, struct zpeer *peer,
     case ENVELOPE_REJECT:
         return zswitch_reject(self, peer, envelope->number);
     case ENVELOPE_SUBSCRIBE:
-        on_subscribe(self, peer, envelope);
-        return ERR_OK;
+        return on_subscribe(self, peer, envelope);
     case ENVELOPE_UNSUBSCRIBE:
         on_unsubscribe(self, peer, envelope->number);
         return ERR_OK;
