@@ -1,12 +1,14 @@
 """drain - SIGTERM: new work is refused, what runs is finished or told, and no stream is cut without
 its terminator."""
 
+import os
 import signal
 import time
 import unittest
 
 from harness import Server, eventually, main
 from http_client import Stream, request
+from roles import role_pid
 from surfaces import STREAMING, WHOLE, infer
 
 LONG_MS = 60_000
@@ -97,6 +99,36 @@ class Drain(unittest.TestCase):
                 connection.close()
             self.assertEqual(codes, ["draining"] * 5)
             self.assertEqual(server.wait_exit(), 0)
+
+    def test_queued_ones_are_served_while_there_is_time(self):
+        with Server(dummy_slots=1, dummy_delay_ms=50, dummy_tokens=15, max_queue_wait_ms=LONG_MS) as server:
+            connections = self.start_queue(server)
+            server.signal()
+            self.check_served(connections)
+            self.assertEqual(server.wait_exit(), 0)
+
+    def test_queued_ones_do_not_notice_that_a_role_is_replaced(self):
+        """SIGTERM to the only worker, or to the manager: they wait for the next one."""
+        for role in ("worker", "manager"):
+            with self.subTest(role), Server(dummy_slots=1, dummy_delay_ms=50, dummy_tokens=15, solo=False,
+                                            max_queue_wait_ms=LONG_MS) as server:
+                connections = self.start_queue(server)
+                os.kill(role_pid(server, role), signal.SIGTERM)
+                self.check_served(connections)
+                server.wait_idle()
+
+    def start_queue(self, server):
+        connections = [server.connect() for _ in range(5)]
+        for connection in connections:
+            connection.send(infer.request("x", True))
+        server.wait_model(slots_busy=1, queued=4)
+        return connections
+
+    def check_served(self, connections):
+        for connection in connections:
+            answer = infer.read(connection.response("POST"), True)
+            self.assertEqual((len(answer.text.split()), answer.error), (15, None))
+            connection.close()
 
     def test_sigint_drains_as_well(self):
         with Server() as server:
