@@ -1,6 +1,7 @@
 /* supervisor - keeps the role processes running. See supervisor.h. */
 #include "base/log.h"
 #include "base/mem.h"
+#include "host/hunger.h"
 #include "host/log_pump.h"
 #include "host/supervisor_impl.h"
 
@@ -79,6 +80,9 @@ static void on_report(void *ctx, const struct report *report)
     case REPORT_BEAT:
         watch_beat(&run->watch, report->stuck_ms, now_us(run->role->owner));
         run->streams = report->streams;
+        if (report->streams > 0 && !run->is_leaving)
+            apply(run->role,
+                  restart_step(&run->role->restart, RESTART_WORKS, now_us(run->role->owner)));
         return;
     case REPORT_READY:
         on_ready(run, report->text);
@@ -280,7 +284,7 @@ static void start_again(struct role *role)
         log_event(LOG_ERROR, "role_not_started", "role=%s name=%s why=%s", role->spec.role,
                   supervisor_role_label(role), log_quote(slice_str(note.text), 512));
         snprintf(role->note, sizeof(role->note), "%s", note.text);
-        action = restart_step(&role->restart, RESTART_ENDED, now_us(role->owner));
+        action = restart_step(&role->restart, RESTART_CRASHED, now_us(role->owner));
         if (action != RESTART_START)
             apply(role, action);
     }
@@ -332,7 +336,7 @@ static bool was_refused_at_start(const struct run *run)
     return run->failed[0] && !run->role->restart.was_ever_ready;
 }
 
-static void on_current_ended(struct role *role, const struct run *run)
+static void on_current_ended(struct role *role, const struct run *run, bool expected)
 {
     struct supervisor *self = role->owner;
     role->current = NULL;
@@ -342,7 +346,8 @@ static void on_current_ended(struct role *role, const struct run *run)
         memcpy(role->refused, run->failed, sizeof(role->refused));
         give_up_refused(self);
     } else {
-        apply(role, restart_step(&role->restart, RESTART_ENDED, now_us(self)));
+        apply(role, restart_step(&role->restart, expected ? RESTART_ENDED : RESTART_CRASHED,
+                                 now_us(self)));
     }
 }
 
@@ -359,7 +364,7 @@ static void on_run_ended(struct run *run, int pid, const struct child_end *end)
         list_remove(&run->link);
         role->leaving_count--;
     } else {
-        on_current_ended(role, run);
+        on_current_ended(role, run, expected);
     }
     child_free(&run->child);
     mem_free(run);
@@ -396,7 +401,10 @@ static void on_child_signal(uv_signal_t *handle, int number)
 static void look_at(struct run *run)
 {
     struct supervisor *self = run->role->owner;
-    enum watch_verdict verdict = watch_look(&run->watch, &self->options.watch, now_us(self));
+    const struct watch_rules *rules = &self->options.watch;
+    enum watch_verdict verdict = watch_look(&run->watch, rules, now_us(self));
+    if (verdict == WATCH_SILENT && hunger_of((int)child_pid(run->child)))
+        verdict = watch_look_hungry(&run->watch, rules, now_us(self));
     if (verdict != WATCH_FINE && !run->killed_as)
         kill_run(run, watch_verdict_name(verdict));
 }

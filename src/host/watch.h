@@ -3,13 +3,19 @@
  * 1. A process that beat once and then not for dead_ms is silent: its main loop hangs, or it was
  *    stopped. Before its first beat it has WATCH_FIRST_BEAT_US (exec, configuration, the bus);
  * while it ends WATCH_ENDING_US more (its loop has stopped, its threads are being joined).
+ *    One that is hungry (hunger.h) may only be waiting for its turn on a full machine, and killing
+ * it would break streams that nothing is wrong with: it gets WATCH_HUNGRY_FACTOR times as long.
  * 2. A process that has work and no progress for stuck_max_ms is stuck, although it beats.
  * 3. Time in which the host itself was held up counts against nobody (watch_forgive). */
 #pragma once
 
 #include "base/err.h"
 
-enum { WATCH_FIRST_BEAT_US = 10 * 1000 * 1000, WATCH_ENDING_US = 3 * 1000 * 1000 };
+enum {
+    WATCH_FIRST_BEAT_US = 10 * 1000 * 1000,
+    WATCH_ENDING_US = 3 * 1000 * 1000,
+    WATCH_HUNGRY_FACTOR = 5
+};
 
 struct watch_rules {
     uint32_t dead_ms;
@@ -34,3 +40,6 @@ void watch_end_by(struct watch *watch, uint64_t at_us);
 void watch_forgive(struct watch *watch, uint64_t now_us);
 enum watch_verdict watch_look(const struct watch *watch, const struct watch_rules *rules,
                               uint64_t now_us);
+/* The same for one that is hungry; worth asking for who is silent. */
+enum watch_verdict watch_look_hungry(const struct watch *watch, const struct watch_rules *rules,
+                                     uint64_t now_us);

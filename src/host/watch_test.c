@@ -30,6 +30,17 @@ TEST(who_does_not_beat_for_dead_ms_is_silent)
     CHECK_EQ(look(&watch, 5000 + 1000 * MS), WATCH_FINE);
 }
 
+TEST(who_only_waits_for_a_processor_has_five_times_as_long)
+{
+    struct watch watch;
+    watch_start(&watch, START_US);
+    watch_beat(&watch, 0, 5000);
+    CHECK_EQ(watch_look_hungry(&watch, &rules, 5000 + 5000 * MS - 1), WATCH_FINE);
+    CHECK_EQ(watch_look_hungry(&watch, &rules, 5000 + 5000 * MS), WATCH_SILENT);
+    watch_beat(&watch, 500, 6000); /* it beats, so it has what it needs */
+    CHECK_EQ(watch_look_hungry(&watch, &rules, 6000), WATCH_STUCK);
+}
+
 TEST(who_beats_without_progress_is_stuck)
 {
     struct watch watch;

@@ -1,0 +1,77 @@
+/* hunger_test - processes that run, sleep, are stopped, and are gone. */
+#include "host/hunger.h"
+#include "testing/test.h"
+
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+TEST(the_state_is_behind_the_last_parenthesis)
+{
+    CHECK_EQ(hunger_parse_state(SLICE("12 (millrace) R 1 12 12 0")), 'R');
+    CHECK_EQ(hunger_parse_state(SLICE("12 (a) R (b) S 1 12")), 'S');
+    CHECK_EQ(hunger_parse_state(SLICE("12 ()) T")), 'T');
+    CHECK_EQ(hunger_parse_state(SLICE("")), '?');
+    CHECK_EQ(hunger_parse_state(SLICE("12 (millrace")), '?');
+    CHECK_EQ(hunger_parse_state(SLICE("12 (millrace)")), '?');
+    CHECK_EQ(hunger_parse_state(SLICE("12 (millrace) ")), '?');
+    CHECK_EQ(hunger_parse_state(SLICE("12 (millrace)R 1")), '?');
+}
+
+enum deed { SPINS, SLEEPS };
+
+static pid_t child_that(enum deed deed)
+{
+    pid_t pid = fork();
+    CHECK(pid >= 0);
+    if (pid > 0)
+        return pid;
+    alarm(60); /* never an orphan */
+    for (volatile unsigned turns = 0; deed == SPINS;)
+        turns++;
+    for (;;)
+        pause();
+}
+
+/* A child gets its state a moment after it was made: asked until then, not for ever. */
+static bool becomes(pid_t pid, bool expected)
+{
+    for (int i = 0; i < 30000; i++) {
+        if (hunger_of(pid) == expected)
+            return true;
+        usleep(1000);
+    }
+    return false;
+}
+
+static void end(pid_t pid)
+{
+    CHECK(kill(pid, SIGKILL) == 0);
+    CHECK_EQ(waitpid(pid, NULL, 0), pid);
+}
+
+TEST(who_computes_is_hungry_until_it_is_stopped)
+{
+    pid_t pid = child_that(SPINS);
+    int status;
+    CHECK(becomes(pid, true));
+    CHECK(kill(pid, SIGSTOP) == 0);
+    CHECK_EQ(waitpid(pid, &status, WUNTRACED), pid);
+    CHECK(!hunger_of(pid));
+    CHECK(kill(pid, SIGCONT) == 0);
+    CHECK(becomes(pid, true));
+    end(pid);
+    CHECK(!hunger_of(pid));
+}
+
+TEST(who_waits_for_something_is_not)
+{
+    pid_t pid = child_that(SLEEPS);
+    CHECK(becomes(pid, false));
+    end(pid);
+}
+
+TEST(any_thread_counts)
+{
+    CHECK(hunger_of(getpid())); /* this one runs, or it could not ask */
+}
