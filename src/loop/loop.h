@@ -38,8 +38,8 @@ void loop_advance(struct loop *loop, uint64_t us);
  * Deadlines on the way fire late, in the next turn. */
 void loop_skip(struct loop *loop, uint64_t us);
 /* Virtual loops only: time at which it has to run next, UINT64_MAX if no deadline is armed. A turn
- * there may find nothing due yet, a few times on the way to a far deadline. For whoever moves several
- * loops through one time (testing/sim). */
+ * there may find nothing due yet, a few times on the way to a far deadline. For whoever moves
+ * several loops through one time (testing/sim). */
 uint64_t loop_next_us(const struct loop *loop);
 
 /* Runs turns until loop_stop(), at least one. Not for virtual loops. */
