@@ -16,7 +16,7 @@ static const char *const level_names[] = {
     [LOG_ERROR] = "error", [LOG_WARN] = "warn", [LOG_INFO] = "info", [LOG_DEBUG] = "debug"};
 
 static atomic_int max_level_now = LOG_INFO;
-static char role_field[32]; /* " role=worker", or empty */
+static char role_field[32];  /* " role=worker", or empty */
 static atomic_ulong dropped; /* lines since one was written */
 
 void log_set_level(enum log_level max_level)

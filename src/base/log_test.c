@@ -121,7 +121,8 @@ TEST(lines_that_a_full_pipe_does_not_take_are_counted)
     CHECK(written < LINES);
     log_event(LOG_INFO, "after", NULL);
     log_event(LOG_INFO, "later", NULL);
-    struct slice rest = capture_end(&capture, text, sizeof(text)), first = {0}, second = {0}, third = {0};
+    struct slice rest = capture_end(&capture, text, sizeof(text)), first = {0}, second = {0},
+                 third = {0};
     char expected[64];
     CHECK(slice_cut(rest, '\n', &first, &rest) && slice_cut(rest, '\n', &second, &rest) &&
           slice_cut(rest, '\n', &third, &rest));
