@@ -118,6 +118,10 @@ int main(int argc, char **argv)
     life_say_ready(life, "127.0.0.1:1");
     hangs = is("hangs");
     is_stuck = is("stuck");
+    if (is("poisoned")) { /* its first request crashes it */
+        life_beat(life);
+        abort();
+    }
     deferred_init(&again, flood, &again);
     if (is("floods"))
         loop_defer(loop, &again);

@@ -180,6 +180,15 @@ TEST(a_worker_that_crashes_at_its_start_is_held_back_and_retried_on_demand)
     close_scene(scene);
 }
 
+/* What it says in its last instant is heard: it died of what it was given. */
+TEST(a_worker_that_its_first_request_crashes_is_not_held_back)
+{
+    struct scene *scene = scene_new("good", "poisoned");
+    open_scene(scene);
+    WAIT_FOR(scene, row_of(scene, "worker").restarts == 4);
+    close_scene(scene);
+}
+
 TEST(a_vital_role_that_crashes_at_its_start_ends_the_service)
 {
     struct scene *scene = scene_new("abort", "good");
