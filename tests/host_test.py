@@ -3,7 +3,6 @@ instance per state folder, folders that cannot be used, restarts and their limit
 
 import json
 import os
-import re
 import resource
 import signal
 import socket
@@ -13,17 +12,8 @@ import unittest
 from pathlib import Path
 
 from harness import WAIT_S, Server, environment, eventually, main, run_millrace
-from roles import ROLES, children, is_alive, role_pid, role_pids
+from roles import ROLES, children, is_alive, ps, role_pid, role_pids
 from surfaces import infer
-
-
-def ps(server):
-    """The table of `millrace ps`: a dict for each role, by the names in its head."""
-    done = run_millrace("ps", env=server.env, folder=server.folder, home=server.folder)
-    if done.returncode != 0:
-        return []
-    head, *rows = [re.split(r"\s{2,}", line.strip()) for line in done.stdout.splitlines() if line.strip()]
-    return [dict(zip(head, row)) for row in rows]
 
 
 class Host(unittest.TestCase):

@@ -1,9 +1,10 @@
 """roles - the processes behind one `millrace serve`: who they are, seen from outside (/proc)."""
 
 import os
+import re
 from pathlib import Path
 
-from harness import Failure, eventually
+from harness import Failure, eventually, run_millrace
 
 ROLES = ("manager", "gateway", "worker")
 
@@ -53,3 +54,12 @@ def role_pid(server, role, model=None):
         return pids and pids[0]
 
     return eventually(only, f"there is a {role}")
+
+
+def ps(server):
+    """The table of `millrace ps`: a dict for each role, by the names in its head."""
+    done = run_millrace("ps", env=server.env, folder=server.folder, home=server.folder)
+    if done.returncode != 0:
+        return []
+    head, *rows = [re.split(r"\s{2,}", line.strip()) for line in done.stdout.splitlines() if line.strip()]
+    return [dict(zip(head, row)) for row in rows]
