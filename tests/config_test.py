@@ -266,9 +266,12 @@ class Config(unittest.TestCase):
             self.assertIn("standard output", done.stderr)
 
     def test_help_version_and_a_wrong_command(self):
-        helped = run_millrace("serve", "--help")
-        self.assertEqual(helped.returncode, 0)
-        self.assertIn("--http-port", helped.stdout)
+        for command, words in ((("serve",), "--http-port"), (("serve",), "--solo"), (("ps",), "--state-dir"),
+                               (("gateway",), "--bus-url"), (("manager",), "--bus-url"), (("worker",), "--bus-url"),
+                               (("worker", "dummy"), "--bus-url"), (("key", "new"), "--tenant")):
+            helped = run_millrace(*command, "--help")
+            self.assertEqual((helped.returncode, helped.stderr), (0, ""), command)
+            self.assertIn(words, helped.stdout)
         self.assertRegex(run_millrace("version").stdout, r"millrace \d+\.\d+\.\d+\n")
         for args in ((), ("sevre",), ("config",), ("config", "sow")):
             done = run_millrace(*args)

@@ -77,6 +77,8 @@ int command_ps(int argc, char **argv)
 
 int command_worker(int argc, char **argv)
 {
+    if (argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-?") == 0))
+        return role_run_worker(argc, argv, "dummy"); /* the options, and where they come from */
     if (argc < 2 || argv[1][0] == '-') {
         fputs("millrace worker: which model? 'dummy', or the name in default_model\n", stderr);
         return 2;

@@ -111,8 +111,22 @@ static int print(struct slice secret, struct slice entry)
     return 0;
 }
 
+static int help(void)
+{
+    puts("Usage: millrace key new --name NAME [--tenant NAME] [--weight N]\n"
+         "Makes an API key: prints the key, and its entry for \"keys\" in config.json.\n\n"
+         "  --name NAME    whose it is, in logs (1..64 bytes)\n"
+         "  --tenant NAME  whose requests they are (1..128 bytes; else the name): keys of one "
+         "tenant\n"
+         "                 see and cancel each other's\n"
+         "  --weight N     the tenant's share when there is more work than room (1..1000; else 1)");
+    return finish_output();
+}
+
 int key_new(int argc, char **argv)
 {
+    if (argc == 2 && strcmp(argv[1], "--help") == 0)
+        return help();
     struct key_options options = {0};
     struct err_note note;
     struct text secret, entry;
