@@ -131,6 +131,13 @@ MUST_USE static enum err refuse_for_now(struct api_error *out_error, int status,
     return ERR_REFUSED;
 }
 
+enum err reply_unknown_model(const struct reply *reply, struct api_error *out_error)
+{
+    return api_error_set(out_error, 404, "model_not_found", "model",
+                         "the model '" SLICE_FMT "' does not exist",
+                         SLICE_ARG(slice_first(reply->call->request.model, 128)));
+}
+
 /* A model is asked for by a name that some node has said it serves. The default one exists in any
  * case: its worker is starting, or is being started again. */
 MUST_USE static enum err resolve_model(struct reply *reply, struct api_error *out_error)
@@ -140,14 +147,13 @@ MUST_USE static enum err resolve_model(struct reply *reply, struct api_error *ou
     if (slice_is_empty(request->model))
         request->model = slice_str(gateway->options.default_model);
     bool is_new = loop_now_us(gateway->loop) - gateway->opened_us < GATEWAY_GREETING_MS * 1000ull;
-    if (is_new || model_table_knows(gateway->models, request->model))
+    bool can_be_named = request->model.len <= REQUEST_NAME_MAX_BYTES;
+    if ((is_new && can_be_named) || model_table_knows(gateway->models, request->model))
         return ERR_OK;
     if (model_table_is_empty(gateway->models) ||
         slice_eq_str(request->model, gateway->options.default_model))
         return refuse_for_now(out_error, 503, "loading", "no worker has reported this model yet");
-    return api_error_set(out_error, 404, "model_not_found", "model",
-                         "the model '" SLICE_FMT "' does not exist",
-                         SLICE_ARG(slice_first(request->model, 128)));
+    return reply_unknown_model(reply, out_error);
 }
 
 /* Here and not in the worker: a request that is run again elsewhere must say the same again

@@ -68,6 +68,8 @@ void reply_answer_whole(struct reply *reply);
 /* The X-Request-Id lines. */
 void reply_add_id_fields(const struct call *call, struct text *fields);
 void reply_abandon_asks(struct reply *reply);
+/* "the model 'x' does not exist": whoever finds that out. Returns what api_error_set() does. */
+MUST_USE enum err reply_unknown_model(const struct reply *reply, struct api_error *out_error);
 
 /* --- reply_stream.c --- */
 
