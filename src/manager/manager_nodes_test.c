@@ -84,6 +84,25 @@ TEST(when_a_worker_dies_its_askers_hear_it_and_ask_again_elsewhere)
     rig_close(&rig);
 }
 
+/* Its asker notices first. A rerun that is given to a dead worker is one of three. */
+TEST(who_asks_again_is_not_given_to_the_worker_that_it_lost)
+{
+    open_rig();
+    struct peer *first = rig_ready_worker(&rig, "m", 2, 2);
+    rig_ask(asker, 1);
+    worker_say_load(first, 1, 2, 1);
+    peer_leave(first);
+    struct request request = rig_request(asker, 1);
+    request.epoch = 2;
+    rig_submit(asker, &request);
+    rig_run(&rig, 1);
+    CHECK_EQ(manager_stats(rig.manager).nodes, 0);
+    CHECK_EQ(heard_count(asker, WIRE_UNKNOWN_STREAM), 0);
+    struct peer *second = rig_ready_worker(&rig, "m", 2, 2);
+    CHECK_EQ(heard_last(second, WIRE_SUBMIT)->epoch, 2);
+    rig_close(&rig);
+}
+
 TEST(a_worker_that_says_nothing_for_its_lease_is_gone)
 {
     open_rig();

@@ -358,6 +358,8 @@ TEST(a_later_epoch_replaces_an_earlier_one_and_an_earlier_one_is_not_heard)
     worker_say_load(worker, 1, 2, 1);
     request.epoch = 2;
     rig_submit(asker, &request);
+    CHECK_EQ(heard_count(worker, WIRE_SUBMIT), 1); /* does it live at all? */
+    worker_say_load(worker, 1, 2, 2);
     CHECK_EQ(heard_count(worker, WIRE_SUBMIT), 2);
     CHECK_EQ(heard_last(worker, WIRE_SUBMIT)->epoch, 2);
     CHECK_EQ(heard_count(worker, WIRE_CANCEL), 1);

@@ -22,6 +22,7 @@ static uint32_t at_most(uint32_t value, uint32_t max)
 void sched_take_load(struct sched_node *node, const struct wire_load *load)
 {
     node->is_worker = true;
+    node->is_doubted = false;
     node->slots = at_most(load->slots, SCHED_SLOTS_MAX);
     node->room = at_most(load->room, SCHED_SLOTS_MAX);
 }
@@ -124,7 +125,7 @@ struct sched_node *sched_pick(struct sched_model *model)
     struct sched_node *best = NULL;
     LIST_FOREACH (link, &model->nodes) {
         struct sched_node *node = node_of(link);
-        if (sched_room(node) > 0 && (!best || has_more_room(node, best)))
+        if (!node->is_doubted && sched_room(node) > 0 && (!best || has_more_room(node, best)))
             best = node;
     }
     if (!best)

@@ -29,7 +29,8 @@ enum sched_outlook {
 struct sched_node {   /* zero it, then list_init() its link */
     struct list link; /* in its model's nodes */
     enum node_phase phase;
-    bool is_worker; /* it has told its load: requests can be given to it */
+    bool is_worker;  /* it has told its load: requests can be given to it */
+    bool is_doubted; /* somebody thinks that it is gone: it is not picked until it tells its load */
     float load_fraction;
     uint32_t slots, room; /* as it said last */
     uint32_t given;       /* assignments it has not seen yet */

@@ -86,6 +86,19 @@ TEST(what_was_given_and_not_seen_is_not_room)
     }
 }
 
+TEST(who_is_doubted_is_not_picked_until_it_tells_its_load)
+{
+    struct crew crew;
+    init(&crew);
+    struct sched_node *node = add_worker(&crew, 4, 3);
+    node->is_doubted = true;
+    CHECK_EQ(outlook(&crew, 0), OUTLOOK_SERVED); /* nobody is refused for it */
+    CHECK_EQ(crew.model.room, 3);
+    CHECK_EQ(pick(&crew), -1);
+    sched_take_load(node, &(struct wire_load){.slots = 4, .room = 3});
+    CHECK_EQ(pick(&crew), 0);
+}
+
 TEST(only_ready_workers_have_room)
 {
     for (int phase = 0; phase < NODE_PHASE_COUNT; phase++) {

@@ -78,11 +78,14 @@ static void admit(struct manager *manager, const struct request *request, struct
         ticket_fail(ticket, FAULT_MODEL_NOT_FOUND, SLICE("nobody serves this model"), 0);
 }
 
-/* Its asker has given up the earlier epoch. */
+/* Its asker has given up the earlier epoch: mostly for the worker is gone, and we will notice in a
+ * moment (the cancel comes back). To give it the next epoch would waste one of the few reruns. */
 static void supersede(struct manager *manager, struct ticket *earlier)
 {
-    if (earlier->state == TICKET_ASSIGNED)
+    if (earlier->state == TICKET_ASSIGNED) {
         assign_cancel(earlier->node, earlier->id.low, earlier->epoch);
+        earlier->node->sched.is_doubted = true;
+    }
     ticket_free(manager, earlier);
 }
 
