@@ -1,9 +1,11 @@
 """queue - admission: what waits, how long, and how who cannot wait is told (sessions-queues.md)."""
 
+import json
+import signal
 import time
 import unittest
 
-from harness import Server, main
+from harness import Server, eventually, main
 from surfaces import STREAMING, SURFACES, infer
 
 LONG_MS = 60_000
@@ -76,6 +78,20 @@ class Queue(unittest.TestCase):
                 answer = surface.read(connection.response(surface.method), True)
                 self.assertEqual(answer.text, "tok1 tok2 tok3 tok4 tok5")
                 connection.close()
+            server.wait_idle()
+
+    def test_a_reload_changes_the_limits_for_who_comes_next(self):
+        with Server(dummy_slots=1, max_model_queue=0, dummy_delay_ms=LONG_MS, max_queue_wait_ms=LONG_MS) as server:
+            with self.start(server):
+                server.wait_model(slots_busy=1)
+                self.check_429(server.exchange(infer.request("x", True)), "queue_full")
+                config = server.folder / "config.json"
+                config.write_text(json.dumps({**server.keys, "max_model_queue": 2, "max_queue_wait_ms": 300}))
+                server.signal(signal.SIGHUP)
+                server.wait_log("event=reload_applied key=max_queue_wait_ms")
+                # It takes a moment to reach the manager: nobody is told, so it is tried.
+                eventually(lambda: (response := server.exchange(infer.request("x", True))).error()["code"] ==
+                           "queue_timeout" and response.status == 429, "it waits, and not for long")
             server.wait_idle()
 
     def test_high_priority_goes_first(self):

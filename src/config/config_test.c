@@ -242,8 +242,10 @@ TEST(what_may_change_while_it_runs_is_known)
     for (size_t i = 0; i < config_key_count; i++)
         if (config_keys[i].is_live)
             text_add_f(&live, "%s;", config_keys[i].name);
-    CHECK_SLICE(text_slice(&live),
-                "keys;allow_no_keys;allowed_hosts;allowed_origins;streams_per_key;log_level;");
+    CHECK_SLICE(
+        text_slice(&live),
+        "keys;allow_no_keys;allowed_hosts;allowed_origins;max_model_queue;max_queue_wait_ms;"
+        "model_load_timeout_ms;streams_per_key;log_level;");
     text_fini(&live);
 }
 

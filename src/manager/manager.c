@@ -319,6 +319,15 @@ void manager_close(struct manager **in_manager)
     mem_free(manager);
 }
 
+void manager_set_limits(struct manager *manager, const struct manager_limits *limits)
+{
+    manager->options.queue_max = limits->queue_max;
+    manager->options.queue_wait_ms = limits->queue_wait_ms;
+    manager->options.load_timeout_ms = limits->load_timeout_ms;
+    LIST_FOREACH (link, &manager->models)
+        model_of_link(link)->queue.options = registry_queue_options(manager);
+}
+
 struct manager_stats manager_stats(const struct manager *manager)
 {
     struct manager_stats stats = manager->stats;

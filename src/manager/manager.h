@@ -37,6 +37,12 @@ struct manager;
 /* Subscribes to "submit" (group "managers"), "manager.calls" and "state.nodes". */
 MUST_USE enum err manager_open(struct bus *bus, const struct manager_options *options,
                                struct manager **out_manager);
+struct manager_limits {
+    uint32_t queue_max, queue_wait_ms, load_timeout_ms; /* as in manager_options */
+};
+/* For who comes from now on. Who waits keeps its time, until its model changes between being served
+ * and not. */
+void manager_set_limits(struct manager *manager, const struct manager_limits *limits);
 /* Lets go of what waits: askers hear unknown_stream and ask the next manager. Nothing that runs
  * needs us. on_drained from the loop, once everything was said. */
 void manager_drain(struct manager *manager, void (*on_drained)(void *ctx), void *ctx);

@@ -206,6 +206,7 @@ static inline struct ticket *ticket_of_place(struct queue_place *place)
 
 void registry_init(struct manager *manager);
 void registry_fini(struct manager *manager);
+struct queue_options registry_queue_options(const struct manager *manager);
 /* One frame of "state.nodes". */
 void registry_on_states(void *ctx, const struct bus_message *message);
 /* The node whose frames come from there, made if need be: NULL when there are too many. */

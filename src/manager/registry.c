@@ -48,6 +48,13 @@ static void on_expiry(void *ctx)
     model_review(ctx);
 }
 
+struct queue_options registry_queue_options(const struct manager *manager)
+{
+    return (struct queue_options){.queue_max = manager->options.queue_max,
+                                  .queue_wait_ms = manager->options.queue_wait_ms,
+                                  .load_timeout_ms = manager->options.load_timeout_ms};
+}
+
 struct model *registry_add_model(struct manager *manager, struct slice name)
 {
     if (manager->model_count == MANAGER_MODELS_MAX ||
@@ -57,10 +64,8 @@ struct model *registry_add_model(struct manager *manager, struct slice name)
     model->manager = manager;
     model->name = keep_name(name);
     sched_model_init(&model->sched);
-    queue_init(&model->queue,
-               &(struct queue_options){.queue_max = manager->options.queue_max,
-                                       .queue_wait_ms = manager->options.queue_wait_ms,
-                                       .load_timeout_ms = manager->options.load_timeout_ms});
+    struct queue_options options = registry_queue_options(manager);
+    queue_init(&model->queue, &options);
     deadline_init(&model->expiry, manager->loop, on_expiry, model);
     enum err err = map_put(manager->models_by_name, hash_bytes(name), model);
     ASSERT(err == ERR_OK); /* room for MANAGER_MODELS_MAX */

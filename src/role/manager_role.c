@@ -36,6 +36,14 @@ enum err manager_role_open(const struct role_place *place, struct loop *loop,
     return ERR_OK;
 }
 
+void manager_role_reload(struct manager_role *role, const struct config *config)
+{
+    manager_set_limits(role->manager,
+                       &(struct manager_limits){.queue_max = config->max_model_queue,
+                                                .queue_wait_ms = config->max_queue_wait_ms,
+                                                .load_timeout_ms = config->model_load_timeout_ms});
+}
+
 void manager_role_drain(struct manager_role *role, void (*on_drained)(void *ctx), void *ctx)
 {
     manager_drain(role->manager, on_drained, ctx);

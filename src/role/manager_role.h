@@ -10,6 +10,8 @@ MUST_USE enum err manager_role_open(const struct role_place *place, struct loop 
                                     struct manager_role **out_role, struct err_note *out_note);
 /* Its loop. on_drained once, from there: what waited has been told to ask the next manager. */
 void manager_role_drain(struct manager_role *role, void (*on_drained)(void *ctx), void *ctx);
+/* Its loop. What of a reloaded configuration is the manager's. */
+void manager_role_reload(struct manager_role *role, const struct config *config);
 uint32_t manager_role_streams(const struct manager_role *role); /* queued and assigned */
 /* Sets it NULL; NULL inside is fine. */
 void manager_role_close(struct manager_role **role);

@@ -130,6 +130,12 @@ static void pulse_manager(void *role, struct life_pulse *out_pulse)
     out_pulse->streams = manager_role_streams(own->role);
 }
 
+static void reload_manager(void *role, struct config **config)
+{
+    struct manager_process *own = role;
+    manager_role_reload(own->role, *config);
+}
+
 /* It finishes nothing: what waits asks its successor. */
 static uint32_t at_once(const struct config *config)
 {
@@ -162,6 +168,7 @@ int role_run_manager(int argc, char **argv)
     static const struct role_kind kind = {.name = "manager",
                                           .open = open_manager,
                                           .pulse = pulse_manager,
+                                          .reload = reload_manager,
                                           .drain_ms = at_once,
                                           .drain = drain_manager,
                                           .close = close_manager};

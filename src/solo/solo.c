@@ -118,13 +118,32 @@ static void on_signal(uv_signal_t *handle, int number)
     begin_stop(solo, number == SIGINT ? "SIGINT" : "SIGTERM");
 }
 
+struct manager_reload {
+    struct solo *solo;
+    struct config config; /* numbers alone: its strings go with the original */
+};
+
+static void reload_manager(void *ctx, const char *note) /* on the manager's thread */
+{
+    (void)note;
+    struct manager_reload *reload = ctx;
+    manager_role_reload(reload->solo->manager, &reload->config);
+    mem_free(reload);
+}
+
 static void on_hangup(uv_signal_t *handle, int number)
 {
     (void)number;
     struct solo *solo = handle->data;
+    if (solo->stopping) /* a thread that has ended would not take it */
+        return;
     struct config *config = reload_config(solo->config, -1);
-    if (config)
-        gateway_role_reload(solo->gateway, &config);
+    if (!config)
+        return;
+    struct manager_reload *reload = mem_alloc(sizeof(*reload));
+    *reload = (struct manager_reload){solo, *config};
+    role_thread_call(solo->manager_thread, reload_manager, reload);
+    gateway_role_reload(solo->gateway, &config);
 }
 
 static void watch_signals(struct solo *solo)

@@ -1,0 +1,77 @@
+/* Limits that change while the manager runs (SIGHUP). */
+#include "manager/manager_rig.h"
+#include "testing/test.h"
+
+static struct rig rig;
+static struct peer *asker;
+
+/* One slot, taken; `queue_max` may wait. */
+static struct peer *open_full(uint32_t queue_max)
+{
+    rig_init(&rig);
+    rig.options.queue_max = queue_max;
+    rig_open_greeted(&rig);
+    asker = rig_peer(&rig);
+    return rig_ready_worker(&rig, "m", 1, 0);
+}
+
+static void set_limits(uint32_t queue_max, uint32_t queue_wait_ms, uint32_t load_timeout_ms)
+{
+    manager_set_limits(rig.manager, &(struct manager_limits){.queue_max = queue_max,
+                                                             .queue_wait_ms = queue_wait_ms,
+                                                             .load_timeout_ms = load_timeout_ms});
+}
+
+TEST(a_new_queue_max_holds_for_the_next_one_and_nobody_is_sent_away)
+{
+    (void)open_full(1);
+    rig_ask(asker, 1);
+    rig_ask(asker, 2);
+    CHECK_EQ(heard_for(asker, RIG_ERROR, 2), 1);
+    set_limits(3, 2000, 300000);
+    rig_ask(asker, 3);
+    rig_ask(asker, 4);
+    CHECK_EQ(manager_stats(rig.manager).queued, 3);
+    set_limits(0, 2000, 300000);
+    CHECK_EQ(manager_stats(rig.manager).queued, 3);
+    rig_ask(asker, 5);
+    CHECK_EQ(heard_for(asker, RIG_ERROR, 5), 1);
+    rig_close(&rig);
+}
+
+TEST(a_new_wait_holds_for_who_comes_after_it)
+{
+    (void)open_full(8);
+    rig_ask(asker, 1);
+    set_limits(8, 500, 300000);
+    rig_ask(asker, 2);
+    rig_run(&rig, 499);
+    CHECK_EQ(manager_stats(rig.manager).queued, 2);
+    rig_run(&rig, 1);
+    CHECK_EQ(manager_stats(rig.manager).queued, 1);
+    CHECK_EQ(heard_for(asker, RIG_ERROR, 1), 0);
+    rig_run(&rig, 1500);
+    CHECK(heard_for(asker, RIG_ERROR, 1) > 0);
+    rig_close(&rig);
+}
+
+/* Also for models that are heard of only later. */
+TEST(a_new_load_timeout_holds_for_every_model)
+{
+    (void)open_full(8);
+    set_limits(8, 2000, 1000);
+    struct peer *late = rig_worker(&rig, "late");
+    worker_state(late, NODE_LOADING, "");
+    struct request request = rig_request(asker, 9);
+    request.model = SLICE("late");
+    rig_submit(asker, &request);
+    for (int i = 0; i < 9; i++) {
+        rig_run(&rig, 100);
+        worker_state(late, NODE_LOADING, "");
+    }
+    CHECK_EQ(manager_stats(rig.manager).queued, 1);
+    rig_run(&rig, 100);
+    CHECK_EQ(manager_stats(rig.manager).queued, 0);
+    check_error(asker, 9, FAULT_LOADING);
+    rig_close(&rig);
+}
