@@ -1,6 +1,7 @@
 """workers - several workers of one model: one that serve started and more by hand. They share the work
 by how much they have, one queue stands before all of them, and who leaves takes nobody's answer along."""
 
+import os
 import re
 import signal
 import time
@@ -8,6 +9,7 @@ import unittest
 
 from harness import Server, eventually, main
 from http_client import Stream
+from roles import role_pid
 from roles_by_hand_test import ByHand
 from surfaces import infer
 
@@ -71,6 +73,41 @@ class Workers(unittest.TestCase):
             # Two run at a time, equally long: which of the two ends first is nobody's promise.
             moved = [abs(at - ids.index(request_id)) for at, request_id in enumerate(self.ended(server))]
             self.assertLessEqual(max(moved), 1, moved)
+
+    def test_the_order_outlives_the_manager(self):
+        """What it had not given away is asked for again by each of the gateway's threads; the next one serves it in
+        the order in which it came the first time."""
+        with Server(dummy_slots=1, dummy_delay_ms=30, dummy_tokens=10, max_queue_wait_ms=LONG_MS, max_model_queue=8,
+                    solo=False) as server:
+            connections = []
+            for count in range(1, 10):
+                connections.append(self.start(server))
+                eventually(lambda: self.come(server) == count, f"{count} have come")
+            os.kill(role_pid(server, "manager"), signal.SIGKILL)
+            ids = []
+            for connection in connections:
+                response = connection.response("POST")
+                self.assertEqual(count_words(infer.read(response, True).text), 10)
+                ids.append(response.field("X-Request-Id"))
+                connection.close()
+            eventually(lambda: len(self.ended(server)) == 9, "all have ended")
+            self.assertEqual(self.ended(server), ids)
+
+    def test_a_worker_by_hand_outlives_the_host_and_joins_the_next_one(self):
+        with Server(solo=False) as server, ByHand(server, "worker", "dummy") as worker:
+            server.wait_model(workers=2)
+            for _ in range(2):
+                server.process.kill()
+                server.process.wait()
+                server.restart()
+                server.wait_model(workers=2)
+            server.signal()
+            self.assertEqual(server.wait_exit(), 0)
+            self.assertIsNone(worker.process.poll())
+            server.restart()
+            server.wait_model(workers=2)
+            self.assertEqual(infer.ask(server, max_tokens=2).error, None)
+            self.assertEqual(worker.stop(), 0)
 
     def ended(self, server):
         return re.findall(r"event=request_done req=(\w+) ", server.log())

@@ -12,7 +12,8 @@
  * 2. A request (id, epoch) is assigned once. Whose worker dies is told to the asker
  *    (unknown_stream), who asks again with the next epoch; a repeated submit of an assigned one is
  *    answered with where it is.
- * 3. At most queue_max wait per model above the room there is, each at most queue_wait_ms (while a
+ * 3. At most queue_max wait per model above the room there is (who asks again is let in, where its
+ *    first arrival says), each at most queue_wait_ms (while a
  *    model loads: load_timeout_ms); then 429 with the time that the measured service rate says.
  * 4. A node is gone when a frame to it bounces, or nothing came from it for its lease. A model that
  *    has no node is remembered for model_lease_ms: its requests wait for the node to come back.

@@ -75,3 +75,22 @@ TEST(a_new_load_timeout_holds_for_every_model)
     check_error(asker, 9, FAULT_LOADING);
     rig_close(&rig);
 }
+
+/* A dead worker's request that nobody has seen a token of runs elsewhere: even if the queue has
+ * become full since it was let in. */
+TEST(who_asks_again_is_let_in_although_the_queue_is_full)
+{
+    (void)open_full(1);
+    rig_ask(asker, 1);
+    struct request request = rig_request(asker, 2);
+    rig_submit(asker, &request);
+    check_error(asker, 2, FAULT_QUEUE_FULL);
+    request = rig_request(asker, 3);
+    request.epoch = 2;
+    request.arrival_ms -= 5000;
+    rig_submit(asker, &request);
+    CHECK_EQ(heard_for(asker, RIG_ERROR, 3), 0);
+    CHECK_EQ(manager_stats(rig.manager).queued, 2);
+    CHECK_EQ(heard_for(asker, RIG_QUEUED, 3), 1);
+    rig_close(&rig);
+}

@@ -81,19 +81,35 @@ static uint32_t position_at_end(const struct queue *queue, enum request_priority
     return position;
 }
 
-enum err queue_enter(struct queue *queue, struct queue_place *place, enum request_priority priority,
-                     uint64_t deadline_us, uint64_t now_us)
+static struct queue_place *place_of_order(struct list *order_link)
 {
-    if (queue->count >= (uint64_t)queue->options.queue_max + queue->room)
+    return CONTAINER_OF(order_link, struct queue_place, order_link);
+}
+
+/* Rule 2. As many steps as others wait that arrived later: those that come again come together. */
+static void take_place(struct queue *queue, struct queue_place *place, bool is_again)
+{
+    struct list *order = &queue->order[rank(place->priority)], *before = order->prev;
+    for (; is_again && before != order; before = before->prev, place->position--)
+        if (place_of_order(before)->arrived_ms <= place->arrived_ms)
+            break;
+    list_push_front(before, &place->order_link);
+}
+
+enum err queue_enter(struct queue *queue, struct queue_place *place,
+                     const struct queue_entry *entry, uint64_t now_us)
+{
+    if (!entry->is_again && queue->count >= (uint64_t)queue->options.queue_max + queue->room)
         return ERR_FULL;
-    *place = (struct queue_place){.priority = priority,
+    *place = (struct queue_place){.priority = entry->priority,
+                                  .arrived_ms = entry->arrived_ms,
                                   .is_waiting = true,
-                                  .position = position_at_end(queue, priority),
+                                  .position = position_at_end(queue, entry->priority),
                                   .entered_us = now_us,
-                                  .deadline_us = deadline_us};
+                                  .deadline_us = entry->deadline_us};
     list_init(&place->expiry_link);
-    list_push_back(&queue->order[rank(priority)], &place->order_link);
-    queue->counts[rank(priority)]++;
+    take_place(queue, place, entry->is_again);
+    queue->counts[rank(place->priority)]++;
     queue->count++;
     set_expiry(queue, place, end_of_wait(queue, now_us));
     return ERR_OK;

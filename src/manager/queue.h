@@ -1,7 +1,9 @@
 /* queue - who waits for one model, in which order and how long.
  *
  * 1. At most queue_max wait above the room that the model's workers have; one more is ERR_FULL.
- * 2. Order: high before normal before low, first come first served inside.
+ *    Who was let in before (is_again: its worker or its manager is gone) is always let in again.
+ * 2. Order: high before normal before low, first come first served inside. Who comes again stands
+ *    before all that arrived later than it did the first time.
  * 3. Time is up for a place: queue_wait_ms after it entered while the model is served;
  *    load_timeout_ms after it entered while it is not (it loads, or no worker is there). When the
  *    one changes into the other, the new time begins then. At its own deadline, always.
@@ -22,6 +24,7 @@ struct queue_options {
 struct queue_place { /* public so that it lives inside its owner; touch it through the calls */
     struct list order_link, expiry_link;
     enum request_priority priority;
+    int64_t arrived_ms;
     bool is_waiting;
     uint32_t position;    /* others before it, as of entering or the last queue_number() */
     uint64_t entered_us;  /* kept after it has left */
@@ -45,10 +48,15 @@ struct queue { /* public for the same reason */
 
 void queue_init(struct queue *queue, const struct queue_options *options);
 
-/* ERR_FULL: rule 1. deadline_us: UINT64_MAX for none. */
+struct queue_entry {
+    enum request_priority priority;
+    int64_t arrived_ms; /* the first time, by any clock that is one for all; see rule 2 */
+    bool is_again;
+    uint64_t deadline_us; /* UINT64_MAX: none */
+};
+/* ERR_FULL: rule 1. */
 MUST_USE enum err queue_enter(struct queue *queue, struct queue_place *place,
-                              enum request_priority priority, uint64_t deadline_us,
-                              uint64_t now_us);
+                              const struct queue_entry *entry, uint64_t now_us);
 /* Harmless for a place that has left already, or zeroed memory. */
 void queue_leave(struct queue *queue, struct queue_place *place);
 

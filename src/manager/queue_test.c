@@ -24,7 +24,9 @@ static void open_served(struct waiters *waiters, uint32_t queue_max, uint32_t sl
 static enum err enter_at(struct waiters *waiters, int index, enum request_priority priority,
                          uint64_t deadline_us, uint64_t now_us)
 {
-    return queue_enter(&waiters->queue, &waiters->places[index], priority, deadline_us, now_us);
+    struct queue_entry entry = {
+        .priority = priority, .arrived_ms = index, .deadline_us = deadline_us};
+    return queue_enter(&waiters->queue, &waiters->places[index], &entry, now_us);
 }
 
 static enum err enter(struct waiters *waiters, int index, enum request_priority priority)
@@ -238,4 +240,67 @@ TEST(the_visit_goes_through_all_in_the_order_of_service)
         place = queue_after(&waiters.queue, place);
         CHECK_EQ(index_of(&waiters, place), expected[i]);
     }
+}
+
+static enum err enter_again(struct waiters *waiters, int index, enum request_priority priority)
+{
+    struct queue_entry entry = {
+        .priority = priority, .arrived_ms = index, .is_again = true, .deadline_us = UINT64_MAX};
+    return queue_enter(&waiters->queue, &waiters->places[index], &entry, 0);
+}
+
+/* As after a manager's end, when each asker repeats its own. */
+TEST(who_comes_again_stands_where_the_first_arrival_says)
+{
+    static const int entered[] = {4, 1, 3, 2, 9, 0};
+    static const long expected[] = {0, 1, 2, 3, 4, 9, -1};
+    struct waiters waiters;
+    open_served(&waiters, 8, 1);
+    for (size_t i = 0; i < ARRAY_COUNT(entered); i++)
+        CHECK_OK(enter_again(&waiters, entered[i], PRIORITY_NORMAL));
+    CHECK_EQ(waiters.places[0].position, 0);
+    queue_number(&waiters.queue);
+    CHECK_EQ(waiters.places[9].position, 5);
+    for (size_t i = 0; i < ARRAY_COUNT(expected); i++)
+        CHECK_EQ(next(&waiters), expected[i]);
+}
+
+TEST(who_comes_again_passes_nobody_of_a_higher_priority)
+{
+    static const long expected[] = {5, 1, 4, 0, -1};
+    struct waiters waiters;
+    open_served(&waiters, 8, 1);
+    CHECK_OK(enter(&waiters, 5, PRIORITY_HIGH));
+    CHECK_OK(enter(&waiters, 4, PRIORITY_NORMAL));
+    CHECK_OK(enter_again(&waiters, 0, PRIORITY_LOW));
+    CHECK_OK(enter_again(&waiters, 1, PRIORITY_NORMAL));
+    CHECK_EQ(waiters.places[1].position, 1);
+    for (size_t i = 0; i < ARRAY_COUNT(expected); i++)
+        CHECK_EQ(next(&waiters), expected[i]);
+}
+
+/* The clocks of two machines differ: who comes for the first time stands at the end all the same.
+ */
+TEST(who_comes_for_the_first_time_gains_nothing_by_an_early_arrival)
+{
+    struct waiters waiters;
+    open_served(&waiters, 8, 1);
+    CHECK_OK(enter(&waiters, 7, PRIORITY_NORMAL));
+    CHECK_OK(enter(&waiters, 2, PRIORITY_NORMAL));
+    CHECK_EQ(next(&waiters), 7);
+    CHECK_EQ(next(&waiters), 2);
+}
+
+TEST(a_full_queue_refuses_who_is_new_and_nobody_else)
+{
+    struct waiters waiters;
+    open_served(&waiters, 1, 1);
+    CHECK_OK(enter(&waiters, 0, PRIORITY_NORMAL));
+    CHECK_ERR(enter(&waiters, 1, PRIORITY_NORMAL), ERR_FULL);
+    CHECK_OK(enter_again(&waiters, 2, PRIORITY_NORMAL));
+    CHECK_ERR(enter(&waiters, 3, PRIORITY_NORMAL), ERR_FULL);
+    CHECK_EQ(next(&waiters), 0);
+    CHECK_ERR(enter(&waiters, 3, PRIORITY_NORMAL), ERR_FULL);
+    CHECK_EQ(next(&waiters), 2);
+    CHECK_OK(enter(&waiters, 3, PRIORITY_NORMAL));
 }

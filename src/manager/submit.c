@@ -36,6 +36,19 @@ static void refuse_full(struct ticket *ticket, const struct model *model, struct
     ticket_fail(ticket, FAULT_QUEUE_FULL, message, queue_retry_after_ms(&model->queue));
 }
 
+/* Who was let in once is not sent away because of those that came since: its worker died, or our
+ * predecessor. */
+MUST_USE static enum err enter_queue(struct ticket *ticket, struct model *model,
+                                     const struct request *request)
+{
+    struct ticket_life *life = ticket->life;
+    struct queue_entry entry = {.priority = request->priority,
+                                .arrived_ms = request->arrival_ms,
+                                .is_again = life->is_inherited || request->epoch > 1,
+                                .deadline_us = deadline_of(model->manager, request)};
+    return queue_enter(&model->queue, &life->place, &entry, loop_now_us(model->manager->loop));
+}
+
 static void enter(struct ticket *ticket, struct model *model, const struct request *request,
                   struct slice payload)
 {
@@ -45,8 +58,7 @@ static void enter(struct ticket *ticket, struct model *model, const struct reque
         refuse_full(ticket, model, SLICE("too much waits already"));
     } else if (!ticket_keep_payload(ticket, payload)) {
         ticket_free(manager, ticket); /* no memory now: its asker repeats it */
-    } else if (queue_enter(&model->queue, &life->place, request->priority,
-                           deadline_of(manager, request), loop_now_us(manager->loop)) != ERR_OK) {
+    } else if (enter_queue(ticket, model, request) != ERR_OK) {
         refuse_full(ticket, model, SLICE("too many requests wait for this model"));
     } else {
         life->model = model;

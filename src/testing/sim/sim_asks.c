@@ -1,4 +1,5 @@
 /* sim_asks - requests, and the checker that knows what each must be answered (rules of sim.h). */
+#include "base/clock.h"
 #include "testing/sim/sim_impl.h"
 
 #include <inttypes.h>
@@ -373,7 +374,7 @@ static struct request request_of(const struct sim_ask *ask)
         .ignore_eos = question->ignore_eos,
         .want_progress = ask->wants_progress,
         .priority = ask->priority,
-        .arrival_ms = (int64_t)(ask->sim->now_us / 1000),
+        .arrival_ms = clock_wall_ms(), /* the one that the manager sees */
     };
 }
 
