@@ -93,7 +93,7 @@ class Host(unittest.TestCase):
     def test_a_full_disk_while_it_runs_harms_no_stream(self):
         """Nothing can be written any more (a limit on file sizes stands for the full disk): logs are
         lost, answers are not."""
-        with Server() as server:
+        with Server(dummy_delay_ms=1) as server:
             for pid in [server.process.pid, *children(server.process.pid)]:
                 resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
             for _ in range(20):
@@ -138,6 +138,7 @@ class Host(unittest.TestCase):
                     os.kill(pid, signal.SIGTERM)
                     answer = infer.read(connection.response("POST"), True)
                     self.assertEqual((len(answer.text.split()), answer.error), (50, None))
+                    connection.close()  # a gateway waits for it, as long as it may
                     eventually(lambda: not is_alive(pid), f"the {role} has ended")
                     self.assertNotEqual(role_pid(server, role), pid)
                     server.wait_ready("dummy")
