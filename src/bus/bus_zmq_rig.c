@@ -28,6 +28,17 @@ static void run(void *ctx)
     loop_run(rig->loop);
 }
 
+void zmq_rig_go_on(struct zmq_rig *rig)
+{
+    ASSERT(thread_start("switch", run, rig, &rig->thread) == ERR_OK);
+}
+
+void zmq_rig_hold(struct zmq_rig *rig)
+{
+    loop_stop(rig->loop);
+    thread_join(&rig->thread);
+}
+
 void zmq_rig_start_in(struct zmq_rig *rig, size_t peer_bytes_max, uint32_t dead_ms)
 {
     struct err_note note = {0};
@@ -35,7 +46,7 @@ void zmq_rig_start_in(struct zmq_rig *rig, size_t peer_bytes_max, uint32_t dead_
     rig->loop = loop_new();
     enum err err = zmq_switch_new(rig->loop, &config, &note, &rig->zmq_switch);
     ASSERT_MSG(err == ERR_OK, "%s: %s", err_name(err), note.text);
-    ASSERT(thread_start("switch", run, rig, &rig->thread) == ERR_OK);
+    zmq_rig_go_on(rig);
 }
 
 void zmq_rig_start(struct zmq_rig *rig, size_t peer_bytes_max, uint32_t dead_ms)
@@ -46,8 +57,7 @@ void zmq_rig_start(struct zmq_rig *rig, size_t peer_bytes_max, uint32_t dead_ms)
 
 void zmq_rig_stop_switch(struct zmq_rig *rig)
 {
-    loop_stop(rig->loop);
-    thread_join(&rig->thread);
+    zmq_rig_hold(rig);
     zmq_switch_free(&rig->zmq_switch);
     loop_free(rig->loop);
 }

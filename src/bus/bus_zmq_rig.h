@@ -18,6 +18,9 @@ void zmq_rig_start_in(struct zmq_rig *rig, size_t peer_bytes_max, uint32_t dead_
 void zmq_rig_start(struct zmq_rig *rig, size_t peer_bytes_max, uint32_t dead_ms); /* both */
 void zmq_rig_stop_switch(struct zmq_rig *rig); /* keeps the folder */
 void zmq_rig_stop(struct zmq_rig *rig);
+/* The switch stands still, and what comes to it waits; then it goes on. */
+void zmq_rig_hold(struct zmq_rig *rig);
+void zmq_rig_go_on(struct zmq_rig *rig);
 /* Waits, within the tests' patience. */
 void zmq_rig_wait_for_peers(const struct zmq_rig *rig, size_t count);
 

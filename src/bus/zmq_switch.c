@@ -1,7 +1,8 @@
 /* zmq_switch - passes frames between the endpoints of bus_zmq. See zmq_switch.h.
  *
  * Nobody is forgotten in the middle of a message: a peer that turns out to be gone is marked lost,
- * and buried when the message is done. */
+ * and buried when the message is done; one whose connection broke, when all has been read that came
+ * over it (what it handled before it left must not bounce). */
 #include "bus/zmq_switch_impl.h"
 
 #include "base/hash.h"
@@ -41,6 +42,14 @@ static void bury_lost(struct zmq_switch *self)
         bury(self, CONTAINER_OF(self->lost.next, struct zpeer, link));
 }
 
+/* The socket had nothing more: all has been read that these have said. */
+static void bury_unreachable(struct zmq_switch *self)
+{
+    LIST_FOREACH_SAFE (link, &self->unreachable)
+        zswitch_lose(self, CONTAINER_OF(link, struct zpeer, link));
+    bury_lost(self);
+}
+
 static struct zpeer *find_peer(const struct zmq_switch *self, struct slice id)
 {
     struct zpeer *peer = map_get(self->by_hash, hash_bytes(id));
@@ -77,6 +86,10 @@ static void begin_anew(struct zmq_switch *self, struct zpeer *peer)
 static void on_hello(struct zmq_switch *self, struct slice id, const struct envelope *hello)
 {
     struct zpeer *peer = find_peer(self, id);
+    if (peer && peer->lost) { /* of its old connection nothing is to be read any more */
+        bury(self, peer);
+        peer = NULL;
+    }
     if (peer)
         begin_anew(self, peer);
     else
@@ -221,16 +234,17 @@ static void on_message(struct zmq_switch *self, struct zparts *parts)
 static void on_ready(void *owner)
 {
     struct zmq_switch *self = owner;
-    for (int i = 0; i < ZLINK_BATCH; i++) {
+    bool got = true;
+    for (int i = 0; got && i < ZLINK_BATCH; i++) {
         struct zparts parts;
         zparts_init(&parts);
-        bool got = zlink_receive(self->link, &parts) == ERR_OK;
+        got = zlink_receive(self->link, &parts) == ERR_OK;
         if (got)
             on_message(self, &parts);
         zparts_fini(&parts);
-        if (!got)
-            break;
     }
+    if (!got)
+        bury_unreachable(self);
     zswitch_tell_settled(self);
     bury_lost(self);
 }
@@ -279,6 +293,7 @@ static struct zmq_switch *make(struct loop *loop, const struct zmq_switch_config
     self->by_serial = map_new(PEERS_MAX);
     self->routes = zroutes_new();
     list_init(&self->peers);
+    list_init(&self->unreachable);
     list_init(&self->lost);
     list_init(&self->owed);
     deadline_init(&self->look, loop, on_look, self);
@@ -327,7 +342,7 @@ void zmq_switch_free(struct zmq_switch **zmq_switch)
     deadline_clear(&self->look);
     LIST_FOREACH_SAFE (link, &self->peers)
         zswitch_lose(self, CONTAINER_OF(link, struct zpeer, link));
-    bury_lost(self); /* bounces reach nobody: all are lost */
+    bury_unreachable(self); /* bounces reach nobody: all are lost */
     if (self->listens)
         zmq_switch_unlisten(self->address);
     zlink_close(&self->link, 0);

@@ -19,9 +19,9 @@ struct zmq_switch {
     size_t peer_bytes_max;
     uint64_t dead_us;
     uint32_t dead_ms;
-    struct map *by_hash, *by_serial; /* struct zpeer */
-    struct list peers, lost;         /* struct zpeer.link */
-    struct list owed;                /* struct zpeer.owed_link */
+    struct map *by_hash, *by_serial;      /* struct zpeer */
+    struct list peers, lost, unreachable; /* struct zpeer.link */
+    struct list owed;                     /* struct zpeer.owed_link */
     uint64_t last_serial;
     struct zroutes *routes;
     struct deadline look;
@@ -33,7 +33,8 @@ struct zmq_switch {
 
 /* Marks it, harmless twice; buried when the message in hand is done. */
 void zswitch_lose(struct zmq_switch *self, struct zpeer *peer);
-/* ERR_CLOSED: it is lost, or was found to be now. */
+/* ERR_CLOSED: it is lost, or was found to be unreachable now, and is buried when what it still said
+ * has been read: its last acknowledgements are on their way. */
 MUST_USE enum err zswitch_send(struct zmq_switch *self, struct zpeer *peer,
                                const struct envelope *envelope, zmq_msg_t *frame);
 /* Tells it, and loses it. */

@@ -15,11 +15,18 @@ struct publish {
 
 void zswitch_lose(struct zmq_switch *self, struct zpeer *peer)
 {
-    if (peer->lost)
-        return;
     peer->lost = true;
     list_remove(&peer->link);
     list_push_back(&self->lost, &peer->link);
+}
+
+/* Its connection is gone, and what came over it may not be read yet. */
+static void lose_when_read(struct zmq_switch *self, struct zpeer *peer)
+{
+    peer->lost = true;
+    list_remove(&peer->link);
+    list_push_back(&self->unreachable, &peer->link);
+    zlink_again(self->link);
 }
 
 enum err zswitch_send(struct zmq_switch *self, struct zpeer *peer, const struct envelope *envelope,
@@ -29,7 +36,7 @@ enum err zswitch_send(struct zmq_switch *self, struct zpeer *peer, const struct 
         return ERR_CLOSED;
     enum err err = zlink_send(self->link, zpeer_id(peer), envelope, frame);
     if (err != ERR_OK)
-        zswitch_lose(self, peer);
+        lose_when_read(self, peer);
     return err;
 }
 

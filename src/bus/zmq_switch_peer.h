@@ -12,11 +12,11 @@
 enum { ZPEER_ID_MAX_BYTES = 255, ZPEER_SUBSCRIPTIONS_MAX = 65536 };
 
 struct zpeer {
-    struct list link;      /* in the switch's peers, or its lost ones */
+    struct list link;      /* in the switch's peers, its unreachable or its lost ones */
     struct list owed_link; /* while settled_bytes is to be told */
     uint64_t serial;       /* never used again */
     uint64_t hash;         /* of id */
-    bool lost;             /* to be buried at the end of this batch */
+    bool lost;             /* nothing can be sent to it any more; to be buried soon */
     uint64_t heard_us;
     bool has_stale;            /* subscriptions of before it began anew */
     struct map *subscriptions; /* number -> struct zsubscription */
