@@ -254,13 +254,14 @@ TEST(a_stopped_process_is_dead_and_joins_again_when_it_goes_on)
     end_wait(&a, &a.bounced, 3);
     CHECK_EQ(a.why, ERR_CLOSED);
     kill(child.pid, SIGCONT);
-    size_t refused = a.bounced;
+    size_t refused = a.bounced, lost = 0;
     do { /* until it has joined again nobody listens */
         size_t before = a.bounced;
         end_publish(&a, "work", 10);
         CHECK_OK(bus_zmq_sync(a.bus));
         (void)loop_turn(a.loop, false);
         refused += a.bounced > before;
+        lost += a.bounced > before && a.why != ERR_NOT_FOUND; /* busy machine: not there for long */
         usleep(a.bounced > before ? 10000 : 0);
         CHECK(refused < 3000);
         if (a.bounced == before)
@@ -268,7 +269,7 @@ TEST(a_stopped_process_is_dead_and_joins_again_when_it_goes_on)
     } while (true);
     child_says(&child, 'm'); /* the new one: what had come back is not handled too */
     struct zmq_switch_counts counts = zmq_switch_count(rig.zmq_switch);
-    CHECK_EQ(counts.delivered, 1 + 3 + 1);
+    CHECK_EQ(counts.delivered, 1 + 3 + lost + 1);
     CHECK_EQ(counts.peers, 2);
     end_close(&a);
     child_end(&child);
@@ -347,7 +348,9 @@ TEST(a_switch_that_was_stopped_takes_nobody_for_dead)
         int status;
         kill(child.pid, SIGSTOP);
         CHECK_EQ(waitpid(child.pid, &status, WUNTRACED), child.pid);
-        end_publish(&a, "b", 10); /* on its way while both give up their sockets */
+        enum err err = bus_publish(a.bus, SLICE("b"), (struct slice){0}, SLICE("x"));
+        CHECK(err == ERR_OK || err == ERR_FULL); /* on its way while both give up their sockets;
+                                                    full: a busy machine made it join anew now */
         let_time_pass(&a, &b, 3 * DEAD_MS);
         kill(child.pid, SIGCONT);
         publish_until_one_arrives(&a, &b, "b");
@@ -431,7 +434,7 @@ static void on_crowd_bounce(void *ctx, const struct bus_message *message, enum e
 {
     struct crowd *crowd = ctx;
     (void)message; /* counting is enough */
-    ASSERT(why == ERR_FULL);
+    ASSERT_MSG(why == ERR_FULL, "%s", err_name(why));
     atomic_fetch_add(&crowd->settled, 1);
 }
 

@@ -2,7 +2,7 @@
  *
  * Nobody is forgotten in the middle of a message: a peer that turns out to be gone is marked lost,
  * and buried when the message is done; one whose connection broke, when all has been read that came
- * over it (what it handled before it left must not bounce). */
+ * over it (what it handled before it left must not bounce), or when it is back. */
 #include "bus/zmq_switch_impl.h"
 
 #include "base/hash.h"
@@ -42,7 +42,24 @@ static void bury_lost(struct zmq_switch *self)
         bury(self, CONTAINER_OF(self->lost.next, struct zpeer, link));
 }
 
-/* The socket had nothing more: all has been read that these have said. */
+/* This loop stood still: who was silent meanwhile is not to blame (rule 4). */
+static bool is_held_up(struct zmq_switch *self)
+{
+    uint64_t now_us = loop_now_us(self->loop);
+    bool is_late = now_us - self->looked_us > 2 * self->dead_us / LOOKS_PER_DEATH;
+    if (is_late)
+        self->held_up_us = now_us;
+    return is_late;
+}
+
+/* Who gave up its connection in that time may be about to join anew. */
+static bool was_held_up(struct zmq_switch *self)
+{
+    return is_held_up(self) ||
+           (self->held_up_us && loop_now_us(self->loop) - self->held_up_us < self->dead_us);
+}
+
+/* When all has been read that they have said. */
 static void bury_unreachable(struct zmq_switch *self)
 {
     LIST_FOREACH_SAFE (link, &self->unreachable)
@@ -81,15 +98,13 @@ static void begin_anew(struct zmq_switch *self, struct zpeer *peer)
         zswitch_pop(self, peer);
     }
     zpeer_begin_anew(peer);
+    list_remove(&peer->link);
+    list_push_back(&self->peers, &peer->link);
 }
 
 static void on_hello(struct zmq_switch *self, struct slice id, const struct envelope *hello)
 {
     struct zpeer *peer = find_peer(self, id);
-    if (peer && peer->lost) { /* of its old connection nothing is to be read any more */
-        bury(self, peer);
-        peer = NULL;
-    }
     if (peer)
         begin_anew(self, peer);
     else
@@ -243,7 +258,7 @@ static void on_ready(void *owner)
             on_message(self, &parts);
         zparts_fini(&parts);
     }
-    if (!got)
+    if (!got && !was_held_up(self))
         bury_unreachable(self);
     zswitch_tell_settled(self);
     bury_lost(self);
@@ -267,10 +282,12 @@ static void on_look(void *ctx)
 {
     struct zmq_switch *self = ctx;
     uint64_t now_us = loop_now_us(self->loop);
-    bool was_held_up = now_us - self->looked_us > 2 * self->dead_us / LOOKS_PER_DEATH;
+    bool held_up = is_held_up(self);
+    if (!was_held_up(self))
+        bury_unreachable(self);
     LIST_FOREACH_SAFE (link, &self->peers) {
         struct zpeer *peer = CONTAINER_OF(link, struct zpeer, link);
-        if (was_held_up)
+        if (held_up)
             peer->heard_us = now_us;
         else
             look_at(self, peer, now_us);

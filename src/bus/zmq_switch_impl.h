@@ -25,7 +25,7 @@ struct zmq_switch {
     uint64_t last_serial;
     struct zroutes *routes;
     struct deadline look;
-    uint64_t looked_us;
+    uint64_t looked_us, held_up_us; /* the last look; when it was seen last to be far overdue */
     atomic_size_t peer_count, waiting_count, delivered_count, bounced_count;
 };
 
@@ -33,8 +33,7 @@ struct zmq_switch {
 
 /* Marks it, harmless twice; buried when the message in hand is done. */
 void zswitch_lose(struct zmq_switch *self, struct zpeer *peer);
-/* ERR_CLOSED: it is lost, or was found to be unreachable now, and is buried when what it still said
- * has been read: its last acknowledgements are on their way. */
+/* ERR_CLOSED: it is lost, or unreachable, and may have been found to be so now. */
 MUST_USE enum err zswitch_send(struct zmq_switch *self, struct zpeer *peer,
                                const struct envelope *envelope, zmq_msg_t *frame);
 /* Tells it, and loses it. */

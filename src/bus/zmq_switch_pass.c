@@ -20,10 +20,10 @@ void zswitch_lose(struct zmq_switch *self, struct zpeer *peer)
     list_push_back(&self->lost, &peer->link);
 }
 
-/* Its connection is gone, and what came over it may not be read yet. */
-static void lose_when_read(struct zmq_switch *self, struct zpeer *peer)
+/* Its connection is gone. What came over it may not be read yet, and it may be at the door anew. */
+static void set_unreachable(struct zmq_switch *self, struct zpeer *peer)
 {
-    peer->lost = true;
+    peer->unreachable = true;
     list_remove(&peer->link);
     list_push_back(&self->unreachable, &peer->link);
     zlink_again(self->link);
@@ -32,11 +32,11 @@ static void lose_when_read(struct zmq_switch *self, struct zpeer *peer)
 enum err zswitch_send(struct zmq_switch *self, struct zpeer *peer, const struct envelope *envelope,
                       zmq_msg_t *frame)
 {
-    if (peer->lost)
+    if (peer->lost || peer->unreachable)
         return ERR_CLOSED;
     enum err err = zlink_send(self->link, zpeer_id(peer), envelope, frame);
     if (err != ERR_OK)
-        lose_when_read(self, peer);
+        set_unreachable(self, peer);
     return err;
 }
 
@@ -112,12 +112,8 @@ static enum err deliver(struct zmq_switch *self, const struct publish *publish,
     zmq_msg_t frame;
     zmq_msg_init(&frame);
     zmq_msg_copy(&frame, &publish->parts->part[PART_FRAME]);
-    enum err err = zswitch_send(self, peer, &envelope, &frame);
+    (void)zswitch_send(self, peer, &envelope, &frame); /* else it waits until its fate is known */
     zmq_msg_close(&frame);
-    if (err != ERR_OK) {
-        zpeer_drop_last(peer);
-        return ERR_CLOSED;
-    }
     zmq_msg_copy(&waiting->publish_bytes, &publish->parts->part[PART_ENVELOPE]);
     zmq_msg_copy(&waiting->frame, &publish->parts->part[PART_FRAME]);
     waiting->sender = publish->sender ? publish->sender->serial : 0; /* 0 is nobody */

@@ -37,6 +37,7 @@ void zpeer_begin_anew(struct zpeer *peer)
     for (uint64_t number; map_next(peer->subscriptions, &cursor, &number, &subscription);)
         ((struct zsubscription *)subscription)->is_stale = true;
     peer->has_stale = map_count(peer->subscriptions) > 0;
+    peer->unreachable = false;
     peer->last_number = 0;
     peer->unsettled_bytes = 0;
     peer->settled_bytes = 0;

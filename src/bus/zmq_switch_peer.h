@@ -16,7 +16,8 @@ struct zpeer {
     struct list owed_link; /* while settled_bytes is to be told */
     uint64_t serial;       /* never used again */
     uint64_t hash;         /* of id */
-    bool lost;             /* nothing can be sent to it any more; to be buried soon */
+    bool lost;             /* to be buried at the end of this batch */
+    bool unreachable;      /* its connection is gone: it comes back, or is lost soon */
     uint64_t heard_us;
     bool has_stale;            /* subscriptions of before it began anew */
     struct map *subscriptions; /* number -> struct zsubscription */
