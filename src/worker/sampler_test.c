@@ -105,6 +105,44 @@ TEST(nan_is_never_picked_and_infinity_always)
     CHECK_EQ(pick(nan_first, 3, &hot), 1);
 }
 
+/* NaN and infinity are rare: a block that has one is read a second time, another way. */
+TEST(odd_numbers_are_read_right_at_any_place_of_a_large_vocabulary)
+{
+    enum { VOCAB = 200 };
+    struct sampling sampling = greedy();
+    float logits[VOCAB];
+    for (uint32_t place = 0; place < VOCAB; place++) {
+        for (uint32_t i = 0; i < VOCAB; i++)
+            logits[i] = i % 2 ? NAN : -5;
+        logits[place] = 3;
+        CHECK_EQ(pick(logits, VOCAB, &sampling), place);
+        logits[(place + 1) % VOCAB] = INFINITY;
+        CHECK_EQ(pick(logits, VOCAB, &sampling), (place + 1) % VOCAB);
+        logits[(place + 1) % VOCAB] = -INFINITY;
+        CHECK_EQ(pick(logits, VOCAB, &sampling), place);
+    }
+}
+
+/* What lies 87 temperatures below the best weighs nothing, and its blocks are passed over: what a
+ * draw gives must not depend on where the few that weigh something are. */
+TEST(a_draw_does_not_depend_on_the_blocks_that_weigh_nothing)
+{
+    enum { VOCAB = 3 * 64 + 10 };
+    struct sampling sampling = sampling_default();
+    float logits[VOCAB], near[2] = {0, 1};
+    uint32_t counts[VOCAB], expected[2];
+    sampling.has_seed = true;
+    count_picks(near, 2, &sampling, 100, expected);
+    for (uint32_t place = 0; place < VOCAB - 1; place += 7) {
+        for (uint32_t i = 0; i < VOCAB; i++)
+            logits[i] = i % 2 ? -1e4f : -86.5f - 0.6f; /* just behind the end of exp() */
+        memcpy(logits + place, near, sizeof(near));
+        count_picks(logits, VOCAB, &sampling, 100, counts);
+        CHECK_EQ(counts[place], expected[0]);
+        CHECK_EQ(counts[place + 1], expected[1]);
+    }
+}
+
 TEST(nothing_to_pick_is_refused)
 {
     struct sampling cold = greedy(), hot = sampling_default();
