@@ -78,6 +78,7 @@ struct config {
     uint32_t dummy_tokens, dummy_delay_ms, dummy_slots, dummy_fail_at, dummy_stall_at,
         dummy_load_ms;
     const char *dummy_text;
+    bool dummy_clock;
 
     /* where it came from */
     const char *file; /* the config file that was read; "": none */

@@ -155,6 +155,8 @@ const struct config_key config_keys[] = {
             "the dummy model takes so long to load, ms"),
     ROW_STRING(dummy_text, "DUMMY_TEXT", NULL, "", 0, 1048576,
                "what the dummy model says, cut into dummy_tokens pieces; empty: tok1 tok2 ..."),
+    ROW_BOOL(dummy_clock, "DUMMY_CLOCK", "false",
+             "the dummy model says the time instead: of each token, CLOCK_MONOTONIC in us"),
 };
 /* clang-format on */
 const size_t config_key_count = ARRAY_COUNT(config_keys);

@@ -116,12 +116,16 @@ typedef bool engine_progress_fn(void *ctx, float fraction);
  * comes next depends on the last token only (a byte or nothing -> first piece; piece n -> n + 1;
  * the last -> end), so that a continuation by replay works as with a model. --- */
 struct engine_dummy_options {
-    uint32_t slots; /* 1..4096 */
+    uint32_t slots; /* 1..65536 */
     uint32_t context_tokens;
     uint32_t tokens; /* length of the script: 0..1048576; default 20 */
     /* Cut into `tokens` pieces of equal bytes, also inside characters (fewer pieces if it has not
      * as many bytes); empty: "tok1 tok2 ...". Copied. At most 16 MiB. */
     struct slice script;
+    /* The text of each piece is instead when the last decode() was done: CLOCK_MONOTONIC in us and
+     * a space, so that a client can tell how long an event was on its way. piece() of one is then
+     * the engine thread's alone, and good until the next decode(). */
+    bool says_time;
     uint32_t delay_us; /* of a decode() with at least one sequence past its prompt; default 20000 */
     uint32_t prefill_us_per_token;
     uint32_t fail_at;  /* ERR_SYSTEM when piece N (1..) would be sampled; 0 = never */

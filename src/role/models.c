@@ -94,6 +94,7 @@ static void dummy_from_config(const struct config *config, struct models *models
     models->dummy_engine.tokens = config->dummy_tokens;
     models->dummy_engine.delay_us = config->dummy_delay_ms * 1000;
     models->dummy_engine.script = slice_str(config->dummy_text);
+    models->dummy_engine.says_time = config->dummy_clock;
     models->dummy_engine.fail_at = config->dummy_fail_at;
     models->dummy_engine.stall_at = config->dummy_stall_at;
     models->dummy_engine.load_ms = config->dummy_load_ms;
