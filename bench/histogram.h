@@ -1,5 +1,5 @@
 /* histogram - durations in buckets that are at most 1/32 of their value wide, for percentiles in
- * fixed memory (15 KiB). Microseconds up to UINT64_MAX. One thread. */
+ * fixed memory (15 KiB). Microseconds up to UINT64_MAX, and the largest as it is. One thread. */
 #pragma once
 
 #include "base/err.h"
@@ -8,7 +8,7 @@ enum { HISTOGRAM_SUB_BITS = 5, HISTOGRAM_SUBS = 1 << HISTOGRAM_SUB_BITS };
 
 struct histogram { /* zeroed: empty */
     uint64_t counts[(64 - HISTOGRAM_SUB_BITS + 1) * HISTOGRAM_SUBS];
-    uint64_t total;
+    uint64_t total, max;
 };
 
 /* Below HISTOGRAM_SUBS the value itself; above it HISTOGRAM_SUBS buckets per power of two. */
@@ -32,6 +32,8 @@ static inline void histogram_add(struct histogram *histogram, uint64_t value)
 {
     histogram->counts[histogram_bucket(value)]++;
     histogram->total++;
+    if (value > histogram->max)
+        histogram->max = value;
 }
 
 /* The start of the bucket in which the value of that rank lies; 0 when empty. `percent` 1..100. */

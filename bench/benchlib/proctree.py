@@ -1,0 +1,80 @@
+"""proctree - a process and its children, seen through /proc: CPU time, memory, descriptors, roles. Linux.
+
+A process that goes while it is looked at counts nothing."""
+
+import os
+import re
+from pathlib import Path
+
+GONE = (FileNotFoundError, ProcessLookupError, PermissionError)
+
+
+def children(pid):
+    found = []
+    try:
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            found += map(int, Path(f"/proc/{pid}/task/{thread}/children").read_text().split())
+    except GONE:
+        pass
+    return found
+
+
+def tree(pid):
+    """The process, its children, theirs."""
+    found = [pid]
+    for child in children(pid):
+        found += tree(child)
+    return found
+
+
+def cpu_us(pids):
+    """What their threads that live have used of the CPU, in microseconds."""
+    total_ns = 0
+    for pid in pids:
+        try:
+            for thread in os.listdir(f"/proc/{pid}/task"):
+                total_ns += int(Path(f"/proc/{pid}/task/{thread}/schedstat").read_text().split()[0])
+        except GONE:
+            continue
+    return total_ns / 1000
+
+
+def pss_kib(pid):
+    """Its memory, with a page that n processes share counted as a nth of a page. 0: it is gone."""
+    try:
+        text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    except GONE:
+        return 0
+    match = re.search(r"^Pss:\s+(\d+) kB", text, re.M)
+    return int(match[1]) if match else 0
+
+
+def fds(pid):
+    try:
+        return len(os.listdir(f"/proc/{pid}/fd"))
+    except GONE:
+        return 0
+
+
+def role_of(pid):
+    """host, gateway, manager, "worker dummy"...: from its arguments."""
+    try:
+        args = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")[1:-1]
+    except GONE:
+        return None
+    if not args or args[0] == "serve":
+        return "host"
+    return " ".join(args[:2]) if args[0] == "worker" else args[0]
+
+
+def sockets_per_loop(pid):
+    """How many descriptors each epoll instance of the process watches: a loop thread has one, and a
+    connection belongs to one loop. In descending order."""
+    counts = []
+    try:
+        for fd in os.listdir(f"/proc/{pid}/fd"):
+            if os.readlink(f"/proc/{pid}/fd/{fd}") == "anon_inode:[eventpoll]":
+                counts.append(Path(f"/proc/{pid}/fdinfo/{fd}").read_text().count("tfd:"))
+    except GONE:
+        pass
+    return sorted(counts, reverse=True)

@@ -1,0 +1,445 @@
+"""rows - what is measured: one function per row of the table of docs/benchmarks.md.
+
+A row takes a Bench, runs its rounds, and gives Findings. What is compared is measured in the same
+round, a few seconds apart and in alternating order: the noise of the minute is in both."""
+
+import socket
+import threading
+import time
+from statistics import median
+from typing import NamedTuple, Optional
+
+from benchlib.load import Load
+from benchlib.proctree import pss_kib, role_of, sockets_per_loop
+from benchlib.servers import NANO, Limit, Ours, Peer, get
+from benchlib.stats import Estimate, Goal, estimate, ratio
+from benchlib.svg import Bar
+
+PACE_MS = 3  # at 32 streams this leaves the machine idle between two rounds of events
+PACE_MANY_MS = 40  # at 1000
+
+
+class Finding(NamedTuple):
+    """A line of the table."""
+
+    what: str
+    unit: str
+    found: Optional[Estimate]
+    goal: Optional[Goal] = None
+    stretch: Optional[float] = None
+    note: str = ""
+
+
+class Chart(NamedTuple):
+    file: str
+    title: str
+    subtitle: str
+    unit: str
+    bars: list
+    marks: list
+
+
+class Bench:
+    """The programs, how many rounds, and what came of them so far."""
+
+    def __init__(self, build, rounds, quick=False, peer=True):
+        self.program = build / "millrace"
+        self.bare_loop = build / "bench" / "bare_loop"
+        self.load = Load(build / "bench" / "load")
+        self.rounds = rounds
+        self.quick = quick
+        self.has_peer = peer and Peer.is_built() and NANO.exists()
+        self.charts = []
+
+    def size(self, count, least=1):
+        """Of a run: a quick one is a tenth."""
+        return max(least, count // 10) if self.quick else count
+
+    def alternate(self, **measures):
+        """{name: [a value per round]}: every measure once in each round, there and back."""
+        found = {name: [] for name in measures}
+        for at in range(self.rounds):
+            for name in reversed(measures) if at % 2 else measures:
+                found[name].append(measures[name]())
+        return found
+
+    def chart(self, file, title, subtitle, unit, bars, marks=()):
+        self.charts.append(Chart(file, title, subtitle, unit, list(bars), list(marks)))
+
+
+def bar(label, found, kind="ours"):
+    return Bar(label, found.mid, found.low, found.high, kind)
+
+
+# --- CPU per event ---
+
+
+class Shape(NamedTuple):
+    """How the bytes of a run of ours left: what the limit is to do as well."""
+
+    event_bytes: int
+    events: int  # of one stream
+    events_per_write: int
+    interval_us: int
+
+
+def streams_of_ours(bench, streams, tokens, delay_ms, **keys):
+    with Ours(bench.program, dummy_slots=streams, dummy_tokens=tokens, dummy_delay_ms=delay_ms, **keys) as server:
+        return bench.load.run("streams", server, concurrency=streams, requests=streams, max_tokens=tokens)
+
+
+def shape_of(run, streams, delay_ms):
+    """A read of the client is a write of the server, but for the rare two that met in the socket."""
+    return Shape(round(run["bytes"] / run["events"]), round(run["events"] / streams),
+                 max(1, round(run["events"] / run["reads"])), delay_ms * 1000)
+
+
+def streams_of_limit(bench, streams, shape):
+    with Limit(bench.bare_loop, shape.event_bytes, shape.events, shape.events_per_write, shape.interval_us) as server:
+        return bench.load.run("streams", server, concurrency=streams, requests=streams, raw=True)
+
+
+def event_pairs(bench, streams, tokens, delay_ms):
+    """[(ours, limit)] in microseconds of CPU per event, and the shape that both had."""
+    shape = shape_of(streams_of_ours(bench, streams, tokens, delay_ms), streams, delay_ms)
+    found = bench.alternate(
+        ours=lambda: streams_of_ours(bench, streams, tokens, delay_ms)["cpu_us_per_event"],
+        limit=lambda: streams_of_limit(bench, streams, shape)["cpu_us_per_event"])
+    return list(zip(found["ours"], found["limit"])), shape
+
+
+def event_bars(label, pairs):
+    return [bar(f"ours, {label}", estimate(ours for ours, _ in pairs)),
+            bar(f"bare loop, {label}", estimate(limit for _, limit in pairs), "limit")]
+
+
+def event(bench):
+    """CPU per SSE event at 32 and at 1000 streams, as a ratio to the bare loop: with a write for every
+    event, and as fast as it goes."""
+    findings, bars = [], []
+    for label, pace, pace_many, tokens in (("a write per event", PACE_MS, PACE_MANY_MS, 600),
+                                           ("as fast as it goes", 0, 0, 6000)):
+        few, shape = event_pairs(bench, 32, bench.size(tokens, 60), pace)
+        many, shape_many = event_pairs(bench, 1000, bench.size(tokens // 10, 30), pace_many)
+        bars += event_bars(f"32 streams, {label}", few) + event_bars(f"1000 streams, {label}", many)
+        findings.append(Finding(f"CPU per event, 32 streams, {label}, ours / bare loop", "x", ratio(few), Goal(2.2), 1.6,
+                                event_note(few, shape)))
+        rise = estimate((many_ours / many_limit) / (few_ours / few_limit)
+                        for (many_ours, many_limit), (few_ours, few_limit) in zip(many, few))
+        findings.append(Finding(f"that ratio at 1000 streams / at 32, {label}", "x", rise, Goal(1.5), 1.1,
+                                event_note(many, shape_many)))
+    bench.chart("event.svg", "CPU per SSE event", "microseconds of all processes of the server; 95 % intervals", "us", bars)
+    return findings
+
+
+def event_note(pairs, shape):
+    ours, limit = median(ours for ours, _ in pairs), median(limit for _, limit in pairs)
+    return (f"{ours:.2f} / {limit:.2f} us; {shape.events_per_write} "
+            f"event{'s' if shape.events_per_write > 1 else ''} of {shape.event_bytes} bytes a write")
+
+
+def throughput(bench):
+    """Events per second from the engine to the client, which runs on the same cores."""
+    streams, tokens = 256, bench.size(4000, 200)
+    runs = [streams_of_ours(bench, streams, tokens, 0) for _ in range(bench.rounds)]
+    found = estimate(run["events_per_s"] for run in runs)
+    bench.chart("throughput.svg", "Events per second, end to end", "256 streams, the client on the same two cores",
+                "events/s", [bar("ours", found)], [(150_000, "goal"), (400_000, "stretch")])
+    return [Finding("events per second end to end, 256 streams", "/s", found, Goal(150_000, True), 400_000,
+                    f"{median(run['events'] / run['reads'] for run in runs):.0f} events a read")]
+
+
+# --- requests ---
+
+
+def one_token_run(bench, server, requests, model):
+    run = bench.load.run("streams", server, concurrency=32, requests=requests, max_tokens=1, body_bytes=200, model=model)
+    return run["cpu_us_per_request"]
+
+
+def one_token(bench):
+    """CPU of a request for one token: the dummy (nothing but the way there and back), and ours beside
+    llama-server with the same small model, slots and engine threads."""
+    requests, few = bench.size(6000, 300), bench.size(1000, 100)
+
+    def dummy():
+        with Ours(bench.program, dummy_slots=64, dummy_delay_ms=0, dummy_tokens=4) as server:
+            one_token_run(bench, server, few, "dummy")  # warm-up
+            return one_token_run(bench, server, requests, "dummy")
+
+    def nano():
+        with Ours(bench.program, ready=("llama",), llama_slots=Peer.SLOTS) as server:
+            one_token_run(bench, server, few // 4, "llama")
+            return one_token_run(bench, server, few, "llama")
+
+    def peer(**flags):
+        with Peer(**flags) as server:
+            one_token_run(bench, server, few // 4, "nano")
+            return one_token_run(bench, server, few, "nano")
+
+    measures = {"dummy": dummy}
+    if bench.has_peer:
+        measures.update(nano=nano, peer=peer, peer_default=lambda: peer(tuned=False))
+    found = bench.alternate(**measures)
+    findings = [Finding("CPU per one-token request, dummy, 32 at once, body of 200 bytes", "us", estimate(found["dummy"]),
+                        Goal(150), 100)]
+    bars = [bar("ours, dummy", estimate(found["dummy"]))]
+    if bench.has_peer:
+        bars += [bar("ours, nano", estimate(found["nano"])), bar("llama-server, nano", estimate(found["peer"]), "peer"),
+                 bar("llama-server, nano, its defaults", estimate(found["peer_default"]), "peer")]
+        for label, name in (("", "peer"), (" with its defaults", "peer_default")):
+            findings.append(Finding(f"the same with nano, ours / llama-server{label}", "x",
+                                    ratio(zip(found["nano"], found[name])), None, None,
+                                    f"{median(found['nano']):.0f} / {median(found[name]):.0f} us, engine included"))
+    bench.chart("one-token.svg", "CPU per one-token request", "32 at once, 200-byte body; all processes", "us", bars)
+    return findings
+
+
+def latency(bench):
+    """From the end of the engine's step to the client's read: the text of each token is that time."""
+    def run():
+        with Ours(bench.program, dummy_clock=True, dummy_delay_ms=5, dummy_slots=4, dummy_tokens=1000) as server:
+            return bench.load.run("streams", server, concurrency=1, requests=1, max_tokens=bench.size(800, 200),
+                                  stamped=True)["engine_us"]
+
+    runs = [run() for _ in range(bench.rounds)]
+    return [Finding("engine to client per token, one stream, p50", "us", estimate(run["p50"] for run in runs), Goal(100), 60,
+                    f"p99 {median(run['p99'] for run in runs):.0f} us")]
+
+
+# --- many who do nothing ---
+
+
+def idle_finding(kind, label, count, runs):
+    per = estimate(run["pss_kib"]["per_connection_bytes"] for run in runs)
+    health = estimate(run["health_us"]["p99"] / 1000 for run in runs)
+    return [Finding(f"PSS per idle {label}, {count:,} of them", "bytes", per, Goal(8192)),
+            Finding(f"/health of a new client meanwhile ({kind}), p99", "ms", health, Goal(10))]
+
+
+def idle(bench):
+    """10 000 connections that wait: keep-alive between two requests, and streams between two events."""
+    count = bench.size(10_000, 500)
+    findings = []
+    for kind, label, keys in (("keepalive", "keep-alive connection", {}),
+                              ("sse", "stream", {"dummy_delay_ms": 60_000, "dummy_slots": count, "stall_ms": 600_000})):
+        def run():
+            with Ours(bench.program, idle_ms=600_000, **keys) as server:
+                return bench.load.run("idle", server, kind=kind, connections=count)
+
+        runs = [run() for _ in range(bench.rounds)]
+        findings += idle_finding(kind, label, count, runs)
+        if kind == "keepalive":
+            keepalive = findings[0].found
+    idle_chart(bench, count, keepalive, findings[2].found)
+    return findings
+
+
+def idle_chart(bench, count, keepalive, stream):
+    bars = [bar("ours, keep-alive", keepalive), bar("ours, stream", stream)]
+    if bench.has_peer:
+        bars.append(bar("llama-server, keep-alive", estimate(peer_idle() for _ in range(bench.rounds)), "peer"))
+    bench.chart("idle.svg", "Memory per idle connection", f"bytes of PSS; ours with {count:,}, llama-server with "
+                f"{PEER_IDLE} and a thread for each", "bytes", bars, [(8192, "goal")])
+
+
+PEER_IDLE = 500  # it has a thread for each that is open, if it is given as many
+
+
+def peer_idle():
+    """Bytes of PSS per open keep-alive connection of llama-server."""
+    with Peer(http_threads=PEER_IDLE + 8) as server:
+        before = pss_kib(server.pid)
+        held = []
+        try:
+            for _ in range(PEER_IDLE):
+                held.append(socket.create_connection(("127.0.0.1", server.port), 5))
+                held[-1].sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                held[-1].recv(4096)
+            return (pss_kib(server.pid) - before) * 1024 / PEER_IDLE
+        finally:
+            for connection in held:
+                connection.close()
+
+
+# --- many who want something ---
+
+
+def crowd(bench):
+    """Tokens per second of 8 running requests: alone, and with 992 more that wait for their place."""
+    requests, tokens = bench.size(2000, 1000), 256
+
+    def run(concurrency):
+        with Ours(bench.program, dummy_slots=8, dummy_delay_ms=0, dummy_tokens=tokens) as server:
+            return bench.load.run("streams", server, concurrency=concurrency, requests=requests,
+                                  max_tokens=tokens)["events_per_s"]
+
+    found = bench.alternate(crowd=lambda: run(1000), alone=lambda: run(8))
+    return [Finding("tokens/s with 1000 open and 8 running / with 8 open", "x", ratio(zip(found["crowd"], found["alone"])),
+                    Goal(0.97, True), 1.0, f"{median(found['crowd']):,.0f} / {median(found['alone']):,.0f} events/s")]
+
+
+def slow(bench):
+    """8 that read and 1000 that hardly do: is the memory flat, and are the 8 as fast as alone?"""
+    count = bench.size(1000, 100)
+
+    def run(slow_readers):
+        with Ours(bench.program, dummy_slots=count + 8, dummy_delay_ms=0, dummy_tokens=60_000, stall_ms=600_000) as server:
+            return bench.load.run("slow", server, slow=slow_readers, slow_bytes_per_s=100, fast=8,
+                                  max_tokens=bench.size(20_000, 2000))
+
+    found = bench.alternate(crowd=lambda: run(count), alone=lambda: run(0))
+    speed = ratio((crowd["events_per_s"], alone["events_per_s"]) for crowd, alone in zip(found["crowd"], found["alone"]))
+    memory = estimate(run["pss_kib"]["per_connection_bytes"] for run in found["crowd"])
+    return [Finding(f"tokens/s of 8 fast readers beside {count} slow ones / alone", "x", speed, Goal(0.95, True)),
+            Finding("PSS per slow reader", "bytes", memory, None, None, "bounded by the credit: 64 events or 64 KiB")]
+
+
+def leave(bench):
+    """Who leaves frees the slot: how soon, by where the request was."""
+    findings = []
+    for phase, keys in (("queued", {"dummy_slots": 4, "dummy_delay_ms": 2}), ("prefill", {"dummy_slots": 32, "dummy_delay_ms": 2}),
+                        ("decode", {"dummy_slots": 32, "dummy_delay_ms": 2})):
+        def run():
+            with Ours(bench.program, dummy_tokens=5000, **keys) as server:
+                return bench.load.run("abort", server, phase=phase, concurrency=16, requests=bench.size(320, 64),
+                                      max_tokens=5000)["freed_us"]["p99"] / 1000
+
+        findings.append(Finding(f"client gone to slot free, {phase}, p99", "ms",
+                                estimate(run() for _ in range(bench.rounds)), Goal(50), 10))
+    return findings
+
+
+# --- starts and memory ---
+
+
+def start(bench):
+    """From exec to the first answer that says ready; and what all roles hold then."""
+    memory = []
+
+    def dummy():
+        with Ours(bench.program) as server:
+            return server.start_s * 1000
+
+    def nano():
+        with Ours(bench.program, ready=("llama",), llama_slots=8) as server:
+            memory.append(sum(map(pss_kib, server.pids())) / 1024)
+            return server.start_s * 1000
+
+    peer_memory = []
+
+    def peer():
+        with Peer() as server:
+            peer_memory.append(pss_kib(server.pid) / 1024)
+            return server.start_s * 1000
+
+    measures = {"dummy": dummy, "nano": nano, **({"peer": peer} if bench.has_peer else {})}
+    found = bench.alternate(**measures)
+    starts = {name: estimate(values) for name, values in found.items()}
+    held = estimate(memory)
+    bars = [bar("ours, dummy", starts["dummy"]), bar("ours, nano", starts["nano"])]
+    memory_bars = [bar("ours, all roles", held)]
+    if bench.has_peer:
+        bars.append(bar("llama-server, nano", starts["peer"], "peer"))
+        memory_bars.append(bar("llama-server", estimate(peer_memory), "peer"))
+    bench.chart("start.svg", "Start to ready", "milliseconds from exec", "ms", bars, [(100, ""), (250, "goal")])
+    bench.chart("memory.svg", "Memory with nano, 8 slots of 1024 tokens", "MiB of PSS", "MiB", memory_bars, [(60, "goal")])
+    return [Finding("start to ready, dummy", "ms", starts["dummy"], Goal(100)),
+            Finding("start to ready, nano", "ms", starts["nano"], Goal(250)),
+            Finding("PSS of all roles, nano, 8 slots", "MiB", held, Goal(60))]
+
+
+def body(bench):
+    """A stream with a token each millisecond, while bodies of 200 KB are parsed: its longest gap, less
+    the longest without them."""
+    def run(with_bodies):
+        with Ours(bench.program, dummy_slots=8, dummy_delay_ms=1, dummy_tokens=4000, body_max_bytes=1 << 20,
+                  worker_threads=1) as server:
+            watched = bench.load.start("streams", server, concurrency=1, requests=1, max_tokens=bench.size(3000, 500))
+            posting = None
+            if with_bodies:
+                posting = bench.load.start("streams", server, concurrency=1, requests=bench.size(200, 30), max_tokens=1,
+                                           body_bytes=200_000)
+            gaps = bench.load.finish(watched)["gap_us"]
+            if posting:
+                bench.load.finish(posting)
+            return gaps["max"] / 1000
+
+    found = bench.alternate(beside=lambda: run(True), alone=lambda: run(False))
+    delay = estimate(beside - 1 for beside in found["beside"])
+    return [Finding("longest delay of a stream's event while 200 KB bodies are parsed", "ms", delay, Goal(2), None,
+                    f"without them {median(found['alone']) - 1:.1f} ms; one gateway thread")]
+
+
+# --- SO_REUSEPORT ---
+
+
+def kernel_shares(listeners, connections):
+    """How the kernel spreads connections over so many listening sockets on one port: all of them."""
+    opened, sockets = [], []
+    try:
+        for _ in range(listeners):
+            listener = socket.socket()
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            listener.bind(("127.0.0.1", sockets[0].getsockname()[1] if sockets else 0))
+            listener.listen(1024)
+            sockets.append(listener)
+        counts = [0] * listeners
+        threads = [threading.Thread(target=count_accepts, args=(listener, counts, at, opened))
+                   for at, listener in enumerate(sockets)]
+        for thread in threads:
+            thread.start()
+        for _ in range(connections):
+            opened.append(socket.create_connection(sockets[0].getsockname()))
+        until = time.monotonic() + 30
+        while sum(counts) < connections and time.monotonic() < until:
+            time.sleep(0.01)
+        for listener in sockets:
+            listener.shutdown(socket.SHUT_RDWR)  # accept() returns
+        for thread in threads:
+            thread.join()
+        return counts
+    finally:
+        for one in opened + sockets:
+            one.close()
+
+
+def count_accepts(listener, counts, at, opened):
+    while True:
+        try:
+            opened.append(listener.accept()[0])
+        except OSError:
+            return
+        counts[at] += 1
+
+
+def gateway_shares(bench, threads, connections):
+    """How many connections each loop thread of the gateway has: of its epoll instances, those that
+    watch more descriptors than before."""
+    with Ours(bench.program, worker_threads=threads) as server:
+        gateway = next(pid for pid in server.pids() if role_of(pid) == "gateway")
+        before = sockets_per_loop(gateway)
+        held = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(connections)]
+        until = time.monotonic() + 30
+        while sum(sockets_per_loop(gateway)) < sum(before) + connections and time.monotonic() < until:
+            time.sleep(0.01)
+        shares = sockets_per_loop(gateway)[:threads]
+        for connection in held:
+            connection.close()
+        return shares
+
+
+def fairness(bench):
+    """max / mean of the connections per loop thread, 1000 connections: what SO_REUSEPORT gives. The
+    gateway has no more threads than the machine has cores, so 4 are shown on bare listening sockets."""
+    findings = []
+    for label, shares in (("gateway with 2 threads", lambda: gateway_shares(bench, 2, 1000)),
+                          ("4 listening sockets of the kernel", lambda: kernel_shares(4, 1000))):
+        runs = [shares() for _ in range(bench.rounds)]
+        findings.append(Finding(f"connections per loop, max / mean, 1000 connections, {label}", "x",
+                                estimate(max(run) * len(run) / sum(run) for run in runs), None, None,
+                                "last round: " + " ".join(map(str, sorted(runs[-1], reverse=True)))))
+    return findings
+
+
+ROWS = {row.__name__: row for row in (event, throughput, one_token, latency, idle, crowd, slow, leave, start, body, fairness)}

@@ -1,0 +1,88 @@
+/* load - loads a server on this machine with chat streams, in one of several ways, and prints what
+ * it saw as one JSON object. Exits 0 only if every answer was right. See README.md.
+ *
+ *   load streams --url http://127.0.0.1:8080 --pid $! --concurrency 32 --requests 256 */
+#include "load.h"
+
+#include "load_request.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { COMPLAINTS_MAX = 10, REPORT_MAX_BYTES = 1 << 20, EXIT_USAGE = 64 };
+
+void load_doubt(struct load *load, const char *format, ...)
+{
+    va_list args;
+    if (load->doubts++ >= COMPLAINTS_MAX)
+        return;
+    va_start(args, format);
+    (void)vfprintf(stderr, format, args); /* nobody is told when stderr is gone */
+    va_end(args);
+    (void)fputc('\n', stderr);
+}
+
+static void print_report(const struct text *report)
+{
+    ASSERT(text_status(report) == ERR_OK);
+    printf("%.*s\n", (int)report->len, report->data);
+}
+
+static void run(struct load *load)
+{
+    static void (*const runs[LOAD_MODE_COUNT])(struct load *, struct json_out *) = {
+        [LOAD_STREAMS] = load_streams_run,
+    };
+    struct text text;
+    text_init(&text, REPORT_MAX_BYTES);
+    struct json_out report = json_out_to(&text);
+    json_out_begin_object(&report);
+    json_out_add_string(&report, "mode", slice_str(load_mode_name(load->options->mode)));
+    runs[load->options->mode](load, &report);
+    json_out_add_u64(&report, "doubts", load->doubts);
+    json_out_end_object(&report);
+    print_report(&text);
+    text_fini(&text);
+}
+
+static enum err start(const struct load_options *options, struct load *out_load,
+                      struct err_note *out_note)
+{
+    *out_load =
+        (struct load){.options = options, .events_each = options->events, .random = options->seed};
+    text_init(&out_load->request, LOAD_BODY_MAX_BYTES + ANSWER_HEAD_MAX_BYTES);
+    TRY(load_request_write(options, &out_load->request, out_note));
+    return exchange_loop_init(&out_load->loop, &options->address,
+                              (uint64_t)(options->timeout_s * 1e6), out_note);
+}
+
+static int help(void)
+{
+    struct text text;
+    text_init(&text, REPORT_MAX_BYTES);
+    load_options_help(&text);
+    print_report(&text);
+    text_fini(&text);
+    return EXIT_SUCCESS;
+}
+
+int main(int argc, char **argv)
+{
+    struct load_options options;
+    struct load load;
+    struct err_note note;
+    enum err err = load_options_parse(argc, (const char *const *)argv, &options, &note);
+    if (err == ERR_CANCELLED)
+        return help();
+    if (err == ERR_OK)
+        err = start(&options, &load, &note);
+    if (err != ERR_OK) {
+        (void)fprintf(stderr, "load: %s\n", note.text); /* nobody is told when stderr is gone */
+        return EXIT_USAGE;
+    }
+    (void)net_raise_fd_limit(); /* too few show as streams that fail */
+    run(&load);
+    exchange_loop_fini(&load.loop);
+    text_fini(&load.request);
+    return load.doubts ? EXIT_FAILURE : EXIT_SUCCESS;
+}
