@@ -1,9 +1,9 @@
-/* json - reading (jansson behind one strict door) and writing (our own, append only).
+/* json - reading (into jansson's values, through one strict door) and writing (append only).
  *
  * Reading takes any one value (RFC 8259), and refuses: duplicate keys, invalid UTF-8, nesting
- * deeper than max_depth, trailing bytes, numbers jansson cannot hold, \u0000. A lone surrogate
- * escape (\ud83d without its half: a cut emoji) is read as U+FFFD, not refused: clients that cut
- * text by UTF-16 units send them. Pure; any thread. */
+ * deeper than max_depth, trailing bytes, numbers that a json_t cannot hold, \u0000. A lone
+ * surrogate escape (\ud83d without its half: a cut emoji) is read as U+FFFD, not refused: clients
+ * that cut text by UTF-16 units send them. Pure; any thread. */
 #pragma once
 
 #include "base/slice.h"
