@@ -211,8 +211,9 @@ class Limit(Server):
 
 
 class Peer(Server):
-    """llama-server with the shipped small model: the same libraries, context, slots and engine threads as
-    ours. `tuned`: with the flags that make it fastest here; else what it does by itself."""
+    """llama-server with the shipped small model: the same libraries, context and slots as ours. `tuned`: as
+    many engine threads as ours, no log, and no answer from its prompt cache, which would spare it the
+    prefill (ours has none yet); else what it does by itself."""
 
     name = "llama-server"
     CONTEXT, SLOTS, ENGINE_THREADS = 1024, 8, 1
@@ -223,7 +224,7 @@ class Peer(Server):
         self.args = ["--ctx-size", str(self.CONTEXT * self.SLOTS), "--parallel", str(self.SLOTS)]
         if tuned:
             self.args += ["--threads", str(self.ENGINE_THREADS), "--threads-batch", str(self.ENGINE_THREADS),
-                          "--no-slots", "--cache-ram", "0", "--log-disable"]
+                          "--no-slots", "--cache-ram", "0", "--no-cache-prompt", "--log-disable"]
         if http_threads:
             self.args += ["--threads-http", str(http_threads)]
 
