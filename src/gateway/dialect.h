@@ -19,10 +19,11 @@ enum { CALL_CHOICES_MAX = 16 }; /* prompts in one request */
 
 /* One HTTP request on its way through: what the dialect read, and what has happened so far. */
 struct call {
-    struct arena *arena; /* everything parsed lives here */
+    struct arena *arena; /* everything parsed lives here, until the workers have been asked */
     const struct dialect *dialect;
     struct request request;     /* prompt of choice 0 */
-    struct slice *more_prompts; /* choices 1.. (PROMPT_TEXT), NULL if one */
+    struct slice *more_prompts; /* choices 1.. (PROMPT_TEXT), NULL if one; prompts that no answer
+                                   repeats are gone when the workers have been asked */
     uint32_t choices;           /* 1..CALL_CHOICES_MAX */
     bool stream;
     bool query_stream; /* streaming was asked for by the query and not by the body ("Serving v2") */
@@ -34,14 +35,14 @@ struct call {
     char id_text[ID_TEXT_BYTES + 1];
     void *own; /* the dialect's own state, from the arena */
 
-    struct call_choice { /* as events go by */
+    struct call_choice { /* as events go by; `choices` of them once it is parsed, NULL before */
         uint64_t seed;
         uint32_t prompt_tokens, cached_tokens, completion_tokens, pieces;
         bool done;
         enum done_reason reason;
         uint64_t queue_us, prefill_us, decode_us;
         struct text whole; /* the gathered text, for non-stream answers */
-    } choice[CALL_CHOICES_MAX];
+    } * choice;
 };
 
 /* What came in. Slices live in call->arena; parse() may run on a pool thread. */
@@ -56,6 +57,7 @@ struct dialect {
     const char *name;
     bool is_ndjson;         /* stream is application/x-ndjson without pings; else SSE */
     bool can_end_cancelled; /* its end event has a word for it; others get a fault */
+    bool repeats_prompt;    /* in its answers, whether call->echo is set or not */
 
     /* NULL for one that only formats. Fills call->request (all but id, tenant, arrival: the gateway
      * does those; an empty model means the default one) and the flags. ERR_OK, or anything else

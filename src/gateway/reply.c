@@ -11,6 +11,7 @@ enum {
     WHOLE_MAX_BYTES = 4 * 1024 * 1024, /* text of one choice of a non-stream answer */
     FIELDS_MAX_BYTES = 1024,
     LABEL_MAX_BYTES = 64,
+    FORGET_BYTES = 1024, /* asked with less than that, it is kept: forgetting costs time, too */
 };
 
 /* --- life --- */
@@ -19,9 +20,10 @@ static void release(void *pointer)
 {
     struct reply *reply = pointer;
     struct gateway *gateway = reply->gateway;
-    for (uint32_t i = 0; i < CALL_CHOICES_MAX; i++)
+    for (uint32_t i = 0; reply->choices && i < reply->call->choices; i++)
         text_fini(&reply->call->choice[i].whole);
-    text_fini(&reply->body);
+    mem_free(reply->call->choice);
+    mem_free(reply->choices);
     text_fini(&reply->out);
     mem_free(reply->marks);
     arena_free(reply->call->arena);
@@ -35,7 +37,9 @@ static void release(void *pointer)
 
 void reply_abandon_asks(struct reply *reply)
 {
-    for (uint32_t i = 0; i < CALL_CHOICES_MAX; i++) /* call->choices may be the pool's just now */
+    if (!reply->choices) /* and call->choices may be the pool's just now */
+        return;
+    for (uint32_t i = 0; i < reply->call->choices; i++)
         if (reply->choices[i].ask)
             ask_abandon(&reply->choices[i].ask);
 }
@@ -171,7 +175,7 @@ MUST_USE static enum err open_asks(struct reply *reply, struct api_error *out_er
     struct request request = call->request;
     for (uint32_t i = 0; i < call->choices; i++) {
         struct choice *choice = &reply->choices[i];
-        *choice = (struct choice){reply, i, NULL};
+        *choice = (struct choice){.reply = reply, .index = i};
         if (i > 0) {
             request.id = id_new();
             request.prompt = call->more_prompts[i - 1];
@@ -190,6 +194,44 @@ MUST_USE static enum err open_asks(struct reply *reply, struct api_error *out_er
     return ERR_OK;
 }
 
+static void make_choices(struct reply *reply)
+{
+    struct call *call = reply->call;
+    reply->choices = mem_array(call->choices, sizeof(*reply->choices));
+    call->choice = mem_array(call->choices, sizeof(*call->choice));
+    for (uint32_t i = 0; i < call->choices; i++)
+        text_init(&call->choice[i].whole, WHOLE_MAX_BYTES);
+}
+
+MUST_USE static enum err keep_words(const struct request *from, struct arena *arena,
+                                    struct request *to)
+{
+    TRY(arena_dup(arena, from->model, &to->model));
+    TRY(arena_dup(arena, from->label, &to->label));
+    return arena_dup(arena, from->trace, &to->trace);
+}
+
+/* A stream lives for minutes, its prompt may be megabytes: what was asked is the worker's now, and
+ * only words that the answer and the log repeat are kept (the tenant is the key's). */
+static void forget_prompt(struct reply *reply)
+{
+    struct call *call = reply->call;
+    if (call->echo || call->dialect->repeats_prompt || arena_used(call->arena) < FORGET_BYTES)
+        return;
+    struct arena *arena = arena_new(CALL_ARENA_BYTES);
+    struct request kept = {.id = call->request.id,
+                           .tenant = call->request.tenant,
+                           .max_tokens = call->request.max_tokens};
+    if (keep_words(&call->request, arena, &kept) != ERR_OK) { /* no memory to save some */
+        arena_free(arena);
+        return;
+    }
+    arena_free(call->arena);
+    call->arena = arena;
+    call->request = kept;
+    call->more_prompts = NULL;
+}
+
 static void ask_all(struct reply *reply)
 {
     struct call *call = reply->call;
@@ -201,77 +243,103 @@ static void ask_all(struct reply *reply)
     if (model_table_knows(reply->gateway->models, call->request.model)) /* else: take_started() */
         reply->counts = counts_model(reply->gateway->counts, call->request.model);
     call->request.want_progress = call->stream && call->include_progress;
+    make_choices(reply);
     if (call->stream)
         reply_stream_prepare(reply);
     if (open_asks(reply, &error) != ERR_OK)
         reply_answer_error(reply, &error);
+    else
+        forget_prompt(reply);
 }
 
 /* --- parsing --- */
 
+/* What is needed until the dialect has said what it is; on the stack, or with the pool. */
+struct parsing {
+    struct reply *reply;
+    struct text body;
+    bool has_body;
+    struct dialect_input input;
+    enum err result;
+    struct api_error error;
+};
+
 /* ?format=raw on any route: parsed by the route's dialect, formatted by dialect_raw. */
-MUST_USE static enum err select_format(struct reply *reply)
+MUST_USE static enum err select_format(struct parsing *parsing)
 {
+    struct call *call = parsing->reply->call;
     struct text format;
     text_init(&format, 16);
-    enum err err = http_query_value(reply->input.query, "format", &format);
+    enum err err = http_query_value(parsing->input.query, "format", &format);
     bool is_raw = err == ERR_OK && slice_eq_str(text_slice(&format), "raw");
     text_fini(&format);
     if (err == ERR_NOT_FOUND)
         return ERR_OK;
     if (!is_raw)
-        return api_error_set(&reply->parse_error, 400, "invalid_value", "format",
+        return api_error_set(&parsing->error, 400, "invalid_value", "format",
                              "format in the query must be raw");
-    if (reply->call->choices > 1) /* it has no word for which of them */
-        return api_error_set(&reply->parse_error, 400, "unsupported_parameter", "prompt",
+    if (call->choices > 1) /* it has no word for which of them */
+        return api_error_set(&parsing->error, 400, "unsupported_parameter", "prompt",
                              "format=raw takes one prompt");
-    reply->call->dialect = &dialect_raw;
-    reply->call->stream = true;
+    call->dialect = &dialect_raw;
+    call->stream = true;
     return ERR_OK;
 }
 
 /* Pure, so it may run on the pool: reads the body, lets the dialect make a request of it. */
 static void parse(void *ctx)
 {
-    struct reply *reply = ctx;
-    struct call *call = reply->call;
+    struct parsing *parsing = ctx;
+    struct call *call = parsing->reply->call;
     struct err_note note;
     json_t *body = NULL;
-    if (reply->has_body) { /* also when it is empty: that is bad JSON, not "no body" */
-        enum err err = json_read(text_slice(&reply->body), JSON_DEPTH_MAX, &body, &note);
+    if (parsing->has_body) { /* also when it is empty: that is bad JSON, not "no body" */
+        enum err err = json_read(text_slice(&parsing->body), JSON_DEPTH_MAX, &body, &note);
         if (err != ERR_OK) {
-            reply->parse_result =
-                api_error_set(&reply->parse_error, 400, "invalid_json", NULL, "%s", note.text);
+            parsing->result =
+                api_error_set(&parsing->error, 400, "invalid_json", NULL, "%s", note.text);
             return;
         }
     }
-    reply->input.body = body;
-    reply->parse_result = call->dialect->parse(call, &reply->input, &reply->parse_error);
-    if (reply->parse_result == ERR_OK)
-        reply->parse_result = select_format(reply);
-    reply->input.body = NULL;
+    parsing->input.body = body;
+    parsing->result = call->dialect->parse(call, &parsing->input, &parsing->error);
+    if (parsing->result == ERR_OK)
+        parsing->result = select_format(parsing);
     json_decref(body);
-    text_fini(&reply->body);
+    text_fini(&parsing->body);
 }
 
-static void on_parsed(struct reply *reply)
+static void on_parsed(struct parsing *parsing)
 {
+    struct reply *reply = parsing->reply;
+    text_fini(&parsing->body);
     reply->state = REPLY_WAITING;
-    if (reply->parse_result != ERR_OK)
-        reply_answer_error(reply, &reply->parse_error);
+    if (parsing->result != ERR_OK)
+        reply_answer_error(reply, &parsing->error);
     else
         ask_all(reply);
 }
 
 static void on_pool_parsed(void *ctx, enum err status)
 {
-    struct reply *reply = ctx;
+    struct parsing *parsing = ctx;
+    struct reply *reply = parsing->reply;
     (void)status; /* cancelled only by reply_gone() */
     reply->parsing = NULL;
     if (reply->state == REPLY_GONE)
         retire(reply);
     else
-        on_parsed(reply);
+        on_parsed(parsing);
+    text_fini(&parsing->body);
+    mem_free(parsing);
+}
+
+static void parse_on_pool(const struct parsing *parsing)
+{
+    struct reply *reply = parsing->reply;
+    struct parsing *kept = mem_alloc(sizeof(*kept));
+    *kept = *parsing;
+    reply->parsing = loop_work_start(reply->gateway->loop, parse, on_pool_parsed, kept);
 }
 
 /* The client's own id is a label: at most 64 visible ASCII, else it is ignored. */
@@ -295,15 +363,15 @@ MUST_USE static enum err keep_trace(struct reply *reply, const struct http_reque
 }
 
 /* Copies out of the request what outlives this callback. */
-MUST_USE static enum err keep(struct reply *reply, const struct http_request *request)
+MUST_USE static enum err keep(struct reply *reply, const struct http_request *request,
+                              struct dialect_input *input)
 {
     struct arena *arena = reply->call->arena;
-    TRY(arena_dup(arena, request->query, &reply->input.query));
-    TRY(arena_dup(arena, http_request_field(request, "X-Session-Id"), &reply->input.session_id));
+    TRY(arena_dup(arena, request->query, &input->query));
+    TRY(arena_dup(arena, http_request_field(request, "X-Session-Id"), &input->session_id));
     TRY(arena_dup(arena, label_of(request), &reply->call->request.label));
     TRY(keep_trace(reply, request));
-    reply->input.accepts_event_stream =
-        http_field_has_token(request, "Accept", "text/event-stream");
+    input->accepts_event_stream = http_field_has_token(request, "Accept", "text/event-stream");
     return ERR_OK;
 }
 
@@ -319,8 +387,6 @@ static struct call *call_new(const struct dialect *dialect, size_t body_bytes)
     call->request.arrival_ms = clock_wall_ms();
     call->created_s = call->request.arrival_ms / 1000;
     id_format(call->request.id, call->id_text);
-    for (uint32_t i = 0; i < CALL_CHOICES_MAX; i++)
-        text_init(&call->choice[i].whole, WHOLE_MAX_BYTES);
     return call;
 }
 
@@ -346,7 +412,6 @@ static struct reply *reply_new(struct gateway *gateway, struct http_conn *conn,
     reply->mark = http_conn_mark(conn);
     reply->arrived_us = loop_now_us(gateway->loop);
     reply->end = "";
-    text_init(&reply->body, SIZE_MAX / 2); /* taken over from the connection, bounded there */
     list_push_back(&gateway->replies, &reply->link);
     gateway->reply_count++;
     gateway->stats.requests++;
@@ -357,22 +422,24 @@ static struct reply *reply_new(struct gateway *gateway, struct http_conn *conn,
 void reply_start(struct gateway *gateway, struct http_conn *conn, const struct dialect *dialect,
                  const struct http_request *request, struct key *key)
 {
-    struct reply *reply = reply_new(gateway, conn, dialect, request->body.len, key);
-    if (keep(reply, request) != ERR_OK) {
-        (void)api_error_set(&reply->parse_error, 413, "body_too_large", NULL,
+    struct parsing parsing = {
+        .reply = reply_new(gateway, conn, dialect, request->body.len, key),
+        .has_body = request->method == HTTP_POST,
+    };
+    if (keep(parsing.reply, request, &parsing.input) != ERR_OK) {
+        (void)api_error_set(&parsing.error, 413, "body_too_large", NULL,
                             "out of memory for this request"); /* the code is in the error */
-        reply_answer_error(reply, &reply->parse_error);
+        reply_answer_error(parsing.reply, &parsing.error);
         return;
     }
-    reply->has_body = request->method == HTTP_POST;
-    if (reply->has_body)
-        reply->body = http_conn_take_body(conn);
-    if (reply->body.len > PARSE_ON_POOL_BYTES) {
-        reply->parsing = loop_work_start(gateway->loop, parse, on_pool_parsed, reply);
-        return;
+    if (parsing.has_body)
+        parsing.body = http_conn_take_body(conn);
+    if (parsing.body.len > PARSE_ON_POOL_BYTES) {
+        parse_on_pool(&parsing);
+    } else {
+        parse(&parsing);
+        on_parsed(&parsing);
     }
-    parse(reply);
-    on_parsed(reply);
 }
 
 void reply_end_all(struct gateway *gateway, enum fault fault, const char *message)

@@ -14,7 +14,7 @@ static unsigned long long ms_of(uint64_t us)
 static uint32_t tokens_of(const struct call *call)
 {
     uint32_t tokens = 0;
-    for (uint32_t i = 0; i < call->choices; i++)
+    for (uint32_t i = 0; call->choice && i < call->choices; i++)
         tokens += call->choice[i].completion_tokens;
     return tokens;
 }
@@ -31,7 +31,8 @@ static long long ttft_ms(const struct reply *reply)
 static void log_done(const struct reply *reply, uint64_t total_us)
 {
     const struct call *call = reply->call;
-    const struct call_choice *first = &call->choice[0];
+    static const struct call_choice never_asked;
+    const struct call_choice *first = call->choice ? &call->choice[0] : &never_asked;
     const struct request *request = &call->request;
     struct slice trace_id = slice_first(slice_after(request->trace, TRACE_ID_AT), ID_TEXT_BYTES);
     log_event(LOG_INFO, "request_done",

@@ -27,16 +27,10 @@ struct reply {
     struct key *key; /* on whose behalf; NULL: nobody's */
     struct call *call;
     const struct model_counts *counts;
-    uint32_t mark;       /* of the connection, for when it is gone */
-    struct slice worker; /* the last that accepted choice 0; in the call's arena */
-    struct choice choices[CALL_CHOICES_MAX];
-
-    struct text body; /* of the request, while it is parsed (maybe on the pool) */
-    bool has_body;
-    struct loop_work *parsing;
-    struct dialect_input input;
-    struct api_error parse_error;
-    enum err parse_result;
+    uint32_t mark;             /* of the connection, for when it is gone */
+    struct slice worker;       /* the last that accepted choice 0; in the call's arena */
+    struct choice *choices;    /* call->choices of them, from the time that they are asked */
+    struct loop_work *parsing; /* on the pool */
 
     struct text out; /* formatted, not yet taken by the connection */
     struct deferred flush;

@@ -22,6 +22,7 @@ static enum err parse_in(struct fixture *fixture, const struct dialect *dialect,
     fixture->call.request.sampling = sampling_default();
     fixture->call.request.model = SLICE("m");
     strcpy(fixture->call.id_text, "ab");
+    fixture->call.choice = mem_array(CALL_CHOICES_MAX, sizeof(*fixture->call.choice));
     for (int i = 0; i < CALL_CHOICES_MAX; i++)
         text_init(&fixture->call.choice[i].whole, 65536);
     text_init(&fixture->out, 65536);
@@ -44,6 +45,7 @@ static void done(struct fixture *fixture)
 {
     for (int i = 0; i < CALL_CHOICES_MAX; i++)
         text_fini(&fixture->call.choice[i].whole);
+    mem_free(fixture->call.choice);
     text_fini(&fixture->out);
     arena_free(fixture->call.arena);
 }

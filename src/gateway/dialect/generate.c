@@ -59,6 +59,7 @@ static void whole(struct call *call, struct text *out)
 
 const struct dialect dialect_generate = {
     .name = "generate",
+    .repeats_prompt = true,
     .parse = parse,
     .stream_event = stream_event,
     .stream_fault = stream_fault,
@@ -68,6 +69,7 @@ const struct dialect dialect_generate = {
 
 const struct dialect dialect_generate_stream = {
     .name = "generate_stream",
+    .repeats_prompt = true,
     .parse = parse_stream,
     .stream_event = stream_event,
     .stream_fault = stream_fault,
