@@ -3,7 +3,10 @@
 
 #include "base/mem.h"
 
-enum { SEQUENCES_MAX = 1 << 20 }; /* far above what any bus side admits */
+enum {
+    SEQUENCES_MAX = 1 << 20, /* far above what any bus side admits */
+    ANSWER_ROOM = 64,        /* tokens; most answers are longer */
+};
 static const char ENGINE_FAILED[] = "the engine failed";
 
 /* --- jobs --- */
@@ -34,6 +37,7 @@ void core_job_free(struct core_job **job)
         return;
     cancel_flag_unref((*job)->cancel);
     arena_free((*job)->arena);
+    mem_free((*job)->prompt);
     mem_free(*job);
     *job = NULL;
 }
@@ -84,7 +88,7 @@ struct core *core_new(struct engine *engine, const struct core_options *options)
     core->sequences = map_new(SEQUENCES_MAX);
     for (int state = 0; state < SEQ_STATE_COUNT; state++)
         list_init(&core->lists[state]);
-    text_init(&core->outbound_text, SIZE_MAX / 2); /* of one step: what its tokens are long */
+    core_report_init(&core->next);
     find_ends(core);
     make_room(core);
     atomic_init(&core->abort_wanted, false);
@@ -117,7 +121,7 @@ void core_free(struct core *core)
     core->engine->abort_ctx = NULL;
     map_free(core->sequences);
     sampler_free(core->sampler);
-    core_report_fini(core);
+    core_report_fini(&core->next);
     mem_free(core->ends);
     mem_free(core->free_slots);
     mem_free(core->plan_decodes);
@@ -215,6 +219,10 @@ static void give_slots(struct core *core)
 {
     struct sequence *sequence;
     while (core->free_slot_count > 0 && (sequence = next_for_a_slot(core))) {
+        if (core_is_cancelled(sequence)) {
+            core_end_done(core, sequence, DONE_CANCELLED, (struct slice){0});
+            continue;
+        }
         sequence->slot = core->free_slots[--core->free_slot_count];
         restore(core, sequence);
         core_move_to_run(core, sequence);
@@ -320,12 +328,15 @@ void core_end_failed(struct core *core, struct sequence *sequence, enum fault fa
     end(core, sequence);
 }
 
+/* Those that would be in the next batch (rule 7): to look at all would make a step longer with each
+ * one that waits or is parked, by three cache misses. */
 static void end_cancelled(struct core *core)
 {
-    for (int state = 0; state < SEQ_STATE_COUNT; state++) {
-        LIST_FOREACH_SAFE (link, &core->lists[state]) {
+    static const enum seq_state states[] = {SEQ_PREFILL, SEQ_DECODE};
+    for (size_t i = 0; i < ARRAY_COUNT(states); i++) {
+        LIST_FOREACH_SAFE (link, &core->lists[states[i]]) {
             struct sequence *sequence = CONTAINER_OF(link, struct sequence, link);
-            if (atomic_load(&sequence->job->cancel->cancelled))
+            if (core_is_cancelled(sequence))
                 core_end_done(core, sequence, DONE_CANCELLED, (struct slice){0});
         }
     }
@@ -362,13 +373,25 @@ void core_start(struct core *core, struct core_job **job)
     list_init(&sequence->link);
     sequence->slot = NO_SLOT;
     sequence->answer_max = answer_max(core, sequence->job);
-    sequence->token_count = sequence->job->prompt_count;
-    sequence->tokens =
-        mem_array((size_t)sequence->token_count + sequence->answer_max, sizeof(token_id));
-    memcpy(sequence->tokens, sequence->job->prompt, sequence->token_count * sizeof(token_id));
+    sequence->tokens = sequence->job->prompt;
+    sequence->job->prompt = NULL;
+    sequence->token_count = sequence->tokens_max = sequence->job->prompt_count;
     sequence->text_out = text_out_new(sequence->job->stops, sequence->job->stop_count);
     ASSERT(map_put(core->sequences, sequence->job->key, sequence) == ERR_OK);
     core_move(core, sequence, sequence_has_credit(sequence) ? SEQ_WAITING : SEQ_SAVED);
+}
+
+/* A quarter more each time: it is held as long as the sequence, 4 bytes for each token. */
+void core_keep_token(struct sequence *sequence, token_id token)
+{
+    if (sequence->token_count == sequence->tokens_max) {
+        uint32_t most = sequence->job->prompt_count + sequence->answer_max;
+        uint32_t wanted = sequence->tokens_max + sequence->tokens_max / 4 + ANSWER_ROOM;
+        sequence->tokens_max = wanted < most ? wanted : most;
+        sequence->tokens =
+            mem_grow(sequence->tokens, sequence->tokens_max * sizeof(sequence->tokens[0]));
+    }
+    sequence->tokens[sequence->token_count++] = token;
 }
 
 void core_cancel(struct core *core, uint64_t key)
@@ -412,7 +435,7 @@ static uint64_t next_save_us(const struct core *core)
 
 bool core_has_work(const struct core *core, uint64_t now_us, uint64_t *out_wake_us)
 {
-    if (core->outbound_count > 0 || core->counts[SEQ_PREFILL] + core->counts[SEQ_DECODE] > 0)
+    if (core->next.result_count > 0 || core->counts[SEQ_PREFILL] + core->counts[SEQ_DECODE] > 0)
         return true;
     if (core->free_slot_count > 0 && core->counts[SEQ_WAITING] + core->counts[SEQ_RETURNING] > 0)
         return true;
@@ -425,7 +448,7 @@ bool core_has_work(const struct core *core, uint64_t now_us, uint64_t *out_wake_
     return false;
 }
 
-void core_step(struct core *core, uint64_t now_us, struct core_report **out_report)
+bool core_step(struct core *core, uint64_t now_us, struct core_report *report)
 {
     end_cancelled(core);
     if (!core->broken)
@@ -436,5 +459,5 @@ void core_step(struct core *core, uint64_t now_us, struct core_report **out_repo
         core_run_batch(core, now_us);
     if (core->broken)
         fail_all(core);
-    *out_report = core_take_report(core);
+    return core_take_report(core, report);
 }

@@ -21,11 +21,14 @@
  * 5. What a sequence gets does not depend on its company: own history, counter RNG (seed, index).
  * 6. After a decode() that failed or was aborted, every slot is cut back to what its sequence knows
  *    to be good; what is gone is put in again. The text goes on as if nothing had happened.
- * 7. A decode() is aborted when all its sequences are cancelled, and when the host asks for it.
+ * 7. A decode() is aborted when all its sequences are cancelled, and when the host asks for it. A
+ *    step looks at the flags of those that run; the others end with core_cancel(), so that waiting
+ *    and parked ones cost a step nothing.
  * 8. Saved sequences get the next free slots before new ones. */
 #pragma once
 
 #include "base/arena.h"
+#include "base/text.h"
 #include "engine/engine.h"
 #include "wire/event.h"
 #include "wire/request.h"
@@ -45,8 +48,8 @@ void cancel_flag_unref(struct cancel_flag *flag); /* NULL is fine */
  * core_start(). */
 struct core_job {
     uint64_t key;              /* the stream handle, unique among the living */
-    struct arena *arena;       /* holds prompt, stops, bias; released with the sequence */
-    const token_id *prompt;    /* ids below vocab_size */
+    struct arena *arena;       /* holds stops and bias, NULL if there are none; released with it */
+    token_id *prompt;          /* ids below vocab_size; mem_free()d, or taken by core_start() */
     uint32_t prompt_count;     /* >= 1, prompt + 1 <= context */
     struct sampling sampling;  /* seed resolved: has_seed is true */
     const struct slice *stops; /* valid UTF-8 */
@@ -73,23 +76,24 @@ struct core_result {
     enum core_kind kind;
     uint64_t key;
     uint32_t done_tokens, total_tokens; /* PREFILL */
-    struct slice text;                  /* DELTA: whole characters; DONE/FAILED: empty */
-    /* DELTA: every id sampled, also while its text is held back. The end token is none of them: it
-     * shows as DONE_EOS, and text that it lets go of is a delta without ids. */
-    const token_id *tokens;
-    uint32_t token_count;
-    enum done_reason reason; /* DONE */
-    struct slice stop;       /* DONE: the stop string, when reason is DONE_STOP */
-    enum fault fault;        /* FAILED */
-    struct slice message;
+    /* DELTA: whole characters. DONE: the stop string, when reason is DONE_STOP. FAILED: why. */
+    struct slice text;
+    /* DELTA: the id sampled, also while its text is held back. The end token is none: it shows as
+     * DONE_EOS, and text that it lets go of is a delta without an id. */
+    token_id token;
+    uint32_t token_count;                      /* DELTA: 1, or 0 */
+    enum done_reason reason;                   /* DONE */
+    enum fault fault;                          /* FAILED */
     uint32_t prompt_tokens, completion_tokens; /* STARTED, DONE, FAILED */
     uint64_t prefill_us, decode_us; /* STARTED, DONE, FAILED: of the decode()s it was part of */
 };
 
-struct core_report { /* of one step; slices point into its arena */
-    struct arena *arena;
-    struct core_result *results;
-    size_t result_count;
+/* Of one step. Its memory is the caller's, and grows to what the largest step so far had to say
+ * (with every step used anew: a stream that runs on costs no allocation). */
+struct core_report {
+    struct core_result *results; /* their slices point into `text` */
+    size_t result_count, results_max;
+    struct text text;
     uint32_t slots_free;      /* that a new sequence could take now */
     uint32_t running, parked; /* parked: also the saved ones */
     uint64_t tokens_sampled;  /* in this step */
@@ -120,14 +124,17 @@ void core_free(struct core *core);
 
 /* Takes *job. Always succeeds: refusals were decided before. */
 void core_start(struct core *core, struct core_job **job);
-void core_cancel(struct core *core, uint64_t key); /* -> CORE_DONE cancelled in the next step */
+/* -> CORE_DONE cancelled in the next step. */
+void core_cancel(struct core *core, uint64_t key);
 /* Limits only grow: a lower one is an old one. Keys that are not known (any more) are passed over,
  * as in core_cancel(). */
 void core_credit(struct core *core, uint64_t key, uint64_t event_limit, uint64_t byte_limit);
 /* Something to do now? If not, *out_wake_us is when there will be (UINT64_MAX: only on a command).
  */
 bool core_has_work(const struct core *core, uint64_t now_us, uint64_t *out_wake_us);
-/* One step. *out_report is the caller's (core_report_free), NULL when there is nothing to say: no
- * result, and slots and counts as they were said last. */
-void core_step(struct core *core, uint64_t now_us, struct core_report **out_report);
-void core_report_free(struct core_report *report); /* any thread; NULL is fine */
+/* One step. False: there is nothing to say (no result; slots and counts as they were said last),
+ * and *report is as it was. What it held before is overwritten. */
+bool core_step(struct core *core, uint64_t now_us, struct core_report *report);
+/* Any thread that has it to itself. */
+void core_report_init(struct core_report *report);
+void core_report_fini(struct core_report *report); /* zeroed memory is fine */

@@ -61,18 +61,13 @@ static void make_batch(struct core *core, const struct plan_batch *batch)
 
 /* --- the decode --- */
 
-static bool is_cancelled(const struct sequence *sequence)
-{
-    return atomic_load_explicit(&sequence->job->cancel->cancelled, memory_order_relaxed);
-}
-
 /* Rule 7. On the engine thread or one of its compute threads, while nothing else moves. */
 bool core_should_abort(void *ctx)
 {
     struct core *core = ctx;
     bool is_wanted = core->options.poll && core->options.poll(core->options.host);
     uint32_t cancelled = 0;
-    while (!is_wanted && cancelled < core->batch_count && is_cancelled(core->batch[cancelled]))
+    while (!is_wanted && cancelled < core->batch_count && core_is_cancelled(core->batch[cancelled]))
         cancelled++;
     is_wanted = is_wanted || (cancelled > 0 && cancelled == core->batch_count);
     if (is_wanted)
@@ -110,12 +105,12 @@ static enum err decode(struct core *core, const struct plan_batch *batch)
 
 /* --- what comes of it --- */
 
-/* Writes the text that the token lets go of behind outbound_text. True when the answer ends with
+/* Writes the text that the token lets go of behind the report's. True when the answer ends with
  * it, with the reason and the stop. `token` NULL: the end token. */
 static bool make_text(struct core *core, struct sequence *sequence, const token_id *token,
                       enum done_reason *out_reason, struct slice *out_stop)
 {
-    struct text *text = &core->outbound_text;
+    struct text *text = &core->next.text;
     char scratch[PIECE_SCRATCH_BYTES];
     int stop = TEXT_OUT_NO_STOP;
     if (token) {
@@ -136,9 +131,9 @@ static bool deliver(struct core *core, struct sequence *sequence, const token_id
 {
     enum done_reason reason;
     struct slice stop;
-    size_t text_at = core->outbound_text.len;
+    size_t text_at = core->next.text.len;
     bool is_over = make_text(core, sequence, token, &reason, &stop);
-    if (token || core->outbound_text.len > text_at) {
+    if (token || core->next.text.len > text_at) {
         sequence->bytes_sent += core_say_delta(core, sequence, token, text_at);
         sequence->deltas_sent++;
     }
@@ -174,7 +169,7 @@ static bool sample(struct core *core, struct sequence *sequence, size_t row)
         core_say_started(core, sequence);
     if (engine_is_end(core->engine, token))
         return deliver(core, sequence, NULL);
-    sequence->tokens[sequence->token_count++] = token;
+    core_keep_token(sequence, token);
     return deliver(core, sequence, &token);
 }
 
@@ -182,7 +177,7 @@ static void finish_part(struct core *core, const struct plan_part *part, struct 
                         size_t last_row, uint64_t now_us)
 {
     sequence->position += part->count;
-    if (is_cancelled(sequence)) {
+    if (core_is_cancelled(sequence)) {
         core_end_done(core, sequence, DONE_CANCELLED, (struct slice){0});
         return;
     }
@@ -209,7 +204,7 @@ static void finish_batch(struct core *core, const struct plan_batch *batch, uint
 static void end_cancelled_of_batch(struct core *core)
 {
     for (uint32_t i = 0; i < core->batch_count; i++) {
-        if (is_cancelled(core->batch[i]))
+        if (core_is_cancelled(core->batch[i]))
             core_end_done(core, core->batch[i], DONE_CANCELLED, (struct slice){0});
     }
 }

@@ -29,8 +29,9 @@ struct sequence {
     enum seq_state state;
     struct core_job *job;
     struct text_out *text_out;
-    token_id *tokens;     /* prompt, then answer; room for answer_max of that */
+    token_id *tokens;     /* prompt, then answer */
     uint32_t token_count; /* of both */
+    uint32_t tokens_max;  /* room for so many; grows with the answer */
     uint32_t answer_max;
     uint32_t position; /* the slot, or the blob, holds the first so many tokens */
     int64_t slot;      /* or NO_SLOT */
@@ -57,7 +58,10 @@ static inline bool sequence_has_credit(const struct sequence *sequence)
            sequence->bytes_sent < sequence->job->byte_limit;
 }
 
-struct outbound; /* a result that waits for the report */
+static inline bool core_is_cancelled(const struct sequence *sequence) /* its flag says so */
+{
+    return atomic_load_explicit(&sequence->job->cancel->cancelled, memory_order_relaxed);
+}
 
 struct core {
     struct engine *engine;
@@ -83,12 +87,10 @@ struct core {
     uint32_t batch_count;
     atomic_bool abort_wanted; /* should_abort() said yes to this batch */
 
-    /* What the next report will hold (core_report.c). */
-    struct outbound *outbound;
-    size_t outbound_count, outbound_max;
-    struct text outbound_text;
-    uint64_t tokens_sampled;
-    struct core_report said; /* the counts that were reported last */
+    /* The next report: results and their text, which lies there in the order of the results; its
+     * counts are those that were reported last (core_report.c). */
+    struct core_report next;
+    uint64_t tokens_sampled; /* since then */
 };
 
 /* --- core.c --- */
@@ -98,6 +100,8 @@ void core_move(struct core *core, struct sequence *sequence, enum seq_state stat
 void core_move_to_run(struct core *core, struct sequence *sequence);
 /* To PARKED; its slot stays. */
 void core_park(struct core *core, struct sequence *sequence, uint64_t now_us);
+/* Behind those that it has. */
+void core_keep_token(struct sequence *sequence, token_id token);
 /* The result, then everything it held is released and the sequence freed. */
 void core_end_done(struct core *core, struct sequence *sequence, enum done_reason reason,
                    struct slice stop);
@@ -117,13 +121,12 @@ void core_on_progress(void *ctx);
 
 void core_say_started(struct core *core, const struct sequence *sequence);
 void core_say_prefill(struct core *core, const struct sequence *sequence);
-/* The text is what core->outbound_text has from text_at on; `token` NULL: none. Returns the bytes
- * of the event's payload. */
+/* The text is what core->next.text has from text_at on; `token` NULL: none. Returns the bytes of
+ * the event's payload. */
 size_t core_say_delta(struct core *core, const struct sequence *sequence, const token_id *token,
                       size_t text_at);
 void core_say_done(struct core *core, const struct sequence *sequence, enum done_reason reason,
                    struct slice stop);
 void core_say_failed(struct core *core, const struct sequence *sequence, enum fault fault,
                      struct slice message);
-struct core_report *core_take_report(struct core *core); /* NULL: nothing to say */
-void core_report_fini(struct core *core);                /* at the end of the core */
+bool core_take_report(struct core *core, struct core_report *report); /* as core_step() */

@@ -67,7 +67,7 @@ static void make(struct probes *probes, struct engine *engine, size_t index)
 static void free_prompts(struct probes *probes)
 {
     for (size_t i = 0; i < JOBS; i++)
-        mem_free((void *)(uintptr_t)probes->probe[i].job.prompt);
+        mem_free((void *)(uintptr_t)probes->probe[i].prompt);
 }
 
 /* One at a time, undisturbed. */

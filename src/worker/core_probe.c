@@ -11,6 +11,7 @@ static const uint32_t STEPS_MAX = 1000000; /* more without coming to rest is an 
 void probes_init(struct probes *probes, struct engine *engine, const struct core_options *options)
 {
     *probes = (struct probes){.now_us = 1000000};
+    core_report_init(&probes->report);
     if (engine)
         probes->core = core_new(engine, options);
 }
@@ -18,6 +19,7 @@ void probes_init(struct probes *probes, struct engine *engine, const struct core
 void probes_fini(struct probes *probes)
 {
     core_free(probes->core);
+    core_report_fini(&probes->report);
     for (size_t i = 0; i < PROBES_MAX; i++) {
         cancel_flag_unref(probes->probe[i].cancel);
         text_fini(&probes->probe[i].text);
@@ -30,22 +32,21 @@ struct probe *probe_make(struct probes *probes, size_t index, const token_id *pr
     ASSERT(index < PROBES_MAX);
     struct probe *probe = &probes->probe[index];
     probe->job = (struct core_job){.key = index + 1,
-                                   .prompt = prompt,
                                    .prompt_count = prompt_count,
                                    .sampling = sampling_default(),
                                    .max_tokens = 1000,
                                    .event_limit = UINT64_MAX,
                                    .byte_limit = UINT64_MAX};
+    probe->prompt = prompt;
     probe->job.sampling.temperature = 0;
     probe->job.sampling.has_seed = true;
     text_init(&probe->text, 1 << 20);
     return probe;
 }
 
-static const token_id *copy_tokens(struct arena *arena, const token_id *tokens, uint32_t count)
+static token_id *copy_tokens(const token_id *tokens, uint32_t count)
 {
-    token_id *copy = arena_array(arena, count, sizeof(*copy));
-    ASSERT(copy);
+    token_id *copy = mem_array(count, sizeof(*copy));
     memcpy(copy, tokens, count * sizeof(*copy));
     return copy;
 }
@@ -64,7 +65,7 @@ struct core_job *probe_job(struct probe *probe)
     struct core_job *job = mem_alloc(sizeof(*job));
     *job = probe->job;
     job->arena = arena_new(1 << 20);
-    job->prompt = copy_tokens(job->arena, job->prompt, job->prompt_count);
+    job->prompt = copy_tokens(probe->prompt, job->prompt_count);
     job->stops = copy_stops(job->arena, job->stops, job->stop_count);
     job->cancel = cancel_flag_new();
     probe->cancel = cancel_flag_ref(job->cancel);
@@ -95,9 +96,9 @@ static void take_delta(struct probe *probe, const struct core_result *result)
     ASSERT(result->token_count > 0 || result->text.len > 0);
     ASSERT(utf8_is_valid(result->text));
     text_add(&probe->text, result->text);
-    ASSERT(probe->id_count + result->token_count <= PROBE_TOKENS_MAX);
-    for (uint32_t i = 0; i < result->token_count; i++)
-        probe->ids[probe->id_count++] = result->tokens[i];
+    ASSERT(result->token_count <= 1 && probe->id_count + 1 <= PROBE_TOKENS_MAX);
+    if (result->token_count == 1)
+        probe->ids[probe->id_count++] = result->token;
     probe->delta_count++;
     probe->byte_count += 4 + 4 * result->token_count + (uint32_t)result->text.len;
 }
@@ -108,8 +109,8 @@ static void take_end(struct probe *probe, const struct core_result *result)
     probe->is_failed = result->kind == CORE_FAILED;
     probe->reason = result->reason;
     probe->fault = result->fault;
-    snprintf(probe->stop, sizeof(probe->stop), SLICE_FMT, SLICE_ARG(result->stop));
-    snprintf(probe->message, sizeof(probe->message), SLICE_FMT, SLICE_ARG(result->message));
+    snprintf(result->kind == CORE_DONE ? probe->stop : probe->message, sizeof(probe->stop),
+             SLICE_FMT, SLICE_ARG(result->text));
     probe->prompt_tokens = result->prompt_tokens;
     probe->completion_tokens = result->completion_tokens;
     probe->prefill_us = result->prefill_us;
@@ -163,11 +164,8 @@ bool probes_step(struct probes *probes)
         ASSERT(wake_us > probes->now_us);
         return false;
     }
-    struct core_report *report;
-    core_step(probes->core, probes->now_us, &report);
-    if (report)
-        probes_take(probes, report);
-    core_report_free(report);
+    if (core_step(probes->core, probes->now_us, &probes->report))
+        probes_take(probes, &probes->report);
     return true;
 }
 

@@ -7,7 +7,8 @@
 enum { PROBE_TOKENS_MAX = 1024, PROBES_MAX = 64 };
 
 struct probe {                  /* of the sequence with key = its index + 1 */
-    struct core_job job;        /* what will be started; probe_job() makes its arena and flag */
+    const token_id *prompt;     /* borrowed until probe_job() */
+    struct core_job job;        /* what will be started; probe_job() makes its memory and flag */
     struct cancel_flag *cancel; /* a ref of our own, from probe_job() on */
     uint64_t event_limit, byte_limit; /* granted so far */
 
@@ -19,13 +20,14 @@ struct probe {                  /* of the sequence with key = its index + 1 */
     bool is_ended, is_failed;
     enum done_reason reason;
     enum fault fault;
-    char stop[64], message[128];
+    char stop[128], message[128];
     uint32_t prompt_tokens, completion_tokens;
     uint64_t prefill_us, decode_us;
 };
 
 struct probes {
     struct core *core;
+    struct core_report report; /* of the last step that said something */
     uint64_t now_us;
     uint32_t slots_free, running, parked; /* of the last report */
     bool broken;

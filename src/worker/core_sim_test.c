@@ -55,14 +55,15 @@ static token_id expected_pick(const struct core_job *job, const token_id *all, u
     return token;
 }
 
-static void expect(const struct core_job *job, uint32_t context_tokens, struct expected *out)
+static void expect(const struct probe *probe, uint32_t context_tokens, struct expected *out)
 {
+    const struct core_job *job = &probe->job;
     token_id all[2 * TOY_CONTEXT_MAX];
     uint32_t count = job->prompt_count;
     struct sampler *sampler = sampler_new(TOY_VOCAB);
     struct text_out *text_out = text_out_new(job->stops, job->stop_count);
     int stop = TEXT_OUT_NO_STOP;
-    memcpy(all, job->prompt, count * sizeof(all[0]));
+    memcpy(all, probe->prompt, count * sizeof(all[0]));
     *out = (struct expected){.reason = DONE_LENGTH};
     text_init(&out->text, 1 << 16);
     while (stop == TEXT_OUT_NO_STOP && out->count < job->max_tokens && count <= context_tokens) {
@@ -188,7 +189,7 @@ static void check_one(const struct sim *sim, uint32_t index)
 {
     const struct probe *probe = &sim->probes.probe[index];
     struct expected expected;
-    expect(&probe->job, sim->toy.engine.info.context_tokens, &expected);
+    expect(probe, sim->toy.engine.info.context_tokens, &expected);
     HOLDS(probe->is_ended && !probe->is_failed);
     HOLDS(probe->id_count <= expected.count);
     HOLDS(memcmp(probe->ids, expected.ids, probe->id_count * sizeof(token_id)) == 0);

@@ -34,7 +34,7 @@ struct letter { /* to the loop */
     enum err why;
     struct err_note *note;
     struct engine *engine;
-    struct core_report *report;
+    struct core_report report;
 };
 
 struct core_thread {
@@ -52,6 +52,9 @@ struct core_thread {
     struct mailbox *letters;
     atomic_bool stopping;
     atomic_uint_least64_t progress_us; /* of the last progress, or RESTING */
+    /* A LETTER_REPORT that was read, for the next report: so steps cost no allocation while the
+     * loop keeps up. NULL: there is none. */
+    struct letter *_Atomic spare;
 
     /* The engine thread's. */
     engine_open_fn *open_engine;
@@ -59,6 +62,7 @@ struct core_thread {
     struct core_options options;
     struct engine *engine;
     struct core *core;
+    struct letter *blank; /* for what the next step says; NULL: to be made */
     float loading_told;
 };
 
@@ -130,7 +134,9 @@ static struct letter *letter_new(enum letter_kind kind)
 
 static void letter_free(struct letter *letter)
 {
-    core_report_free(letter->report);
+    if (!letter)
+        return;
+    core_report_fini(&letter->report);
     mem_free(letter->note);
     mem_free(letter);
 }
@@ -210,19 +216,29 @@ static void take_commands(struct core_thread *thread)
         timeout_us = 0;
 }
 
+static struct letter *blank_report(struct core_thread *thread)
+{
+    struct letter *letter = atomic_exchange_explicit(&thread->spare, NULL, memory_order_acquire);
+    if (letter)
+        return letter;
+    letter = letter_new(LETTER_REPORT);
+    core_report_init(&letter->report);
+    return letter;
+}
+
 static void step(struct core_thread *thread)
 {
     uint64_t wake_us, now_us = clock_monotonic_us();
     if (is_stopping(thread) || !core_has_work(thread->core, now_us, &wake_us))
         return;
-    struct core_report *report;
-    core_step(thread->core, now_us, &report);
+    if (!thread->blank)
+        thread->blank = blank_report(thread);
+    bool is_news = core_step(thread->core, now_us, &thread->blank->report);
     show_progress(thread);
-    if (!report)
+    if (!is_news)
         return;
-    struct letter *letter = letter_new(LETTER_REPORT);
-    letter->report = report;
-    post(thread, letter);
+    post(thread, thread->blank);
+    thread->blank = NULL;
 }
 
 static void run(void *ctx)
@@ -238,6 +254,7 @@ static void run(void *ctx)
         wait_for_command(thread, UINT64_MAX); /* to drop it */
     core_free(thread->core);
     thread->core = NULL;
+    letter_free(thread->blank);
     engine_close(&thread->engine);
     post(thread, letter_new(LETTER_STOPPED));
 }
@@ -284,7 +301,7 @@ static void deliver(struct core_thread *thread, const struct letter *letter)
         thread->events.on_failed(thread->ctx, letter->why, letter->note->text);
         break;
     case LETTER_REPORT:
-        thread->events.on_report(thread->ctx, letter->report);
+        thread->events.on_report(thread->ctx, &letter->report);
         break;
     case LETTER_STOPPED:
         finish(thread);
@@ -298,7 +315,9 @@ static void on_letter(void *ctx, struct mail *mail)
     struct letter *letter = CONTAINER_OF(mail, struct letter, mail);
     /* Once it is stopping, an engine that was ready may be closed already. */
     if (!is_stopping(thread) || letter->kind == LETTER_STOPPED)
-        deliver(thread, letter);
+        deliver(thread, letter); /* may free the thread, when it was the last one */
+    if (letter->kind == LETTER_REPORT)
+        letter = atomic_exchange_explicit(&thread->spare, letter, memory_order_acq_rel);
     letter_free(letter);
 }
 
@@ -400,6 +419,7 @@ void core_thread_credit(struct core_thread *thread, uint64_t key, uint64_t event
 
 static void release(struct core_thread *thread)
 {
+    letter_free(atomic_load(&thread->spare));
     map_free(thread->gathered_by_key);
     chan_free(thread->commands);
     mailbox_unref(thread->letters);

@@ -181,10 +181,9 @@ static enum err check_bias(const struct engine *engine, const struct request *re
     return ERR_OK;
 }
 
-static size_t job_bytes(const struct request *request, const struct tokens *tokens)
+static size_t job_bytes(const struct request *request)
 {
-    size_t bytes = tokens->count * sizeof(token_id) +
-                   request->sampling.bias_count * sizeof(struct logit_bias) +
+    size_t bytes = request->sampling.bias_count * sizeof(struct logit_bias) +
                    request->stop_count * sizeof(struct slice) + JOB_ARENA_SLACK;
     for (size_t i = 0; i < request->stop_count; i++)
         bytes += request->stops[i].len + 32; /* the NUL and what alignment takes */
@@ -199,17 +198,18 @@ static void *dup_array(struct arena *arena, const void *items, size_t bytes)
     return copy;
 }
 
-/* ERR_LIMIT: no memory. */
-static enum err fill_job(struct core_job *job, const struct request *request,
-                         const struct tokens *tokens)
+/* What most requests have none of. ERR_LIMIT: no memory. */
+static enum err copy_lists(struct core_job *job, const struct request *request)
 {
+    job->sampling.bias = NULL;
+    if (request->stop_count + request->sampling.bias_count == 0)
+        return ERR_OK;
+    job->arena = arena_new(job_bytes(request));
     size_t stop_bytes = request->stop_count * sizeof(struct slice);
     struct slice *stops = dup_array(job->arena, request->stops, stop_bytes);
-    job->prompt = dup_array(job->arena, tokens->data, tokens->count * sizeof(token_id));
-    job->prompt_count = (uint32_t)tokens->count;
     job->sampling.bias = dup_array(job->arena, request->sampling.bias,
                                    request->sampling.bias_count * sizeof(struct logit_bias));
-    if (!stops || !job->prompt || !job->sampling.bias)
+    if (!stops || !job->sampling.bias)
         return ERR_LIMIT;
     for (size_t i = 0; i < request->stop_count; i++)
         TRY(arena_dup(job->arena, request->stops[i], &stops[i]));
@@ -226,12 +226,12 @@ static uint32_t max_tokens(const struct engine *engine, const struct request *re
     return wanted && wanted < room ? wanted : room;
 }
 
+/* Takes the tokens on success. */
 static enum err make_job(struct engine *engine, const struct request *request,
-                         const struct prep_limits *limits, const struct tokens *tokens,
+                         const struct prep_limits *limits, struct tokens *tokens,
                          struct core_job **out_job, struct prep_refusal *refusal)
 {
     struct core_job *job = mem_alloc(sizeof(*job));
-    job->arena = arena_new(job_bytes(request, tokens));
     job->sampling = request->sampling;
     if (!job->sampling.has_seed) {
         job->sampling.has_seed = true;
@@ -240,10 +240,14 @@ static enum err make_job(struct engine *engine, const struct request *request,
     job->max_tokens = max_tokens(engine, request, limits, tokens->count);
     job->ignore_eos = request->ignore_eos;
     job->want_progress = request->want_progress;
-    if (fill_job(job, request, tokens) != ERR_OK) {
+    if (copy_lists(job, request) != ERR_OK) {
         core_job_free(&job);
         return refuse_memory(refusal);
     }
+    /* They had room for the text's bytes, several times what they are now. */
+    job->prompt = mem_grow(tokens->data, tokens->count * sizeof(token_id));
+    job->prompt_count = (uint32_t)tokens->count;
+    tokens->data = NULL;
     *out_job = job;
     return ERR_OK;
 }

@@ -2,7 +2,7 @@
  *
  * 1. Everything that can be wrong with a request for *this model* is refused here, before a slot is
  *    taken: the core gets jobs that cannot fail for their form.
- * 2. The job is complete in its own arena; the request and its memory may go.
+ * 2. The job is complete; the request and its memory may go.
  * 3. A seed made here has at most 53 bits, so that it survives JSON clients and can be replayed.
  *
  * prep_job() is the work behind the decoding: it may take milliseconds per 100 KB of prompt.

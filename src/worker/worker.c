@@ -205,14 +205,13 @@ static void on_prefill(struct stream *stream, const struct core_result *result)
 
 static void on_delta(struct stream *stream, const struct core_result *result)
 {
-    ASSERT(result->token_count <= UINT16_MAX);
     struct event event = {.type = EVENT_DELTA};
     event.delta.token_count = (uint16_t)result->token_count;
     event.delta.text = result->text;
     stream->tokens += result->token_count;
     stream->delta_count++;
     stream->delta_bytes += event_delta_bytes(&event);
-    worker_stream_emit(stream, &event, result->tokens);
+    worker_stream_emit(stream, &event, &result->token);
 }
 
 static void emit_usage(struct stream *stream, const struct core_result *result)
@@ -238,7 +237,7 @@ static void on_done(struct stream *stream, const struct core_result *result)
     }
     struct event end = {.type = EVENT_DONE};
     end.done.reason = result->reason;
-    end.done.stop = result->stop;
+    end.done.stop = result->text;
     worker_stream_end(stream, &end);
 }
 
@@ -264,7 +263,7 @@ static void on_result(struct worker *worker, const struct core_report *report,
         if (report->broken) /* the same request may succeed elsewhere */
             worker_stream_give_up(stream, FAULT_WORKER_LOST, slice_str(ENGINE_FAILED));
         else
-            worker_stream_fail(stream, result->fault, result->message, NULL);
+            worker_stream_fail(stream, result->fault, result->text, NULL);
         return;
     }
 }

@@ -15,6 +15,7 @@ struct core_thread {
     struct core_pace *pace;
     struct engine *engine;
     struct core *core;
+    struct core_report report; /* of the last step */
     uint32_t loaded_parts;
     bool has_failed, is_stopping, is_stopped;
     struct deadline tick; /* the end of a step, or of a part of the load */
@@ -62,14 +63,12 @@ static void go_on(struct core_thread *thread)
 static void step(struct core_thread *thread)
 {
     uint64_t wake_us, now_us = loop_now_us(thread->loop);
-    struct core_report *report = NULL;
     thread->is_busy = false;
-    if (core_has_work(thread->core, now_us, &wake_us))
-        core_step(thread->core, now_us, &report);
+    bool is_news = core_has_work(thread->core, now_us, &wake_us) &&
+                   core_step(thread->core, now_us, &thread->report);
     thread->progress_us = now_us;
-    if (report)
-        thread->events.on_report(thread->ctx, report);
-    core_report_free(report);
+    if (is_news)
+        thread->events.on_report(thread->ctx, &thread->report);
     go_on(thread);
 }
 
@@ -158,6 +157,7 @@ enum err core_thread_start(struct loop *loop, const char *name, engine_open_fn *
     thread->options.poll = NULL;
     thread->options.host = thread;
     thread->pace->thread = thread;
+    core_report_init(&thread->report);
     next_pace = NULL;
     deadline_init(&thread->tick, loop, on_tick, thread);
     begin(thread, thread->pace->load_us / LOAD_PARTS);
@@ -206,6 +206,7 @@ void core_thread_free(struct core_thread **thread)
     if (!*thread)
         return;
     ASSERT((*thread)->is_stopped);
+    core_report_fini(&(*thread)->report);
     mem_free(*thread);
     *thread = NULL;
 }
