@@ -2,16 +2,7 @@
 #include "worker/outbox.h"
 
 #include "base/mem.h"
-
-/* One event, encoded. */
-struct entry {
-    struct list link;
-    uint64_t seq;
-    uint64_t bytes_before; /* payload bytes of all events of the stream before it */
-    uint16_t type;
-    size_t payload_bytes;
-    char payload[];
-};
+#include "worker/kept.h"
 
 /* One receiver, as long as it has streams. */
 struct peer {
@@ -40,29 +31,16 @@ struct outbox_stream {
     uint32_t epoch;
     void *owner;
 
-    struct list entries; /* acked_seq + 1 .. made_seq */
-    uint64_t acked_seq, sent_seq, made_seq;
-    struct list *next; /* the first entry to put in a frame; &entries: none is left */
-    uint64_t acked_bytes, made_bytes;     /* payloads, summed up */
+    struct kept kept;
+    uint64_t sent_seq;   /* the highest one */
+    uint64_t next_seq;   /* the first event to put in a frame; made_seq + 1: none is left */
+    uint64_t next_bytes; /* payload bytes of all events before that one */
     uint64_t other_events, other_payload; /* of them: those that are no deltas */
     uint64_t seq_limit, byte_limit;
     uint32_t progress_max; /* unacknowledged events beyond which progress is not worth it */
     uint64_t quiet_since_us;
     bool beat_is_due, has_ended;
 };
-
-static struct entry *entry_of(struct list *link)
-{
-    return CONTAINER_OF(link, struct entry, link);
-}
-
-static void forget(struct outbox_stream *stream, struct entry *entry)
-{
-    if (stream->next == &entry->link)
-        stream->next = entry->link.next;
-    list_remove(&entry->link);
-    mem_free(entry);
-}
 
 /* --- life --- */
 
@@ -148,8 +126,7 @@ struct outbox_stream *outbox_open(struct outbox *outbox,
         .progress_max = options->credit_events / 2 + options->credit_events % 2,
         .quiet_since_us = loop_now_us(bus_loop(outbox->bus)),
     };
-    list_init(&stream->entries);
-    stream->next = &stream->entries;
+    stream->next_seq = 1;
     list_init(&stream->due_link);
     list_push_back(&stream->peer->streams, &stream->peer_link);
     return stream;
@@ -162,8 +139,7 @@ void outbox_close(struct outbox_stream **stream)
     if (!closing)
         return;
     struct peer *peer = closing->peer;
-    while (!list_is_empty(&closing->entries))
-        forget(closing, entry_of(closing->entries.next));
+    kept_fini(&closing->kept);
     list_remove(&closing->peer_link);
     list_remove(&closing->due_link);
     mem_free(closing);
@@ -196,29 +172,11 @@ static struct slice encode(struct outbox_stream *stream, const struct event *eve
     return slice_after(text_slice(encoded), WIRE_FRAME_HEADER_BYTES + WIRE_RECORD_HEADER_BYTES);
 }
 
-static struct entry *entry_new(struct outbox_stream *stream, const struct event *event,
-                               struct slice payload)
-{
-    struct entry *entry = mem_alloc(sizeof(*entry) + payload.len);
-    *entry = (struct entry){.seq = event->seq,
-                            .bytes_before = stream->made_bytes,
-                            .type = (uint16_t)(WIRE_EVENT + event->type),
-                            .payload_bytes = payload.len};
-    memcpy(entry->payload, payload.data, payload.len);
-    return entry;
-}
-
 void outbox_add(struct outbox_stream *stream, const struct event *event, const int32_t *tokens)
 {
     ASSERT(!stream->has_ended);
-    struct event numbered = *event;
-    numbered.seq = ++stream->made_seq;
-    struct slice payload = encode(stream, &numbered, tokens);
-    struct entry *entry = entry_new(stream, &numbered, payload);
-    list_push_back(&stream->entries, &entry->link);
-    if (stream->next == &stream->entries)
-        stream->next = &entry->link;
-    stream->made_bytes += payload.len;
+    struct slice payload = encode(stream, event, tokens);
+    kept_add(&stream->kept, (uint16_t)(WIRE_EVENT + event->type), payload);
     if (event->type != EVENT_DELTA) {
         stream->other_events++;
         stream->other_payload += payload.len;
@@ -232,20 +190,26 @@ void outbox_add(struct outbox_stream *stream, const struct event *event, const i
 
 static uint64_t seq_limit(const struct outbox_stream *stream)
 {
-    uint64_t most = stream->acked_seq + OUTBOX_EVENTS_MAX;
+    uint64_t most = stream->kept.acked_seq + OUTBOX_EVENTS_MAX;
     return stream->seq_limit < most ? stream->seq_limit : most;
 }
 
 static uint64_t byte_limit(const struct outbox_stream *stream)
 {
-    uint64_t most = stream->acked_bytes + OUTBOX_BYTES_MAX;
+    uint64_t most = stream->kept.acked_bytes + OUTBOX_BYTES_MAX;
     return stream->byte_limit < most ? stream->byte_limit : most;
 }
 
-static bool is_covered(const struct outbox_stream *stream, const struct entry *entry)
+static bool is_delta(struct kept_event event)
 {
-    return entry->type != WIRE_EVENT + EVENT_DELTA ||
-           (entry->seq <= seq_limit(stream) && entry->bytes_before < byte_limit(stream));
+    return event.type == WIRE_EVENT + EVENT_DELTA;
+}
+
+/* `bytes_before`: payload bytes of all events before it. */
+static bool is_covered(const struct outbox_stream *stream, uint64_t seq, uint64_t bytes_before)
+{
+    return !is_delta(kept_at(&stream->kept, seq)) ||
+           (seq <= seq_limit(stream) && bytes_before < byte_limit(stream));
 }
 
 static uint64_t less(uint64_t limit, uint64_t taken)
@@ -263,42 +227,49 @@ struct outbox_limits outbox_limits(const struct outbox_stream *stream)
 
 bool outbox_has_room_for_progress(const struct outbox_stream *stream)
 {
-    return stream->made_seq - stream->acked_seq < stream->progress_max;
+    return stream->kept.made_seq - stream->kept.acked_seq < stream->progress_max;
 }
 
 static void unmake_last(struct outbox_stream *stream)
 {
-    struct entry *last = entry_of(stream->entries.prev);
-    stream->made_seq--;
-    stream->made_bytes -= last->payload_bytes;
-    if (last->type != WIRE_EVENT + EVENT_DELTA) {
+    struct kept_event last = kept_at(&stream->kept, stream->kept.made_seq);
+    if (!is_delta(last)) {
         stream->other_events--;
-        stream->other_payload -= last->payload_bytes;
+        stream->other_payload -= last.payload_bytes;
     }
-    forget(stream, last);
+    kept_drop_last(&stream->kept);
 }
 
 void outbox_drop_waiting(struct outbox_stream *stream)
 {
-    struct list *link = stream->next;
-    while (link != &stream->entries && is_covered(stream, entry_of(link)))
-        link = link->next;
-    if (link == &stream->entries)
+    uint64_t seq = stream->next_seq, bytes = stream->next_bytes;
+    while (seq <= stream->kept.made_seq && is_covered(stream, seq, bytes))
+        bytes += kept_at(&stream->kept, seq++).payload_bytes;
+    if (seq > stream->kept.made_seq)
         return;
-    uint64_t first_seq = entry_of(link)->seq;
-    ASSERT(first_seq > stream->sent_seq && !stream->has_ended);
-    while (stream->made_seq >= first_seq)
+    ASSERT(seq > stream->sent_seq && !stream->has_ended);
+    while (stream->kept.made_seq >= seq)
         unmake_last(stream);
+}
+
+static void start_over(struct outbox_stream *stream)
+{
+    stream->next_seq = stream->kept.acked_seq + 1;
+    stream->next_bytes = stream->kept.acked_bytes;
 }
 
 static void acknowledge(struct outbox_stream *stream, uint64_t acked_seq)
 {
-    while (stream->acked_seq < acked_seq) {
-        struct entry *first = entry_of(stream->entries.next);
-        stream->acked_seq = first->seq;
-        stream->acked_bytes += first->payload_bytes;
-        forget(stream, first);
-    }
+    while (stream->kept.acked_seq < acked_seq)
+        kept_drop_first(&stream->kept);
+    if (stream->next_seq <= stream->kept.acked_seq) /* it was to be sent again */
+        start_over(stream);
+}
+
+static void is_due_if_any(struct outbox_stream *stream)
+{
+    if (stream->next_seq <= stream->kept.made_seq)
+        is_due(stream);
 }
 
 void outbox_credit(struct outbox_stream *stream, const struct wire_credit *credit, bool resend)
@@ -312,15 +283,14 @@ void outbox_credit(struct outbox_stream *stream, const struct wire_credit *credi
     if (credit->byte_limit > stream->byte_limit)
         stream->byte_limit = credit->byte_limit;
     if (resend)
-        stream->next = stream->entries.next;
-    if (stream->next != &stream->entries)
-        is_due(stream);
+        start_over(stream);
+    is_due_if_any(stream);
 }
 
 void outbox_resend(struct outbox_stream *stream)
 {
     stream->quiet_since_us = loop_now_us(bus_loop(stream->outbox->bus));
-    stream->next = stream->entries.next;
+    start_over(stream);
     is_due(stream);
 }
 
@@ -332,12 +302,12 @@ void outbox_beat(struct outbox_stream *stream)
 
 bool outbox_end_is_sent(const struct outbox_stream *stream)
 {
-    return stream->has_ended && stream->sent_seq == stream->made_seq;
+    return stream->has_ended && stream->sent_seq == stream->kept.made_seq;
 }
 
 bool outbox_end_is_acked(const struct outbox_stream *stream)
 {
-    return stream->has_ended && stream->acked_seq == stream->made_seq;
+    return stream->has_ended && stream->kept.acked_seq == stream->kept.made_seq;
 }
 
 uint64_t outbox_quiet_since_us(const struct outbox_stream *stream)
@@ -347,7 +317,7 @@ uint64_t outbox_quiet_since_us(const struct outbox_stream *stream)
 
 size_t outbox_kept_bytes(const struct outbox_stream *stream)
 {
-    return stream->made_bytes - stream->acked_bytes;
+    return stream->kept.made_bytes - stream->kept.acked_bytes;
 }
 
 /* --- sending --- */
@@ -365,38 +335,41 @@ static void begin(struct outbox *outbox, struct wire_writer *writer)
     wire_begin(writer, &outbox->frame, WIRE_EVENTS);
 }
 
-static void add(struct outbox_stream *stream, struct wire_writer *writer,
-                const struct wire_record *record)
+/* The payload follows, then wire_close_record(). */
+static void open_record(const struct outbox_stream *stream, struct wire_writer *writer,
+                        uint64_t seq, uint16_t type)
 {
     struct outbox *outbox = stream->outbox;
     if (outbox->frame.len >= OUTBOX_FRAME_BYTES) {
         publish(outbox, stream->peer, writer);
         begin(outbox, writer);
     }
-    wire_add(writer, record);
+    wire_open_record(
+        writer, &(struct wire_record){
+                    .stream = stream->stream, .epoch = stream->epoch, .seq = seq, .type = type});
+}
+
+static void write_next(struct outbox_stream *stream, struct wire_writer *writer)
+{
+    struct kept_event event = kept_at(&stream->kept, stream->next_seq);
+    open_record(stream, writer, stream->next_seq, event.type);
+    kept_write(&stream->kept, stream->next_bytes, event.payload_bytes, writer->out);
+    wire_close_record(writer);
+    if (stream->next_seq > stream->sent_seq)
+        stream->sent_seq = stream->next_seq;
+    stream->next_seq++;
+    stream->next_bytes += event.payload_bytes;
 }
 
 static void write_stream(struct outbox_stream *stream, struct wire_writer *writer)
 {
-    for (; stream->next != &stream->entries; stream->next = stream->next->next) {
-        const struct entry *entry = entry_of(stream->next);
-        if (!is_covered(stream, entry))
-            break;
-        add(stream, writer,
-            &(struct wire_record){.stream = stream->stream,
-                                  .epoch = stream->epoch,
-                                  .seq = entry->seq,
-                                  .type = entry->type,
-                                  .payload = slice_of(entry->payload, entry->payload_bytes)});
-        if (entry->seq > stream->sent_seq)
-            stream->sent_seq = entry->seq;
+    while (stream->next_seq <= stream->kept.made_seq &&
+           is_covered(stream, stream->next_seq, stream->next_bytes))
+        write_next(stream, writer);
+    if (stream->beat_is_due) {
+        open_record(stream, writer, stream->sent_seq, WIRE_HEARTBEAT);
+        wire_close_record(writer);
     }
-    if (stream->beat_is_due)
-        add(stream, writer,
-            &(struct wire_record){.stream = stream->stream,
-                                  .epoch = stream->epoch,
-                                  .seq = stream->sent_seq,
-                                  .type = WIRE_HEARTBEAT});
     stream->beat_is_due = false;
 }
 

@@ -5,6 +5,7 @@
  *    event for ever.
  * 2. What is not acknowledged is kept: no more than the credit lets out, and the few events that
  *    need none (accepted, started, usage, end; progress only while outbox_has_room_for_progress()).
+ *    In rings (kept.h), so that a delta of a stream that runs on costs no allocation.
  * 3. What one turn has to say to one inbox leaves in one frame at its end (a new frame is begun
  *    after OUTBOX_FRAME_BYTES), with our own inbox as the reply subject.
  * 4. A frame that the bus does not take, or that bounces although the receiver lives, counts as
