@@ -23,22 +23,33 @@ static const uint8_t allowed[ASK_STATE_COUNT] = {
     [ASK_CANCELLING] = TO(ENDED),
     [ASK_ENDED] = 0};
 
+static uint64_t now_us(const struct ask *ask)
+{
+    return loop_now_us(bus_loop(ask->hub->bus));
+}
+
 static void arm(struct deadline *deadline, uint32_t after_ms)
 {
     deadline_after(deadline, (uint64_t)after_ms * US_PER_MS);
 }
 
-static void arm_silence(struct ask *ask)
+/* One part of silence_ms later. */
+static uint64_t part_after(const struct ask *ask, uint64_t since_us)
 {
-    arm(&ask->limit, (ask->hub->options.silence_ms + SILENCE_PARTS - 1) / SILENCE_PARTS);
+    uint32_t part_ms = (ask->hub->options.silence_ms + SILENCE_PARTS - 1) / SILENCE_PARTS;
+    return since_us + (uint64_t)part_ms * US_PER_MS;
 }
 
+/* With every event, so it only writes down when that was: what is armed is never too late, and
+ * on_silence() looks again. */
 void ask_listen_anew(struct ask *ask)
 {
     if (ask->state != ASK_RUNNING && ask->state != ASK_QUEUED)
         return; /* there the limit is another one */
     ask->silent_parts = 0;
-    arm_silence(ask);
+    ask->heard_us = now_us(ask);
+    if (!deadline_is_armed(&ask->limit))
+        deadline_at(&ask->limit, part_after(ask, ask->heard_us));
 }
 
 static void arm_deadlines(struct ask *ask)
@@ -57,6 +68,7 @@ static void arm_deadlines(struct ask *ask)
         return;
     case ASK_RUNNING:
         deadline_clear(&ask->repeat); /* ask_for_resend() arms it */
+        deadline_clear(&ask->limit);
         ask_listen_anew(ask);
         return;
     case ASK_CANCELLING:
@@ -327,8 +339,10 @@ static void on_submit_limit(struct ask *ask)
 static void on_silence(struct ask *ask)
 {
     static const char message[] = "the worker went silent";
-    if (++ask->silent_parts < SILENCE_PARTS) {
-        arm_silence(ask);
+    if (ask->silent_parts == 0 && now_us(ask) < part_after(ask, ask->heard_us)) {
+        deadline_at(&ask->limit, part_after(ask, ask->heard_us)); /* heard since this was armed */
+    } else if (++ask->silent_parts < SILENCE_PARTS) {
+        deadline_at(&ask->limit, part_after(ask, now_us(ask)));
     } else if (may_run_again(ask)) {
         if (ask->worker) /* should it live after all */
             hub_publish_cancel(ask->hub, contact_control(ask->worker), ask);

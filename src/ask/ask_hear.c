@@ -49,7 +49,8 @@ static void deliver(struct ask *ask, const struct event *event)
         ask_forget_submit(ask);
     if (ask->on_event && !was_heard_before(ask, event->type))
         ask->on_event(ask->ctx, event);
-    if (ask->state != ASK_ENDED)
+    bool is_held = event->type == EVENT_DELTA && ask->on_event; /* reviewed by ask_consumed() */
+    if (ask->state != ASK_ENDED && !is_held)
         ask_review_credit(ask);
 }
 
@@ -65,7 +66,6 @@ static void on_next_event(struct ask *ask, const struct wire_record *record, str
                           struct text *scratch)
 {
     struct event event;
-    ask_turn_to(ask, from);
     if (event_decode(record, scratch, &event) != ERR_OK || !is_in_its_place(&event, from) ||
         (event.type == EVENT_DELTA && event.seq > ask->granted.seq_limit)) {
         ask_on_nonsense(ask);
@@ -97,7 +97,9 @@ static bool on_numbered(struct ask *ask, const struct wire_record *record, struc
     if (!may_answer_at(from))
         return false;
     bool is_first = !ask_is_accepted(ask) && record->seq == 1; /* whoever it is: the first counts */
-    if (!is_first && !is_heard(ask, from))
+    if (is_first)
+        ask_turn_to(ask, from);
+    else if (!is_heard(ask, from))
         return ask_is_accepted(ask);
     ask_listen_anew(ask);
     know_of(ask, record->seq);

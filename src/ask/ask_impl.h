@@ -57,6 +57,7 @@ struct ask {
     uint64_t high_seq;   /* the highest we know to exist */
     uint64_t resend_seq; /* next_seq when a resend was last asked for */
     uint64_t beaten_seq; /* next_seq at the last heartbeat */
+    uint64_t heard_us;   /* when the worker last gave a sign */
 
     uint64_t payload_bytes;           /* of all events delivered */
     uint64_t consumed_events;         /* delivered, and done with */

@@ -30,6 +30,7 @@ static void begin_stream(struct reply *reply)
 {
     if (reply->state != REPLY_WAITING)
         return;
+    schedule_flush(reply); /* before the connection's own, so that the head takes `out` along */
     struct text fields;
     text_init(&fields, HEAD_FIELDS_MAX_BYTES);
     text_add(&fields, SLICE("Cache-Control: no-cache\r\nX-Accel-Buffering: no\r\n"));
@@ -44,7 +45,6 @@ static void begin_stream(struct reply *reply)
                     text_slice(&fields));
     text_fini(&fields);
     arm_ping(reply);
-    schedule_flush(reply);
 }
 
 static void on_head_hold_over(void *ctx)
@@ -71,7 +71,30 @@ static void break_off(struct reply *reply)
     reply_gone(reply, "no_memory");
 }
 
-/* As much of `out` as the connection takes; the rest waits for on_room(). */
+static void settle_marks(struct reply *reply);
+
+/* False: the connection is closing, and on_client_gone() is on its way. The last bytes wait for the
+ * frame that ends the body, so that both leave in one write; all others leave now. */
+static bool pass_on(struct reply *reply, struct slice bytes)
+{
+    size_t sent = 0;
+    enum err err = reply->ending ? http_conn_write(reply->conn, bytes)
+                                 : http_conn_send(reply->conn, bytes, &sent);
+    if (err != ERR_OK)
+        return false;
+    size_t left = reply->out.len - bytes.len;
+    if (left > 0)
+        memmove(reply->out.data, reply->out.data + bytes.len, left);
+    text_shrink(&reply->out, left);
+    reply->written_bytes += bytes.len;
+    reply->sent_bytes += sent;
+    settle_marks(reply);
+    arm_ping(reply);
+    return true;
+}
+
+/* As much of `out` as the connection takes at once. The rest waits for the next turn, or for
+ * on_room() if the client has to read first. */
 static void on_flush(void *ctx)
 {
     struct reply *reply = ctx;
@@ -82,14 +105,10 @@ static void on_flush(void *ctx)
         return;
     }
     struct slice bytes = slice_first(text_slice(&reply->out), http_conn_room(reply->conn));
-    if (bytes.len > 0) {
-        if (http_conn_write(reply->conn, bytes) != ERR_OK)
-            return; /* closing: on_client_gone() is on its way */
-        reply->written_bytes += bytes.len;
-        memmove(reply->out.data, reply->out.data + bytes.len, reply->out.len - bytes.len);
-        text_shrink(&reply->out, reply->out.len - bytes.len);
-        arm_ping(reply);
-    }
+    if (bytes.len > 0 && !pass_on(reply, bytes))
+        return;
+    if (reply->out.len > 0 && http_conn_room(reply->conn) > 0)
+        schedule_flush(reply);
     if (reply->ending && reply->out.len == 0) {
         http_conn_end(reply->conn);
         reply_gone(reply, reply->end);
@@ -111,21 +130,17 @@ static void push_mark(struct reply *reply, uint32_t choice, uint32_t payload_byt
         (struct mark){reply->written_bytes + reply->out.len, choice, payload_bytes};
 }
 
-/* The deltas whose last byte has left: one grant per choice. */
+/* The deltas whose last byte has left. */
 static void settle_marks(struct reply *reply)
 {
-    uint32_t events[CALL_CHOICES_MAX] = {0}, bytes[CALL_CHOICES_MAX] = {0};
     while (reply->mark_count > 0 &&
            reply->marks[reply->mark_first].end_bytes <= reply->sent_bytes) {
         const struct mark *mark = &reply->marks[reply->mark_first];
-        events[mark->choice]++;
-        bytes[mark->choice] += mark->payload_bytes;
+        if (reply->choices[mark->choice].ask)
+            ask_consumed(reply->choices[mark->choice].ask, 1, mark->payload_bytes);
         reply->mark_first = (reply->mark_first + 1) % reply->mark_capacity;
         reply->mark_count--;
     }
-    for (uint32_t i = 0; i < reply->call->choices; i++)
-        if (events[i] > 0 && reply->choices[i].ask)
-            ask_consumed(reply->choices[i].ask, events[i], bytes[i]);
 }
 
 static void on_sent(void *ctx, size_t bytes)
@@ -161,19 +176,23 @@ static void end_stream(struct reply *reply, const char *end)
     schedule_flush(reply);
 }
 
-/* What is held goes out as one delta of the dialect. */
-static void release_held(struct reply *reply, uint32_t index)
+/* One delta of the dialect. */
+static void say(struct reply *reply, uint32_t index, struct slice text)
 {
     struct call *call = reply->call;
-    struct text *held = &call->choice[index].whole;
-    struct event event = {.type = EVENT_DELTA,
-                          .delta = {.choice = (uint16_t)index, .text = text_slice(held)}};
-    if (held->len == 0)
+    struct event event = {.type = EVENT_DELTA, .delta = {.choice = (uint16_t)index, .text = text}};
+    if (text.len == 0)
         return;
     call->dialect->stream_event(call, index, &event, &reply->out);
     call->choice[index].pieces++;
-    text_clear(held);
     begin_stream(reply);
+}
+
+static void release_held(struct reply *reply, uint32_t index)
+{
+    struct text *held = &reply->call->choice[index].whole;
+    say(reply, index, text_slice(held));
+    text_clear(held);
 }
 
 /* One choice failed: so does the whole answer. */
@@ -198,8 +217,12 @@ static void hold(struct reply *reply, uint32_t index, struct slice text)
 {
     struct text *held = &reply->call->choice[index].whole;
     uint32_t chunk_chars = reply->gateway->options.sse_chunk_chars;
+    if (chunk_chars == 0) {
+        say(reply, index, text);
+        return;
+    }
     text_add(held, text);
-    if (chunk_chars == 0 || utf8_count(text_slice(held)) >= chunk_chars)
+    if (utf8_count(text_slice(held)) >= chunk_chars)
         release_held(reply, index);
 }
 

@@ -4,6 +4,8 @@
 #include "base/clock.h"
 #include "base/mem.h"
 
+enum { CHUNK_IN_ONE_PIECE_BYTES = 4096 };
+
 /* --- output --- */
 
 static bool is_over(const struct http_conn *conn)
@@ -18,17 +20,23 @@ static void break_later(struct http_conn *conn)
     loop_defer(conn->shared->loop, &conn->serve);
 }
 
-void http1_conn_queue(struct http_conn *conn, struct slice bytes)
+/* By one of the two ways into the stream: stream_write() or stream_send(). */
+typedef enum err stream_take_fn(struct stream *stream, struct slice bytes);
+
+static void pass(struct http_conn *conn, struct slice bytes, stream_take_fn *take)
 {
     if (conn->is_broken || bytes.len == 0)
         return;
     bool was_empty = stream_pending(conn->stream) == 0;
-    if (stream_write(conn->stream, bytes) != ERR_OK) { /* no memory, or it is closing already */
+    if (take(conn->stream, bytes) != ERR_OK) /* no memory, or it is closing already */
         break_later(conn);
-        return;
-    }
-    if (was_empty)
+    else if (was_empty && stream_pending(conn->stream) > 0)
         http1_conn_arm_deadline(conn); /* for the stall */
+}
+
+void http1_conn_queue(struct http_conn *conn, struct slice bytes)
+{
+    pass(conn, bytes, stream_write);
 }
 
 static bool status_has_body(int status)
@@ -180,17 +188,24 @@ static size_t room_left(const struct http_conn *conn)
     return waiting < max_bytes ? max_bytes - waiting : 0;
 }
 
-static void queue_body(struct http_conn *conn, struct slice bytes)
+/* A small chunk is put together here and passed on in one piece: cheaper for the kernel than three,
+ * and for our queue. */
+static void pass_chunk(struct http_conn *conn, struct slice bytes, stream_take_fn *take)
 {
-    char line[HTTP1_CHUNK_LINE_MAX];
-    if (conn->x.is_chunked)
-        http1_conn_queue(conn, http1_chunk_line(bytes.len, line));
-    http1_conn_queue(conn, bytes);
-    if (conn->x.is_chunked)
+    char chunk[CHUNK_IN_ONE_PIECE_BYTES];
+    struct slice line = http1_chunk_line(bytes.len, chunk);
+    if (http1_chunk_bytes(bytes.len) > sizeof(chunk)) {
+        http1_conn_queue(conn, line);
+        http1_conn_queue(conn, bytes);
         http1_conn_queue(conn, HTTP1_AFTER_CHUNK);
+        return;
+    }
+    memcpy(chunk + line.len, bytes.data, bytes.len);
+    memcpy(chunk + line.len + bytes.len, "\r\n", 2);
+    pass(conn, slice_of(chunk, line.len + bytes.len + 2), take);
 }
 
-enum err http_conn_write(struct http_conn *conn, struct slice bytes)
+static enum err write_body(struct http_conn *conn, struct slice bytes, stream_take_fn *take)
 {
     if (is_over(conn) || conn->is_broken)
         return ERR_CLOSED;
@@ -207,7 +222,10 @@ enum err http_conn_write(struct http_conn *conn, struct slice bytes)
             conn->x.wants_room = true;
             return ERR_FULL;
         }
-        queue_body(conn, bytes);
+        if (conn->x.is_chunked)
+            pass_chunk(conn, bytes, take);
+        else
+            pass(conn, bytes, take);
         if (conn->is_broken)
             return ERR_CLOSED;
         if (room_left(conn) < conn->shared->limits.out_max_bytes / 2)
@@ -217,18 +235,37 @@ enum err http_conn_write(struct http_conn *conn, struct slice bytes)
     return ERR_OK;
 }
 
-/* What waits is the tail of all that was queued, so at most that many bytes of this body are in
- * it. A little late while frames wait too, never early, and exact once nothing waits. */
-void http1_conn_report_sent(struct http_conn *conn)
+/* What has left since the last call. What waits is the tail of all that was queued, so at most that
+ * many bytes of this body are in it. A little late while frames wait too, never early, and exact
+ * once nothing waits. */
+static size_t newly_sent(struct http_conn *conn)
 {
     size_t waiting = stream_pending(conn->stream);
     size_t sent = conn->x.body_queued > waiting ? conn->x.body_queued - waiting : 0;
-    if (sent <= conn->x.body_sent)
-        return;
-    size_t more = sent - conn->x.body_sent;
+    size_t before = conn->x.body_sent;
+    if (sent <= before)
+        return 0;
     conn->x.body_sent = sent;
-    if (conn->x.events && conn->x.events->on_sent)
-        conn->x.events->on_sent(conn->x.events_ctx, more);
+    return sent - before;
+}
+
+enum err http_conn_write(struct http_conn *conn, struct slice bytes)
+{
+    return write_body(conn, bytes, stream_write);
+}
+
+enum err http_conn_send(struct http_conn *conn, struct slice bytes, size_t *out_sent)
+{
+    TRY(write_body(conn, bytes, stream_send));
+    *out_sent = conn->x.drops_body ? 0 : newly_sent(conn);
+    return ERR_OK;
+}
+
+void http1_conn_report_sent(struct http_conn *conn)
+{
+    size_t sent = newly_sent(conn);
+    if (sent > 0 && conn->x.events && conn->x.events->on_sent)
+        conn->x.events->on_sent(conn->x.events_ctx, sent);
 }
 
 void http1_conn_offer_room(struct http_conn *conn)

@@ -89,10 +89,8 @@ bool http1_fields_are_sound(struct slice lines)
 
 static size_t hex_digits(size_t value)
 {
-    size_t digits = 1;
-    while (value >>= 4)
-        digits++;
-    return digits;
+    size_t bits = 64 - (size_t)__builtin_clzll(value | 1);
+    return (bits + 3) / 4;
 }
 
 struct slice http1_chunk_line(size_t bytes, char out_line[HTTP1_CHUNK_LINE_MAX])

@@ -103,6 +103,10 @@ void http_conn_begin(struct http_conn *conn, int status, struct slice content_ty
 /* Copies as one chunk, all or nothing. ERR_FULL: out_max_bytes; on_room() follows. ERR_LIMIT: more
  * than out_max_bytes at once, it would never fit. ERR_CLOSED: on_gone() follows, or has come. */
 MUST_USE enum err http_conn_write(struct http_conn *conn, struct slice bytes);
+/* The same for what was gathered already, the last write of its turn: it is offered to the kernel
+ * at once if nothing waits. *out_sent: how much of the body has left by now and was not told of,
+ * which on_sent() will not tell again. */
+MUST_USE enum err http_conn_send(struct http_conn *conn, struct slice bytes, size_t *out_sent);
 /* The last chunk; keep-alive goes on when allowed. `conn` must not be used after it. */
 void http_conn_end(struct http_conn *conn);
 /* Breaks the connection off by RST, without a proper end: only for what can't be ended (never a

@@ -186,6 +186,24 @@ enum err stream_write(struct stream *stream, struct slice bytes)
     return err;
 }
 
+/* What the kernel takes of it. Whatever goes wrong: the rest is queued, and flush() meets it. */
+static size_t offer(struct stream *stream, struct slice bytes)
+{
+    struct iovec piece = {(void *)bytes.data, bytes.len};
+    size_t sent = 0;
+    stream->blocked = filter_send(stream->top, &piece, 1, &sent) == ERR_AGAIN;
+    stream->sent_bytes += sent;
+    return sent;
+}
+
+enum err stream_send(struct stream *stream, struct slice bytes)
+{
+    bool may_go_now = stream->out.len == 0 && !stream->blocked && !stream->shut_wanted &&
+                      !stream->closed && bytes.len <= stream->out.max_bytes;
+    size_t sent = may_go_now && bytes.len > 0 ? offer(stream, bytes) : 0;
+    return sent > 0 && sent == bytes.len ? ERR_OK : stream_write(stream, slice_after(bytes, sent));
+}
+
 /* As much as the kernel takes; sets `blocked` when it wants no more. */
 static enum err send_queue(struct stream *stream, size_t *out_sent)
 {

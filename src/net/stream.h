@@ -3,8 +3,9 @@
  *
  * 1. Reading never stops while the stream is open (a stopped reader cannot see a hang-up): the
  *    owner gets bytes as they come, and bounds what it keeps.
- * 2. Writes are gathered and leave once per turn. At most out_max_bytes wait; a write that would
- *    cross it takes nothing and returns ERR_FULL; on_room() follows when half is free again.
+ * 2. Writes are gathered and leave once per turn (those of stream_send() at once). At most
+ *    out_max_bytes wait; a write that would cross it takes nothing and returns ERR_FULL; on_room()
+ *    follows when half is free again.
  * 3. on_closed() comes exactly once, from the loop, whoever closed; after it (or after
  *    stream_close()) no other callback comes. Memory goes at the end of that turn.
  * 4. At most 64 KiB are read per turn, so that no peer starves its neighbours.
@@ -40,6 +41,11 @@ void stream_start(struct stream *stream, const struct stream_events *events, voi
 /* Copies, all or nothing. ERR_FULL: rule 2; ERR_CLOSED: already closing, or shut down; ERR_LIMIT:
  * more than out_max_bytes, which could never fit. */
 MUST_USE enum err stream_write(struct stream *stream, struct slice bytes);
+/* The same for who has gathered already (rule 2): when nothing waits, the kernel is offered them at
+ * once, and only what it does not take is copied and waits. What it takes inside this call no
+ * on_sent() tells of: stream_pending() shows it. ERR_FULL although nothing waited: no memory for
+ * the rest of what the kernel has begun to take; the stream is good for stream_abort() alone. */
+MUST_USE enum err stream_send(struct stream *stream, struct slice bytes);
 size_t stream_pending(const struct stream *stream); /* bytes waiting in user space */
 uint64_t stream_sent(const struct stream *stream);  /* bytes the kernel took, since the start */
 /* When the last byte left user space (loop time), or when the queue was last empty: the start of

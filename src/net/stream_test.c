@@ -287,6 +287,126 @@ TEST(silence_begins_with_the_write_that_ends_an_empty_queue)
     rig_close(&rig);
 }
 
+/* --- what was gathered already --- */
+
+TEST(what_is_sent_leaves_inside_the_call)
+{
+    struct rig rig;
+    int peer;
+    char bytes[64];
+    rig_open(&rig, loop_new(), 64 * KIB);
+    struct end *end = rig_accept(&rig, &peer, 0);
+    CHECK_OK(stream_send(end->stream, SLICE("hello")));
+    CHECK_EQ(stream_pending(end->stream), 0);
+    CHECK_EQ(stream_sent(end->stream), 5);
+    CHECK_EQ(peer_recv(peer, bytes, sizeof(bytes)), 5); /* and no turn was run */
+    CHECK_SLICE(slice_of(bytes, 5), "hello");
+    CHECK_OK(stream_send(end->stream, SLICE("")));
+    CHECK(rig_is_quiet(&rig));
+    CHECK_EQ(end->calls[END_SENT], 0); /* the caller saw it */
+    peer_close(peer);
+    rig_close(&rig);
+}
+
+TEST(what_is_sent_goes_behind_what_waits)
+{
+    struct rig rig;
+    int peer;
+    char bytes[64];
+    rig_open(&rig, loop_new(), 64 * KIB);
+    struct end *end = rig_accept(&rig, &peer, 0);
+    CHECK_OK(stream_write(end->stream, SLICE("one ")));
+    CHECK_OK(stream_send(end->stream, SLICE("two ")));
+    CHECK_OK(stream_write(end->stream, SLICE("three")));
+    CHECK_EQ(stream_pending(end->stream), 13);
+    CHECK_EQ(peer_recv_now(peer, bytes, sizeof(bytes)), -EAGAIN);
+    TURN_UNTIL(&rig, stream_pending(end->stream) == 0);
+    CHECK_EQ(peer_recv(peer, bytes, sizeof(bytes)), 13);
+    CHECK_SLICE(slice_of(bytes, 13), "one two three");
+    CHECK_EQ(end->calls[END_SENT], 1);
+    peer_close(peer);
+    rig_close(&rig);
+}
+
+TEST(what_the_kernel_does_not_take_of_a_send_waits_in_its_place)
+{
+    enum { PIECE = 3000, CAP = 64 * KIB };
+    struct rig rig;
+    int peer;
+    char bytes[CAP + 1];
+    size_t written = 0;
+    rig_open(&rig, loop_new(), CAP);
+    struct end *end = rig_accept(&rig, &peer, 4 * KIB);
+    CHECK_ERR(stream_send(end->stream, slice_of(bytes, CAP + 1)), ERR_LIMIT);
+    for (; CAP - stream_pending(end->stream) >= PIECE; written += PIECE) {
+        pattern_fill(bytes, PIECE, written);
+        CHECK_OK(stream_send(end->stream, slice_of(bytes, PIECE)));
+    }
+    size_t pending = stream_pending(end->stream);
+    CHECK_EQ(stream_sent(end->stream) + pending, written);
+    CHECK_ERR(stream_send(end->stream, slice_of(bytes, PIECE)), ERR_FULL);
+    CHECK_EQ(stream_pending(end->stream), pending);
+    CHECK_EQ(peer_drain(&rig, peer, written), written);
+    CHECK_EQ(stream_sent(end->stream), written);
+    TURN_UNTIL(&rig, end->calls[END_ROOM] == 1);
+    CHECK_OK(stream_send(end->stream, SLICE("again")));
+    CHECK_EQ(stream_pending(end->stream), 0);
+    peer_close(peer);
+    rig_close(&rig);
+}
+
+TEST(a_send_to_a_peer_that_is_gone_is_told_from_the_loop)
+{
+    struct rig rig;
+    int peer;
+    rig_open(&rig, loop_new(), 64 * KIB);
+    struct end *end = rig_accept(&rig, &peer, 0);
+    peer_reset(peer);
+    (void)stream_send(end->stream, SLICE("x")); /* the kernel may know of the reset, or not yet */
+    CHECK_EQ(end->calls[END_CLOSED], 0);
+    TURN_UNTIL(&rig, end->calls[END_CLOSED] == 1);
+    CHECK_EQ(end->why, ERR_CLOSED);
+    rig_close(&rig);
+}
+
+TEST(a_send_after_the_close_is_refused)
+{
+    struct rig rig;
+    int peer;
+    char bytes[8];
+    rig_open(&rig, loop_new(), 64 * KIB);
+    struct end *end = rig_accept(&rig, &peer, 0);
+    stream_shutdown(end->stream);
+    CHECK_ERR(stream_send(end->stream, SLICE("x")), ERR_CLOSED);
+    TURN_UNTIL(&rig, peer_recv_now(peer, bytes, sizeof(bytes)) == 0);
+    end->deaf = true;
+    stream_close(end->stream);
+    CHECK_ERR(stream_send(end->stream, SLICE("x")), ERR_CLOSED);
+    peer_close(peer);
+    rig_close(&rig);
+}
+
+TEST(a_send_without_memory_for_its_rest_can_still_be_aborted)
+{
+    enum { PIECE = 3000 };
+    struct rig rig;
+    int peer;
+    char bytes[PIECE] = {0};
+    rig_open(&rig, loop_new(), 64 * KIB);
+    struct end *end = rig_accept(&rig, &peer, 4 * KIB);
+    enum err err = ERR_OK;
+    mem_test_fail_nth(1);
+    while (err == ERR_OK) /* until the kernel leaves something */
+        err = stream_send(end->stream, slice_of(bytes, PIECE));
+    CHECK_EQ(err, ERR_FULL);
+    CHECK_EQ(stream_pending(end->stream), 0);
+    end->deaf = true;
+    stream_abort(end->stream);
+    TURN_UNTIL(&rig, !end->stream);
+    peer_close(peer);
+    rig_close(&rig);
+}
+
 /* --- budgets --- */
 
 TEST(an_idle_stream_costs_less_than_1_KiB)

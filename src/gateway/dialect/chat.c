@@ -137,7 +137,9 @@ static void stream_begin(struct call *call, uint32_t choice, struct text *out)
 static void add_delta(struct call *call, uint32_t choice, struct slice text, struct text *out)
 {
     openai_chunk_open(call, &kind, choice, out);
-    text_add_f(out, "{\"index\":%u,\"delta\":{\"content\":", choice);
+    text_add(out, SLICE("{\"index\":"));
+    text_add_u64(out, choice);
+    text_add(out, SLICE(",\"delta\":{\"content\":"));
     json_add_string(out, text);
     text_add(out, SLICE("},\"logprobs\":null,\"finish_reason\":null}"));
     openai_choices_close(call, out);

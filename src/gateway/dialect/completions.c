@@ -99,7 +99,11 @@ static void add_chunk(struct call *call, uint32_t choice, struct slice text, con
     openai_chunk_open(call, &kind, choice, out);
     text_add(out, SLICE("{\"text\":"));
     json_add_string(out, text);
-    text_add_f(out, ",\"index\":%u,\"logprobs\":null,\"finish_reason\":%s}", choice, finish);
+    text_add(out, SLICE(",\"index\":"));
+    text_add_u64(out, choice);
+    text_add(out, SLICE(",\"logprobs\":null,\"finish_reason\":"));
+    text_add_str(out, finish);
+    text_add_byte(out, '}');
     openai_choices_close(call, out);
     if (call->query_stream) {
         text_add(out, SLICE(",\"delta\":"));

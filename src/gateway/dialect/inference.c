@@ -32,7 +32,9 @@ static void stream_event(struct call *call, uint32_t choice, const struct event 
     if (event->type == EVENT_DELTA) {
         text_add(out, SLICE("data: {\"event\":\"token\",\"t\":"));
         json_add_string(out, event->delta.text);
-        text_add_f(out, ",\"i\":%u}\n\n", state->pieces);
+        text_add(out, SLICE(",\"i\":"));
+        text_add_u64(out, state->pieces);
+        text_add(out, SLICE("}\n\n"));
     } else if (event->type == EVENT_DONE) {
         text_add_f(out,
                    "data: {\"event\":\"end\",\"tokens_out\":%u,\"decode_time_ms\":%llu,"
