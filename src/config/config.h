@@ -75,8 +75,8 @@ struct config {
     uint32_t sse_chunk_size;
     const char *log_level; /* "error", "warn", "info" or "debug" */
     /* the built-in model `dummy` */
-    uint32_t dummy_tokens, dummy_delay_ms, dummy_slots, dummy_fail_at, dummy_stall_at,
-        dummy_load_ms;
+    uint32_t dummy_tokens, dummy_delay_ms, dummy_prefill_us, dummy_slots, dummy_fail_at,
+        dummy_stall_at, dummy_load_ms;
     const char *dummy_text;
     bool dummy_clock;
 

@@ -93,6 +93,7 @@ static void dummy_from_config(const struct config *config, struct models *models
     models->dummy_engine.slots = config->dummy_slots;
     models->dummy_engine.tokens = config->dummy_tokens;
     models->dummy_engine.delay_us = config->dummy_delay_ms * 1000;
+    models->dummy_engine.prefill_us_per_token = config->dummy_prefill_us;
     models->dummy_engine.script = slice_str(config->dummy_text);
     models->dummy_engine.says_time = config->dummy_clock;
     models->dummy_engine.fail_at = config->dummy_fail_at;
