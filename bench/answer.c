@@ -171,7 +171,7 @@ static void judge_end(struct answer *answer)
         answer_fail(answer, "the stream ended in an event");
     else if (answer->is_stream && !answer->is_done)
         answer_fail(answer, "the stream ended without [DONE]");
-    else if (!answer->is_stream && !is_object(answer_body(answer)))
+    else if (answer->kind == ANSWER_OF_JSON && !is_object(answer_body(answer)))
         answer_fail(answer, "a body that is no object");
     else
         answer->state = ANSWER_WHOLE;

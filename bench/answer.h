@@ -10,7 +10,8 @@
  * 2. An answer of events is right when its status is 200, its type text/event-stream, every event
  *    one of data that begins with { and ends with }, none of them an error, the last one [DONE],
  *    and the body ends there. Comments and other fields may stand between.
- * 3. An answer of JSON is right when its status is 200, and its body begins with { and ends with }.
+ * 3. An answer of JSON is right when its status is 200, and its body begins with { and ends with };
+ *    one of a page when its status is 200.
  * 4. A line that came in pieces is kept until it is whole, up to ANSWER_LINE_MAX_BYTES. */
 #pragma once
 
@@ -19,7 +20,7 @@
 
 enum { ANSWER_HEAD_MAX_BYTES = 16 << 10, ANSWER_LINE_MAX_BYTES = 1 << 20 };
 
-enum answer_kind { ANSWER_OF_EVENTS, ANSWER_OF_JSON };
+enum answer_kind { ANSWER_OF_EVENTS, ANSWER_OF_JSON, ANSWER_OF_PAGE };
 enum answer_state { ANSWER_HEAD, ANSWER_BODY, ANSWER_WHOLE, ANSWER_WRONG };
 
 /* The data of each event but [DONE]. */
@@ -28,7 +29,7 @@ typedef void answer_data_fn(void *ctx, struct slice data);
 struct answer {
     /* Only to be read. */
     enum answer_state state;
-    int status;      /* 0: no head came yet */
+    int status;      /* 0: no head came yet, or only interim ones */
     bool keep_alive; /* the connection may be used again; once WHOLE */
     bool is_touched; /* a byte came */
     uint32_t events; /* so far, [DONE] among them */

@@ -80,6 +80,16 @@ void exchange_fini(struct exchange *exchange)
     answer_fini(&exchange->answer);
 }
 
+void exchange_hold(struct exchange *exchange)
+{
+    list_remove(&exchange->link);
+}
+
+bool exchange_is_open(const struct exchange *exchange)
+{
+    return exchange->fd >= 0;
+}
+
 /* --- its connection --- */
 
 static enum err set_option(int fd, int level, int option, int value)
@@ -179,10 +189,13 @@ static bool take(struct exchange *exchange, struct slice bytes)
     struct exchange_loop *loop = exchange->loop;
     struct answer *answer = &exchange->answer;
     uint32_t before = answer->events;
+    int status_before = answer->status;
     loop->now_us = clock_monotonic_us();
     loop->bytes += bytes.len;
     loop->reads++;
     answer_feed(answer, bytes);
+    if (answer->status != status_before && exchange->events->on_head)
+        exchange->events->on_head(exchange);
     if (answer->events > before) {
         if (exchange->first_us == 0)
             exchange->first_us = loop->now_us;
@@ -290,6 +303,8 @@ static uint64_t wait_us(const struct exchange_loop *loop, uint64_t until_us)
         return 0;
     if (exchange && exchange->until_us < until_us)
         until_us = exchange->until_us;
+    if (loop->tick_period_us && loop->tick_us < until_us)
+        until_us = loop->tick_us;
     if (until_us <= now_us)
         return 0;
     return until_us - now_us < WAIT_MAX_US ? until_us - now_us : WAIT_MAX_US;
@@ -309,6 +324,19 @@ void exchange_loop_turn(struct exchange_loop *loop, uint64_t until_us)
         on_ready(ready[i].data.ptr, ready[i].events);
     end_doomed(loop);
     end_late(loop);
+    if (loop->tick_period_us && loop->now_us >= loop->tick_us) {
+        loop->tick_us = loop->now_us + loop->tick_period_us;
+        loop->tick(loop->tick_ctx);
+    }
+}
+
+void exchange_loop_every(struct exchange_loop *loop, uint64_t period_us, void (*tick)(void *ctx),
+                         void *ctx)
+{
+    loop->tick_period_us = period_us;
+    loop->tick_us = clock_monotonic_us() + period_us;
+    loop->tick = tick;
+    loop->tick_ctx = ctx;
 }
 
 /* --- its beginning --- */

@@ -17,6 +17,8 @@
 struct exchange;
 
 struct exchange_events {
+    /* The head came, with answer.status. NULL: nobody wants it. */
+    void (*on_head)(struct exchange *exchange);
     /* `count` (1..) events came with one read; may call exchange_leave(). NULL: nobody wants it. */
     void (*on_events)(struct exchange *exchange, uint32_t count);
     /* May start it again. */
@@ -35,6 +37,9 @@ struct exchange_loop {
     /* Private. */
     struct net_address address;
     uint64_t timeout_us;
+    uint64_t tick_period_us, tick_us;
+    void (*tick)(void *ctx);
+    void *tick_ctx;
     int epoll;
     char *buffer;
     struct list order;  /* of those that have a timeout, by start */
@@ -70,6 +75,10 @@ struct exchange {
 MUST_USE enum err exchange_loop_init(struct exchange_loop *loop, const struct net_address *address,
                                      uint64_t timeout_us, struct err_note *out_note);
 void exchange_loop_fini(struct exchange_loop *loop);
+/* From now on `tick` comes about every period_us, from exchange_loop_turn(); 0: no more. There is
+ * one; periods that passed meanwhile are one. */
+void exchange_loop_every(struct exchange_loop *loop, uint64_t period_us, void (*tick)(void *ctx),
+                         void *ctx);
 /* Waits, at most until that time (0: not at all; UINT64_MAX: for the next thing) and at most a
  * minute, and handles what came. Keeps to the timeouts. */
 void exchange_loop_turn(struct exchange_loop *loop, uint64_t until_us);
@@ -82,6 +91,10 @@ void exchange_start(struct exchange *exchange, struct slice request, enum answer
                     uint64_t start_us);
 /* Reads at most `bytes`, of a paced one. */
 void exchange_read(struct exchange *exchange, size_t bytes);
+/* No timeout any more: it has shown what it should, and is kept open. */
+void exchange_hold(struct exchange *exchange);
+/* Its connection is open, whether it runs or waits for its next start. */
+bool exchange_is_open(const struct exchange *exchange);
 /* Ends it without on_end(): the connection is closed. Fine when it does not run. */
 void exchange_leave(struct exchange *exchange);
 /* Leaves, and gives its memory back. */

@@ -31,7 +31,9 @@ static void print_report(const struct text *report)
 static void run(struct load *load)
 {
     static void (*const runs[LOAD_MODE_COUNT])(struct load *, struct json_out *) = {
-        [LOAD_STREAMS] = load_streams_run,
+        [LOAD_STREAMS] = load_streams_run, [LOAD_OPEN] = load_open_run,
+        [LOAD_ABORT] = load_abort_run,     [LOAD_SLOW] = load_slow_run,
+        [LOAD_IDLE] = load_idle_run,
     };
     struct text text;
     text_init(&text, REPORT_MAX_BYTES);
@@ -45,6 +47,22 @@ static void run(struct load *load)
     text_fini(&text);
 }
 
+/* At once. */
+static uint32_t connections_of(const struct load_options *options)
+{
+    switch (options->mode) {
+    case LOAD_STREAMS:
+    case LOAD_ABORT:
+        return options->concurrency;
+    case LOAD_SLOW:
+        return options->slow + options->fast;
+    case LOAD_IDLE:
+        return options->connections;
+    default:
+        return LOAD_OPEN_MAX;
+    }
+}
+
 static enum err start(const struct load_options *options, struct load *out_load,
                       struct err_note *out_note)
 {
@@ -52,6 +70,7 @@ static enum err start(const struct load_options *options, struct load *out_load,
         (struct load){.options = options, .events_each = options->events, .random = options->seed};
     text_init(&out_load->request, LOAD_BODY_MAX_BYTES + ANSWER_HEAD_MAX_BYTES);
     TRY(load_request_write(options, &out_load->request, out_note));
+    TRY(load_raise_fd_limit(connections_of(options), out_note));
     return exchange_loop_init(&out_load->loop, &options->address,
                               (uint64_t)(options->timeout_s * 1e6), out_note);
 }
@@ -80,7 +99,6 @@ int main(int argc, char **argv)
         (void)fprintf(stderr, "load: %s\n", note.text); /* nobody is told when stderr is gone */
         return EXIT_USAGE;
     }
-    (void)net_raise_fd_limit(); /* too few show as streams that fail */
     run(&load);
     exchange_loop_fini(&load.loop);
     text_fini(&load.request);

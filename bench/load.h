@@ -8,6 +8,8 @@
 #include "load_options.h"
 #include "process_tree.h"
 
+enum { LOAD_OPEN_MAX = 16000 }; /* streams of the open loop at once; who comes then has failed */
+
 /* Of a crowd of streams that are measured together. All times in microseconds. */
 struct load_sum {
     uint64_t streams;         /* right ones */
@@ -40,14 +42,50 @@ struct load {
 
 /* Each runs until its streams are over, and appends its members to the report. */
 void load_streams_run(struct load *load, struct json_out *report);
+void load_open_run(struct load *load, struct json_out *report);
+void load_abort_run(struct load *load, struct json_out *report);
+void load_slow_run(struct load *load, struct json_out *report);
+void load_idle_run(struct load *load, struct json_out *report);
 
 /* Something is wrong: said on stderr (the first ten), and in the exit status. */
 void load_doubt(struct load *load, const char *format, ...) PRINTF_LIKE(2, 3);
 
-static inline enum answer_kind load_answer_kind(const struct load *load)
-{
-    return load->options->is_json ? ANSWER_OF_JSON : ANSWER_OF_EVENTS;
-}
+/* --- load_streams.c: the closed loop, for other modes, too --- */
+void load_streams_measure(struct load *load, uint32_t concurrency, uint32_t requests,
+                          struct load_sum *out_sum, struct load_span *out_span);
+
+/* --- load_crowd.c: a crowd whose streams are measured --- */
+
+struct load_crowd {
+    struct load *load;
+    struct load_sum sum;
+    /* When one is over; may start it again. */
+    void (*on_over)(struct load_crowd *crowd, struct exchange *exchange);
+    void *ctx;
+};
+
+/* An exchange of the crowd: zeroed before, exchange_fini() after. */
+void load_crowd_add(struct load_crowd *crowd, struct exchange *exchange);
+void load_crowd_start(struct exchange *exchange, uint64_t start_us);
+
+/* --- load_memory.c --- */
+
+/* What the server holds before and after connections were opened, and at the end, in PSS. 0: not
+ * known. */
+struct load_memory {
+    uint64_t before_kib, after_kib, end_kib;
+};
+/* They wait for --settle and look; the last one only looks. */
+void load_memory_before(struct load *load, struct load_memory *memory);
+void load_memory_after(struct load *load, struct load_memory *memory);
+void load_memory_end(struct load *load, struct load_memory *memory);
+void load_report_memory(struct json_out *report, const struct load_memory *memory,
+                        uint32_t connections);
+/* Turns for so long. */
+void load_pause(struct load *load, double seconds);
+/* So many connections, and a few descriptors beside: ERR_LIMIT + note says what the machine allows.
+ */
+MUST_USE enum err load_raise_fd_limit(uint32_t connections, struct err_note *out_note);
 
 /* --- load_sum.c --- */
 

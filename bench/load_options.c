@@ -13,7 +13,8 @@ enum {
     SLOW = 1 << LOAD_SLOW,
     IDLE = 1 << LOAD_IDLE,
     ALL = (1 << LOAD_MODE_COUNT) - 1,
-    CHOICES_MAX = 4
+    CHOICES_MAX = 4,
+    ABORT_CONCURRENCY_MAX = 200, /* the page that is polled names each */
 };
 
 enum row_kind { ROW_TEXT, ROW_COUNT, ROW_REAL, ROW_FLAG, ROW_CHOICE };
@@ -59,14 +60,15 @@ static const struct row rows[] = {
     {"requests", "N", ROW_COUNT, STREAMS | ABORT, AT(requests), 1, 100000000,
      "streams in all (256)"},
     {"rate", "R", ROW_REAL, OPEN, AT(rate), 0.001, 1000000, "new streams per second (100)"},
-    {"seconds", "S", ROW_REAL, OPEN | SLOW | IDLE, AT(seconds), 0.001, 3600,
-     "how long it measures (5)"},
+    {"seconds", "S", ROW_REAL, OPEN | IDLE, AT(seconds), 0.001, 3600, "how long it measures (5)"},
     {"phase", "PHASE", ROW_CHOICE, ABORT, AT(phase),
      .help = "where streams are left: queued, prefill, decode (decode)",
      .choices = {"queued", "prefill", "decode"}},
     {"poll", "PEER", ROW_CHOICE, ABORT, AT(poll),
      .help = "whose numbers tell what is in flight: millrace (/health), llama (/metrics)",
      .choices = {"millrace", "llama"}},
+    {"settle", "SECONDS", ROW_REAL, SLOW | IDLE, AT(settle_s), 0, 600,
+     "the server gets so long to settle before its memory is read (1)"},
     {"slow", "N", ROW_COUNT, SLOW, AT(slow), 0, 100000, "slow readers (1000)"},
     {"slow-bytes-per-s", "K", ROW_COUNT, SLOW, AT(slow_bytes_per_s), 1, 1 << 30,
      "what each of them reads (100)"},
@@ -74,6 +76,9 @@ static const struct row rows[] = {
     {"kind", "KIND", ROW_CHOICE, IDLE, AT(kind),
      .help = "what the connections do: keepalive, sse (keepalive)",
      .choices = {"keepalive", "sse"}},
+    {"ready", "WHAT", ROW_CHOICE, IDLE, AT(ready),
+     .help = "what an sse stream must have got before it idles: head, event (head)",
+     .choices = {"head", "event"}},
     {"connections", "N", ROW_COUNT, IDLE, AT(connections), 1, 1000000, "how many (10000)"},
 };
 
@@ -221,6 +226,9 @@ static enum err check_together(struct load_options *options, struct err_note *ou
     if (options->is_json && (options->has_clock || options->events))
         return err_note_fail(out_note, ERR_PROTOCOL,
                              "--json answers have no events: not with --clock or --events");
+    if (options->mode == LOAD_ABORT && options->concurrency > ABORT_CONCURRENCY_MAX)
+        return err_note_fail(out_note, ERR_LIMIT, "concurrency %u: abort allows 1..%d",
+                             options->concurrency, ABORT_CONCURRENCY_MAX);
     return loopback_url_parse(options->url, &options->address, out_note);
 }
 
@@ -244,6 +252,7 @@ enum err load_options_parse(int argc, const char *const *argv, struct load_optio
                                    .requests = 256,
                                    .rate = 100,
                                    .seconds = 5,
+                                   .settle_s = 1,
                                    .phase = PHASE_DECODE,
                                    .slow = 1000,
                                    .slow_bytes_per_s = 100,

@@ -7,7 +7,8 @@
 enum load_mode { LOAD_STREAMS, LOAD_OPEN, LOAD_ABORT, LOAD_SLOW, LOAD_IDLE, LOAD_MODE_COUNT };
 enum load_phase { PHASE_QUEUED, PHASE_PREFILL, PHASE_DECODE };
 enum load_kind { KIND_KEEPALIVE, KIND_SSE };
-enum load_poll { POLL_MILLRACE, POLL_LLAMA };
+enum load_ready { READY_HEAD, READY_EVENT };
+enum load_poll_peer { POLL_MILLRACE, POLL_LLAMA };
 
 struct load_options {
     enum load_mode mode;
@@ -31,10 +32,11 @@ struct load_options {
     uint32_t seed;
 
     uint32_t concurrency, requests; /* streams, abort */
-    double rate, seconds;           /* open; seconds also of slow and idle */
+    double rate, seconds;           /* open; seconds also of idle */
     uint32_t phase, poll;           /* abort */
+    double settle_s;                /* slow, idle: before memory is read */
     uint32_t slow, slow_bytes_per_s, fast;
-    uint32_t kind, connections; /* idle */
+    uint32_t kind, ready, connections; /* idle */
 };
 
 const char *load_mode_name(enum load_mode mode);

@@ -5,69 +5,51 @@
 #include "base/mem.h"
 
 struct streams {
-    struct load *load;
-    struct load_sum sum;
+    struct load_crowd crowd;
     struct exchange *exchanges;
-    uint32_t started;
+    uint32_t started, requests;
 };
 
-static void start_next(struct exchange *exchange)
+static void start_next(struct streams *streams, struct exchange *exchange)
 {
-    struct streams *streams = exchange->ctx;
-    struct load *load = streams->load;
-    if (streams->started == load->options->requests)
+    if (streams->started == streams->requests)
         return;
     streams->started++;
-    exchange_start(exchange, text_slice(&load->request), load_answer_kind(load),
-                   clock_monotonic_us());
+    load_crowd_start(exchange, clock_monotonic_us());
 }
 
-static void on_events(struct exchange *exchange, uint32_t count)
+static void on_over(struct load_crowd *crowd, struct exchange *exchange)
 {
-    struct streams *streams = exchange->ctx;
-    load_sum_events(&streams->sum, exchange, count);
+    start_next(CONTAINER_OF(crowd, struct streams, crowd), exchange);
 }
 
-static void on_data(void *ctx, struct slice data)
+void load_streams_measure(struct load *load, uint32_t concurrency, uint32_t requests,
+                          struct load_sum *out_sum, struct load_span *out_span)
 {
-    const struct exchange *exchange = ctx;
-    struct streams *streams = exchange->ctx;
-    load_sum_data(streams->load, &streams->sum, data);
+    struct streams *streams = mem_alloc(sizeof *streams);
+    streams->crowd = (struct load_crowd){.load = load, .on_over = on_over};
+    streams->requests = requests;
+    streams->exchanges = mem_array(concurrency, sizeof *streams->exchanges);
+    for (uint32_t i = 0; i < concurrency; i++)
+        load_crowd_add(&streams->crowd, &streams->exchanges[i]);
+    load_span_begin(load, out_span);
+    for (uint32_t i = 0; i < concurrency; i++)
+        start_next(streams, &streams->exchanges[i]);
+    while (streams->crowd.sum.streams + streams->crowd.sum.failed < requests)
+        exchange_loop_turn(&load->loop, UINT64_MAX);
+    load_span_end(load, out_span);
+    for (uint32_t i = 0; i < concurrency; i++)
+        exchange_fini(&streams->exchanges[i]);
+    *out_sum = streams->crowd.sum;
+    mem_free(streams->exchanges);
+    mem_free(streams);
 }
-
-static void on_end(struct exchange *exchange)
-{
-    struct streams *streams = exchange->ctx;
-    load_sum_end(streams->load, &streams->sum, exchange);
-    start_next(exchange);
-}
-
-static const struct exchange_events plain = {.on_events = on_events, .on_end = on_end};
-static const struct exchange_events clocked = {
-    .on_events = on_events, .on_end = on_end, .on_data = on_data};
 
 void load_streams_run(struct load *load, struct json_out *report)
 {
-    uint32_t count = load->options->concurrency;
-    struct streams *streams = mem_alloc(sizeof *streams);
+    struct load_sum sum;
     struct load_span span;
-    streams->load = load;
-    streams->exchanges = mem_array(count, sizeof *streams->exchanges);
-    for (uint32_t i = 0; i < count; i++) {
-        streams->exchanges[i] = (struct exchange){
-            .events = load->options->has_clock ? &clocked : &plain, .ctx = streams};
-        exchange_init(&load->loop, &streams->exchanges[i]);
-    }
-    load_span_begin(load, &span);
-    for (uint32_t i = 0; i < count; i++)
-        start_next(&streams->exchanges[i]);
-    while (load->loop.running > 0)
-        exchange_loop_turn(&load->loop, UINT64_MAX);
-    load_span_end(load, &span);
-    load_report_sum(report, &streams->sum);
-    load_report_span(report, &span, &streams->sum);
-    for (uint32_t i = 0; i < count; i++)
-        exchange_fini(&streams->exchanges[i]);
-    mem_free(streams->exchanges);
-    mem_free(streams);
+    load_streams_measure(load, load->options->concurrency, load->options->requests, &sum, &span);
+    load_report_sum(report, &sum);
+    load_report_span(report, &span, &sum);
 }

@@ -1,0 +1,40 @@
+/* load_crowd - streams that are measured: what an exchange tells goes into the sum. */
+#include "load.h"
+
+static void on_events(struct exchange *exchange, uint32_t count)
+{
+    struct load_crowd *crowd = exchange->ctx;
+    load_sum_events(&crowd->sum, exchange, count);
+}
+
+static void on_data(void *ctx, struct slice data)
+{
+    const struct exchange *exchange = ctx;
+    struct load_crowd *crowd = exchange->ctx;
+    load_sum_data(crowd->load, &crowd->sum, data);
+}
+
+static void on_end(struct exchange *exchange)
+{
+    struct load_crowd *crowd = exchange->ctx;
+    load_sum_end(crowd->load, &crowd->sum, exchange);
+    crowd->on_over(crowd, exchange);
+}
+
+static const struct exchange_events plain = {.on_events = on_events, .on_end = on_end};
+static const struct exchange_events clocked = {
+    .on_events = on_events, .on_end = on_end, .on_data = on_data};
+
+void load_crowd_add(struct load_crowd *crowd, struct exchange *exchange)
+{
+    *exchange = (struct exchange){.events = crowd->load->options->has_clock ? &clocked : &plain,
+                                  .ctx = crowd};
+    exchange_init(&crowd->load->loop, exchange);
+}
+
+void load_crowd_start(struct exchange *exchange, uint64_t start_us)
+{
+    const struct load_crowd *crowd = exchange->ctx;
+    exchange_start(exchange, text_slice(&crowd->load->request),
+                   crowd->load->options->is_json ? ANSWER_OF_JSON : ANSWER_OF_EVENTS, start_us);
+}
