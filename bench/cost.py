@@ -34,8 +34,7 @@ NEEDED_FDS = 25_000  # of the client with 10 000 connections, and of the gateway
 
 def arguments():
     parser = argparse.ArgumentParser(description="What a stream costs: the table of docs/benchmarks.md.",
-                                     epilog="rows: " + ", ".join(f"{name} ({row.__doc__.split(':')[0].split('.')[0].strip()})"
-                                                                 for name, row in ROWS.items()))
+                                     epilog="rows: " + ", ".join(ROWS))
     parser.add_argument("--rounds", type=int, default=9, metavar="N", help="of each row, 1..99 (9)")
     parser.add_argument("--only", action="append", choices=ROWS, metavar="ROW", help="only this row; may be repeated")
     parser.add_argument("--quick", action="store_true", help="a tenth of the work, 2 rounds")
@@ -94,7 +93,8 @@ def main():
     write_charts(bench.charts, CHARTS if is_whole else OUT)
     print(plain(findings), end="")
     if is_whole:
-        write_part(DOCUMENT, "table", markdown(findings) + "\n" + machine_words(about, given.rounds, load_before) + "\n")
+        words = machine_words(about, given.rounds, load_before)
+        write_part(DOCUMENT, "table", f"{markdown(findings)}\n{words}\n")
         print(f"{DOCUMENT} and its charts are written")
     sys.exit(1 if failed else 0)
 

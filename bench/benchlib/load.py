@@ -13,13 +13,17 @@ class LoadFailed(Exception):
 
 
 class Load:
-    """The program, and what every run of it has in common."""
+    """The program, and what every run of it has in common. `counts_cpu`: it looks at the server's processes,
+    and all of them must live as long as the run."""
 
-    def __init__(self, program):
+    def __init__(self, program, counts_cpu=True):
         self.program = Path(program).resolve()
+        self.counts_cpu = counts_cpu
 
     def arguments(self, mode, server, options):
-        given = [str(self.program), mode, "--url", server.url, "--pid", str(server.pid)]
+        given = [str(self.program), mode, "--url", server.url]
+        if self.counts_cpu:
+            given += ["--pid", str(server.pid)]
         for name, value in options.items():
             given += ["--" + name.replace("_", "-")] + ([] if value is True else [str(value)])
         return given

@@ -211,9 +211,10 @@ class Limit(Server):
 
 
 class Peer(Server):
-    """llama-server with the shipped small model: the same libraries, context and slots as ours. `tuned`: as
-    many engine threads as ours, no log, and no answer from its prompt cache, which would spare it the
-    prefill (ours has none yet); else what it does by itself."""
+    """llama-server with the shipped small model: the same libraries, context and slots as ours. `tuned`: the
+    engine does the same work too (as many threads, flash attention off as in our profile `exact`, and a
+    prefill for every prompt: ours has no prompt cache yet), and there is no log; else what it does by
+    itself."""
 
     name = "llama-server"
     CONTEXT, SLOTS, ENGINE_THREADS = 1024, 8, 1
@@ -224,7 +225,7 @@ class Peer(Server):
         self.args = ["--ctx-size", str(self.CONTEXT * self.SLOTS), "--parallel", str(self.SLOTS)]
         if tuned:
             self.args += ["--threads", str(self.ENGINE_THREADS), "--threads-batch", str(self.ENGINE_THREADS),
-                          "--no-slots", "--cache-ram", "0", "--no-cache-prompt", "--log-disable"]
+                          "--flash-attn", "off", "--no-cache-prompt", "--cache-ram", "0", "--no-slots", "--log-disable"]
         if http_threads:
             self.args += ["--threads-http", str(http_threads)]
 

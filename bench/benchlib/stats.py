@@ -107,16 +107,18 @@ def thinned(points):
     return [(median(x for x, _ in group), median(y for _, y in group)) for group in groups]
 
 
-def growth(points, resamples=200):
-    """Of (time, value) points: the growth over the second half of their time.
+def growth(points, warm_up=0, resamples=200):
+    """Of (time, value) points: the growth over the second half of their time, without its first
+    `warm_up`.
 
     Warm-up (pools that fill, pages that are touched for the first time) goes towards a level, so it
-    is over in the second half, or shows there as a fraction of itself; a leak goes on. None: too few
-    points there to say anything."""
+    is over in the second half, or shows there as a fraction of itself; a leak goes on. What has a
+    known end, such as a memory of the last minute, is given as warm_up. None: too few points are
+    left to say anything."""
     if not points:
         return None
-    middle = (points[0][0] + points[-1][0]) / 2
-    late = [point for point in points if point[0] >= middle]
+    since = max((points[0][0] + points[-1][0]) / 2, points[0][0] + warm_up)
+    late = [point for point in points if point[0] >= since]
     if len(late) < POINTS_MIN:
         return None
     late = thinned(late)

@@ -124,6 +124,12 @@ class Growing(unittest.TestCase):
         self.assertIsNone(growth([]))
         self.assertIsNone(growth([(0, 1), (1, 1), (2, 9), (3, 99)]))
 
+    def test_what_fills_for_a_known_time_is_no_leak(self):
+        minute_of_ten = self.series(lambda part: 50_000 + 4000 * min(part, 0.7))
+        self.assertFalse(is_flat(growth(minute_of_ten), 256))
+        self.assertTrue(is_flat(growth(minute_of_ten, warm_up=0.7 * 60 * 60), 256))
+        self.assertIsNone(growth(minute_of_ten, warm_up=59 * 60))
+
     def test_many_points_are_thinned_and_keep_their_slope(self):
         points = thinned([(at, 2 * at) for at in range(1000)])
         self.assertLessEqual(len(points), POINTS_MAX)

@@ -21,11 +21,12 @@ STYLE = """
 .mark{stroke:#2b8a57;stroke-dasharray:5 3}.whisker{stroke:#1f2933}
 text{font:13px system-ui,-apple-system,"Segoe UI",Roboto,sans-serif;stroke:none}
 .title{font-size:16px;font-weight:600}.small{font-size:12px}.line{fill:none;stroke-width:1.8}
+.value{stroke:#ffffff;stroke-width:4px;paint-order:stroke}
 @media (prefers-color-scheme:dark){
 .ground{fill:#14191e}.text{fill:#e6eaed}.faint{fill:#a3adb5}.grid{stroke:#2b343b}.axis{stroke:#6c7881}
 .k0{fill:#63aef0;stroke:#63aef0}.k1{fill:#8b969e;stroke:#8b969e}.k2{fill:#f0934a;stroke:#f0934a}
 .k3{fill:#63c794;stroke:#63c794}.k4{fill:#b794ea;stroke:#b794ea}.k5{fill:#ee8096;stroke:#ee8096}
-.mark{stroke:#63c794}.whisker{stroke:#e6eaed}.line{fill:none}}
+.mark{stroke:#63c794}.whisker{stroke:#e6eaed}.value{stroke:#14191e}}
 .line{fill:none}
 """.strip()
 
@@ -119,16 +120,16 @@ def bar_chart(title, subtitle, unit, bars, marks=()):
     for value in scale_ticks:
         canvas.line(x_of(value), top, x_of(value), bottom, "grid")
         canvas.text(x_of(value), bottom + 16, number(value), "faint small", "middle")
+    for value, label in marks:  # below the bars' words, which have an edge of the ground's colour
+        canvas.line(x_of(value), top - 4, x_of(value), bottom, "mark", 1.6)
+        canvas.text(x_of(value), top - 8, label, "text small", "middle")
     for at, (bar, words) in enumerate(zip(bars, values)):
         y = top + at * (BAR_PX + BAR_GAP_PX) + BAR_GAP_PX / 2
         canvas.text(left - 10, y + BAR_PX - 5, bar.label, "text", "end")
         canvas.box(left, y, x_of(bar.value) - left, BAR_PX, KINDS[bar.kind])
         if bar.high > bar.low:
             whisker(canvas, x_of(bar.low), x_of(bar.high), y + BAR_PX / 2)
-        canvas.text(max(x_of(bar.value), x_of(bar.high)) + 8, y + BAR_PX - 5, words)
-    for value, label in marks:
-        canvas.line(x_of(value), top - 4, x_of(value), bottom, "mark", 1.6)
-        canvas.text(x_of(value), top - 8, label, "text small", "middle")
+        canvas.text(max(x_of(bar.value), x_of(bar.high)) + 8, y + BAR_PX - 5, words, "text value")
     return canvas.file(bottom + 34)
 
 

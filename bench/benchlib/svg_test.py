@@ -56,7 +56,8 @@ class Numbers(unittest.TestCase):
 class Charts(unittest.TestCase):
     def test_a_bar_chart_says_what_it_was_given(self):
         said = texts(bar_chart("CPU per event", "32 streams", "us", BARS, [(10.3, "goal")]))
-        for words in ("CPU per event", "32 streams", "ours, 32 streams", "llama-server <b9>", "10.2 us", "102 us", "goal"):
+        for words in ("CPU per event", "32 streams", "ours, 32 streams", "llama-server <b9>", "10.2 us", "102 us",
+                      "goal"):
             self.assertIn(words, said)
 
     def test_bars_are_as_long_as_their_values(self):

@@ -8,6 +8,8 @@ from benchlib.stats import Growth, growth, is_flat
 
 # What may be gained in the judged half: less than one leaked object per request would be.
 TOLERATED = {"PSS": 256, "descriptors": 1}
+# Manager and worker remember for 60 s which requests are over (docs/design/008): until then they grow.
+WARM_UP_S = 75
 UNITS = {"PSS": "KiB", "descriptors": "fds"}
 
 
@@ -53,13 +55,15 @@ class Watch:
         found = {}
         for (role, _, kind), points in sorted(self.series.items()):
             if kind == what:
-                found.setdefault(role, []).extend((at / 60, value / 1024 if what == "PSS" else value) for at, value in points)
+                scale = 1024 if what == "PSS" else 1
+                found.setdefault(role, []).extend((at / 60, value / scale) for at, value in points)
         return [(role, sorted(points)) for role, points in found.items()]
 
 
 def judge_series(role, what, points):
-    grew = growth(points)
-    return Judgement(role, what, points[0][1], points[-1][1], grew, None if grew is None else is_flat(grew, TOLERATED[what]))
+    grew = growth(points, WARM_UP_S)
+    flat = None if grew is None else is_flat(grew, TOLERATED[what])
+    return Judgement(role, what, points[0][1], points[-1][1], grew, flat)
 
 
 def table(judgements):

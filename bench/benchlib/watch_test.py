@@ -33,19 +33,21 @@ class Watching(unittest.TestCase):
         return {(one.role, one.what): one.flat for one in watch.judge()}
 
     def test_a_leak_is_named_and_nothing_else(self):
-        watch = self.watched(("gateway", 1, 0, 40, lambda lap: 2000 + 40 * lap), ("manager", 2, 0, 40, lambda lap: 1500 + lap % 3))
+        watch = self.watched(("gateway", 1, 0, 40, lambda lap: 2000 + 40 * lap),
+                             ("manager", 2, 0, 40, lambda lap: 1500 + lap % 3))
         self.assertEqual(self.flat(watch), {("gateway", "PSS"): False, ("gateway", "descriptors"): True,
                                             ("manager", "PSS"): True, ("manager", "descriptors"): True})
         self.assertEqual(table(watch.judge()).count("**no**"), 1)
 
     def test_of_a_worker_the_one_that_lived_longest_is_judged(self):
-        young = [("worker dummy", 10 + lap, lap, lap + 3, lambda lap: 900 + 200 * (lap % 3)) for lap in range(20, 40, 3)]
-        self.assertTrue(self.flat(self.watched(("worker dummy", 2, 0, 20, lambda lap: 1500), *young))["worker dummy", "PSS"])
-        leaks = ("worker dummy", 2, 0, 20, lambda lap: 1500 + 100 * lap)
-        self.assertFalse(self.flat(self.watched(leaks, *young))["worker dummy", "PSS"])
+        role = "worker dummy"
+        young = [(role, 10 + lap, lap, lap + 3, lambda lap: 900 + 200 * (lap % 3)) for lap in range(20, 40, 3)]
+        stays, leaks = (role, 2, 0, 20, lambda lap: 1500), (role, 2, 0, 20, lambda lap: 1500 + 100 * lap)
+        self.assertTrue(self.flat(self.watched(stays, *young))[role, "PSS"])
+        self.assertFalse(self.flat(self.watched(leaks, *young))[role, "PSS"])
 
     def test_a_short_run_tells_nothing(self):
-        watch = self.watched(("gateway", 1, 0, 40, lambda lap: 2000 + 500 * lap), laps=5)
+        watch = self.watched(("gateway", 1, 0, 40, lambda lap: 2000 + 500 * lap), laps=6)
         self.assertIsNone(self.flat(watch)["gateway", "PSS"])
         self.assertIn("too short to tell", table(watch.judge()))
 
