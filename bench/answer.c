@@ -35,11 +35,16 @@ struct slice answer_body(const struct answer *answer)
     return text_slice(&answer->kept);
 }
 
+static void fail_large(struct answer *answer)
+{
+    answer_fail(answer, "a line or body above %d bytes", ANSWER_LINE_MAX_BYTES);
+}
+
 static void keep(struct answer *answer, struct slice bytes)
 {
     text_add(&answer->kept, bytes);
     if (text_status(&answer->kept) != ERR_OK)
-        answer_fail(answer, "a line or body above %d bytes", ANSWER_LINE_MAX_BYTES);
+        fail_large(answer);
 }
 
 /* --- lines of an event stream --- */
@@ -66,6 +71,10 @@ static void take_data(struct answer *answer, struct slice data)
 /* Without its LF. A field other than data needs a look only when it might tell of an error. */
 static void take_line(struct answer *answer, struct slice line)
 {
+    if (line.len > ANSWER_LINE_MAX_BYTES) {
+        fail_large(answer);
+        return;
+    }
     if (line.len > 0 && line.data[line.len - 1] == '\r')
         line.len--;
     if (line.len == 0) {

@@ -9,18 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { COMPLAINTS_MAX = 10, REPORT_MAX_BYTES = 1 << 20, EXIT_USAGE = 64 };
-
-void load_doubt(struct load *load, const char *format, ...)
-{
-    va_list args;
-    if (load->doubts++ >= COMPLAINTS_MAX)
-        return;
-    va_start(args, format);
-    (void)vfprintf(stderr, format, args); /* nobody is told when stderr is gone */
-    va_end(args);
-    (void)fputc('\n', stderr);
-}
+enum { REPORT_MAX_BYTES = 1 << 20, EXIT_USAGE = 64 };
 
 static void print_report(const struct text *report)
 {

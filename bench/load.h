@@ -47,9 +47,6 @@ void load_abort_run(struct load *load, struct json_out *report);
 void load_slow_run(struct load *load, struct json_out *report);
 void load_idle_run(struct load *load, struct json_out *report);
 
-/* Something is wrong: said on stderr (the first ten), and in the exit status. */
-void load_doubt(struct load *load, const char *format, ...) PRINTF_LIKE(2, 3);
-
 /* --- load_streams.c: the closed loop, for other modes, too --- */
 void load_streams_measure(struct load *load, uint32_t concurrency, uint32_t requests,
                           struct load_sum *out_sum, struct load_span *out_span);
@@ -61,7 +58,6 @@ struct load_crowd {
     struct load_sum sum;
     /* When one is over; may start it again. */
     void (*on_over)(struct load_crowd *crowd, struct exchange *exchange);
-    void *ctx;
 };
 
 /* An exchange of the crowd: zeroed before, exchange_fini() after. */
@@ -89,6 +85,8 @@ MUST_USE enum err load_raise_fd_limit(uint32_t connections, struct err_note *out
 
 /* --- load_sum.c --- */
 
+/* Something is wrong: said on stderr (the first ten), and in the exit status. */
+void load_doubt(struct load *load, const char *format, ...) PRINTF_LIKE(2, 3);
 /* on_events, on_data and on_end of a measured stream. */
 void load_sum_events(struct load_sum *sum, const struct exchange *exchange, uint32_t count);
 void load_sum_data(struct load *load, struct load_sum *sum, struct slice data);

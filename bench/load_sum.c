@@ -3,7 +3,21 @@
 
 #include "base/clock.h"
 
+#include <stdio.h>
 #include <time.h>
+
+enum { COMPLAINTS_MAX = 10 };
+
+void load_doubt(struct load *load, const char *format, ...)
+{
+    va_list args;
+    if (load->doubts++ >= COMPLAINTS_MAX)
+        return;
+    va_start(args, format);
+    (void)vfprintf(stderr, format, args); /* nobody is told when stderr is gone */
+    va_end(args);
+    (void)fputc('\n', stderr);
+}
 
 void load_sum_events(struct load_sum *sum, const struct exchange *exchange, uint32_t count)
 {

@@ -2,6 +2,7 @@
 #include "stress_options.h"
 
 #include "base/id.h"
+#include "loopback_url.h"
 
 #include <argp.h>
 #include <math.h>
@@ -59,29 +60,12 @@ static double read_real(struct argp_state *state, const char *name, const char *
     return value;
 }
 
-/* http://HOST:PORT and nothing behind it but a slash. */
 static void read_url(struct argp_state *state, const char *url, struct net_address *out_address)
 {
-    ASSERT(url); /* argp gives every option of ours its value */
-    struct slice rest = slice_str(url);
-    uint64_t port = 0;
     struct err_note note = {""};
-    if (!slice_starts_with(rest, SLICE("http://")))
-        argp_error(state, "url %s: it must begin with http://", url);
-    rest = slice_after(rest, sizeof "http://" - 1);
-    if (slice_ends_with(rest, SLICE("/")))
-        rest.len--;
-    size_t colon = rest.len;
-    while (colon > 0 && rest.data[colon - 1] != ':')
-        colon--;
-    if (colon == 0 || slice_parse_u64(slice_after(rest, colon), UINT16_MAX, &port) != ERR_OK ||
-        port == 0)
-        argp_error(state, "url %s: it must end in :PORT", url);
-    else if (net_address_parse(slice_first(rest, colon - 1), (uint16_t)port, out_address, &note) !=
-             ERR_OK)
-        argp_error(state, "url %s: %s", url, note.text);
-    else if (!net_address_is_loopback(out_address))
-        argp_error(state, "url %s: only loopback is stressed", url);
+    ASSERT(url); /* argp gives every option of ours its value */
+    if (loopback_url_parse(url, out_address, &note) != ERR_OK)
+        argp_error(state, "%s", note.text);
 }
 
 /* It becomes part of a header field. */

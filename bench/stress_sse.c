@@ -14,6 +14,7 @@
 #include "client/client_request.h"
 #include "footprint.h"
 #include "histogram.h"
+#include "splitmix.h"
 #include "stress_options.h"
 
 #include <math.h>
@@ -78,15 +79,6 @@ static uint64_t within_timeout(const struct stress *stress, uint64_t max_us)
 {
     uint64_t timeout_us = (uint64_t)(stress->options->timeout_s * 1e6);
     return timeout_us < max_us ? timeout_us : max_us;
-}
-
-/* 0 <= x < 1. splitmix64. */
-static double random_unit(struct stress *stress)
-{
-    uint64_t z = (stress->random += UINT64_C(0x9e3779b97f4a7c15));
-    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
-    return (double)((z ^ (z >> 31)) >> 11) * 0x1p-53;
 }
 
 /* --- one stream --- */
@@ -203,8 +195,8 @@ static void plan_abort(struct shot *shot)
 {
     const struct stress_options *options = shot->stress->options;
     deadline_init(&shot->abort, shot->stress->loop, on_abort, shot);
-    bool aborts = random_unit(shot->stress) < options->abort_ratio;
-    double share = random_unit(shot->stress);
+    bool aborts = splitmix_unit(&shot->stress->random) < options->abort_ratio;
+    double share = splitmix_unit(&shot->stress->random);
     double after_s = options->abort_min_s + share * (options->abort_max_s - options->abort_min_s);
     if (aborts)
         deadline_after(&shot->abort, (uint64_t)(after_s * 1e6));

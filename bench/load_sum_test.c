@@ -1,0 +1,99 @@
+/* load_sum_test - what is counted as right, and where a latency comes from. */
+#include "load.h"
+
+#include "testing/test.h"
+
+struct rig {
+    struct load_options options;
+    struct load load;
+    struct load_sum sum;
+    struct exchange exchange;
+};
+
+/* Complaints go to stderr: they are part of what is tested. */
+static void rig_init(struct rig *rig)
+{
+    *rig = (struct rig){.exchange = {.loop = &rig->load.loop, .start_us = 1000}};
+    rig->load.options = &rig->options;
+    rig->exchange.answer.state = ANSWER_WHOLE;
+    rig->exchange.answer.events = 7;
+    rig->load.loop.now_us = 5000;
+}
+
+TEST(the_first_stream_says_how_many_events_the_others_have)
+{
+    struct rig rig;
+    rig_init(&rig);
+    load_sum_end(&rig.load, &rig.sum, &rig.exchange);
+    load_sum_end(&rig.load, &rig.sum, &rig.exchange);
+    CHECK_EQ(rig.sum.streams, 2);
+    CHECK_EQ(rig.load.doubts, 0);
+    CHECK_EQ(rig.sum.request.max, 4000);
+    rig.exchange.answer.events = 6;
+    load_sum_end(&rig.load, &rig.sum, &rig.exchange);
+    CHECK_EQ(rig.sum.streams, 2);
+    CHECK_EQ(rig.sum.failed, 1);
+    CHECK_EQ(rig.load.doubts, 1);
+}
+
+TEST(a_number_of_events_that_was_asked_for_counts_from_the_first_stream)
+{
+    struct rig rig;
+    rig_init(&rig);
+    rig.load.events_each = 8;
+    load_sum_end(&rig.load, &rig.sum, &rig.exchange);
+    CHECK_EQ(rig.sum.failed, 1);
+}
+
+TEST(refusals_are_failures_that_are_told_apart)
+{
+    struct rig rig;
+    rig_init(&rig);
+    rig.exchange.answer.state = ANSWER_WRONG;
+    rig.exchange.answer.status = 429;
+    load_sum_end(&rig.load, &rig.sum, &rig.exchange);
+    rig.exchange.answer.status = 500;
+    load_sum_end(&rig.load, &rig.sum, &rig.exchange);
+    CHECK_EQ(rig.sum.failed, 2);
+    CHECK_EQ(rig.sum.refused, 1);
+    CHECK_EQ(rig.load.doubts, 2);
+}
+
+TEST(events_that_come_with_one_read_are_no_time_apart)
+{
+    struct rig rig;
+    rig_init(&rig);
+    load_sum_events(&rig.sum, &rig.exchange, 2);
+    CHECK_EQ(rig.sum.ttft.max, 4000);
+    CHECK_EQ(rig.sum.gap.total, 1);
+    CHECK_EQ(rig.sum.gap.max, 0);
+    rig.exchange.last_us = 4500;
+    load_sum_events(&rig.sum, &rig.exchange, 1);
+    CHECK_EQ(rig.sum.gap.max, 500);
+    CHECK_EQ(rig.sum.ttft.total, 1);
+    CHECK_EQ(rig.sum.events, 3);
+}
+
+TEST(latency_is_from_the_microsecond_in_the_text)
+{
+    struct rig rig;
+    rig_init(&rig);
+    load_sum_data(&rig.load, &rig.sum,
+                  SLICE("{\"choices\":[{\"delta\":{\"content\":\"4990 \"}}]}"));
+    load_sum_data(&rig.load, &rig.sum, SLICE("{\"choices\":[{\"delta\":{\"content\":\"\"}}]}"));
+    load_sum_data(&rig.load, &rig.sum, SLICE("{\"choices\":[{\"delta\":{}}]}"));
+    CHECK_EQ(rig.sum.latency.total, 1);
+    CHECK_EQ(rig.sum.latency.max, 10);
+    CHECK_EQ(rig.load.doubts, 0);
+}
+
+TEST(a_text_that_is_no_time_before_now_is_a_doubt)
+{
+    struct rig rig;
+    rig_init(&rig);
+    load_sum_data(&rig.load, &rig.sum, SLICE("{\"content\":\"tok1\"}"));
+    load_sum_data(&rig.load, &rig.sum, SLICE("{\"content\":\"5001\"}"));       /* tomorrow */
+    load_sum_data(&rig.load, &rig.sum, SLICE("{\"content\":\"4990 4991 \"}")); /* two tokens */
+    CHECK_EQ(rig.load.doubts, 3);
+    CHECK_EQ(rig.sum.latency.total, 0);
+}
