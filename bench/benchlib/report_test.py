@@ -57,6 +57,11 @@ class Documents(unittest.TestCase):
         with self.assertRaisesRegex(ValueError, "<!-- soak -->"):
             replace_part(self.TEXT, "soak", "new")
 
+    def test_the_document_has_the_parts_that_the_scripts_fill(self):
+        document = (Path(__file__).resolve().parents[2] / "docs" / "benchmarks.md").read_text()
+        for name in ("table", "soak"):
+            self.assertIn("NEW", replace_part(document, name, "NEW\n"))
+
     def test_a_file_is_replaced_whole(self):
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder, "page.md")

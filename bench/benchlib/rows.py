@@ -16,6 +16,7 @@ from benchlib.servers import NANO, Limit, Ours, Peer, get
 from benchlib.stats import Estimate, Goal, estimate, ratio
 from benchlib.svg import Bar
 
+LONG_ROUNDS = 5  # at most so many of rows that take a quarter of a minute each: memory is hardly noisy
 PACE_MS = 3  # at 32 streams this leaves the machine idle between two rounds of events
 PACE_MANY_MS = 40  # at 1000
 
@@ -56,10 +57,10 @@ class Bench:
         """Of a run: a quick one is a tenth."""
         return max(least, count // 10) if self.quick else count
 
-    def alternate(self, **measures):
+    def alternate(self, rounds_max=None, /, **measures):
         """{name: [a value per round]}: every measure once in each round, there and back."""
         found = {name: [] for name in measures}
-        for at in range(self.rounds):
+        for at in range(min(self.rounds, rounds_max or self.rounds)):
             for name in reversed(measures) if at % 2 else measures:
                 found[name].append(measures[name]())
         return found
@@ -147,7 +148,7 @@ def event_nano(bench):
     tokens = bench.size(256, 64)
 
     def run(server, model):
-        return bench.load.run("streams", server, concurrency=8, requests=bench.size(64, 16), max_tokens=tokens,
+        return bench.load.run("streams", server, concurrency=8, requests=bench.size(24, 8), max_tokens=tokens,
                               model=model, extra='"ignore_eos":true,"temperature":0')["cpu_us_per_event"]
 
     def ours():
@@ -190,7 +191,7 @@ def one_token_run(bench, server, requests, model):
 def one_token(bench):
     """CPU of a request for one token: the dummy (nothing but the way there and back), and ours beside
     llama-server with the same small model, slots and engine threads."""
-    requests, few = bench.size(6000, 300), bench.size(1000, 100)
+    requests, few = bench.size(6000, 300), bench.size(400, 100)
 
     def dummy():
         with Ours(bench.program, dummy_slots=64, dummy_delay_ms=0, dummy_tokens=4) as server:
@@ -241,10 +242,6 @@ def latency(bench):
 # --- many who do nothing ---
 
 
-# The dummy sleeps through a step: so long nothing happens. Who joins gets its first event behind it.
-IDLE_STEP_MS = 8000
-
-
 def idle_finding(kind, label, count, runs):
     per = estimate(run["pss_kib"]["per_connection_bytes"] for run in runs)
     health = estimate(run["health_us"]["p99"] / 1000 for run in runs)
@@ -255,25 +252,24 @@ def idle_finding(kind, label, count, runs):
 def idle(bench):
     """10 000 connections that wait: keep-alive between two requests, and streams between two events."""
     count = bench.size(10_000, 500)
-    stream = {"dummy_delay_ms": IDLE_STEP_MS, "dummy_slots": count, "stall_ms": 600_000}
+    # The dummy sleeps through a step: for a minute nothing happens in streams whose head is out.
+    stream = {"dummy_delay_ms": 60_000, "dummy_slots": count, "head_hold_ms": 100, "ping_ms": 600_000}
     findings = []
     for kind, label, keys in (("keepalive", "keep-alive connection", {}), ("sse", "stream", stream)):
         def run():
             with Ours(bench.program, idle_ms=600_000, watchdog_ms=0, drain_ms=100, **keys) as server:
                 return bench.load.run("idle", server, kind=kind, connections=count, timeout=120, seconds=4)
 
-        findings += idle_finding(kind, label, count, [run() for _ in range(min(bench.rounds, IDLE_ROUNDS))])
+        findings += idle_finding(kind, label, count, [run() for _ in range(min(bench.rounds, LONG_ROUNDS))])
     idle_chart(bench, count, findings[0].found, findings[2].found)
     return findings
-
-
-IDLE_ROUNDS = 5  # half a minute each, and memory is hardly noisy
 
 
 def idle_chart(bench, count, keepalive, stream):
     bars = [bar("ours, keep-alive", keepalive), bar("ours, stream", stream)]
     if bench.has_peer:
-        bars.append(bar("llama-server, keep-alive", estimate(peer_idle() for _ in range(bench.rounds)), "peer"))
+        runs = [peer_idle() for _ in range(min(bench.rounds, LONG_ROUNDS))]
+        bars.append(bar("llama-server, keep-alive", estimate(runs), "peer"))
     bench.chart("idle.svg", "Memory per idle connection", f"bytes of PSS; ours with {count:,}, llama-server with "
                 f"{PEER_IDLE} and a thread for each", "bytes", bars, [(8192, "goal")])
 
@@ -323,34 +319,29 @@ def slow(bench):
     def run(readers):
         keys = {"dummy_slots": count + 8, "dummy_delay_ms": 0, "dummy_tokens": 60_000, "stall_ms": 600_000}
         with Ours(bench.program, **keys) as server:
-            return bench.load.run("slow", server, slow=readers, slow_bytes_per_s=100, fast=8,
+            return bench.load.run("slow", server, slow=readers, slow_bytes_per_s=100, fast=8, settle=5,
                                   max_tokens=bench.size(60_000, 10_000))
 
-    found = bench.alternate(crowd=lambda: run(count), alone=lambda: run(0))
+    found = bench.alternate(LONG_ROUNDS, crowd=lambda: run(count), alone=lambda: run(0))
     speed = [(crowd["events_per_s"], alone["events_per_s"]) for crowd, alone in zip(found["crowd"], found["alone"])]
     each = [run["pss_kib"]["per_connection_bytes"] for run in found["crowd"]]
-    grown = [(run["pss_kib"]["end"] - run["pss_kib"]["after"]) * 1024 / count for run in found["crowd"]]
+    grown = [run["pss_kib"]["end"] / run["pss_kib"]["after"] for run in found["crowd"]]
     return [Finding(f"tokens/s of 8 fast readers beside {count} slow ones / alone", "x", ratio(speed),
                     Goal(0.95, True)),
             Finding("PSS per slow reader", "bytes", estimate(each), None, None, "all it may hold: 64 events or 64 KiB"),
-            Finding("what each has more after the fast ones' streams", "bytes", estimate(grown), Goal(1024))]
+            Finding("memory of all behind the fast ones' streams / before them", "x", estimate(grown), Goal(1.02))]
 
 
 def leave(bench):
-    """Who leaves frees the slot: how soon, by where the request was. The dummy needs no time for a prompt,
-    so prefill is left on the small model."""
-    requests = bench.size(320, 64)
+    """Who leaves frees the slot: how soon, by where the request was."""
+    def run(phase, slots, **more):
+        with Ours(bench.program, dummy_slots=slots, dummy_tokens=5000, dummy_delay_ms=2,
+                  dummy_prefill_us=100) as server:
+            return bench.load.run("abort", server, phase=phase, concurrency=16, requests=bench.size(320, 64),
+                                  max_tokens=2000, **more)
 
-    def dummy(phase, slots):
-        with Ours(bench.program, dummy_slots=slots, dummy_tokens=5000, dummy_delay_ms=2) as server:
-            return bench.load.run("abort", server, phase=phase, concurrency=16, requests=requests, max_tokens=5000)
-
-    def nano():
-        with Ours(bench.program, ready=("llama",), llama_slots=8) as server:
-            return bench.load.run("abort", server, phase="prefill", concurrency=8, requests=requests // 4,
-                                  max_tokens=64, model="llama", body_bytes=3000)
-
-    found = bench.alternate(queued=lambda: dummy("queued", 4), prefill=nano, decode=lambda: dummy("decode", 16))
+    found = bench.alternate(queued=lambda: run("queued", 4), prefill=lambda: run("prefill", 16, body_bytes=2000),
+                            decode=lambda: run("decode", 16))
     return [Finding(f"client gone to slot free, {phase}, p99", "ms",
                     estimate(run["freed_us"]["p99"] / 1000 for run in runs), Goal(50), 10)
             for phase, runs in found.items()]
