@@ -106,7 +106,7 @@ static void collect_streams(struct counts *counts, const struct gateway *gateway
     LIST_FOREACH (node, &gateway->replies) {
         const struct reply *reply = CONTAINER_OF(node, struct reply, link);
         streams += reply->state == REPLY_STREAMING;
-        deltas += reply->mark_count;
+        deltas += reply->marks.count;
     }
     metric_set(counts->streams_open, (double)streams);
     metric_set(counts->deltas_unsent, (double)deltas);

@@ -286,7 +286,7 @@ TEST(credit_comes_back_when_bytes_have_left_and_not_before)
     CHECK(blocked_at > 64); /* the kernel did take some */
     const struct reply *reply = rig_reply(rig);
     size_t framed_bytes = strlen("data: {\"token\":\"\"}\n\n") + piece.len;
-    CHECK(reply->mark_count > 0);
+    CHECK(reply->marks.count > 0);
     CHECK(reply->written_bytes + reply->out.len - reply->sent_bytes <= 64 * framed_bytes);
     size_t before = narrow.in.len;
     client_settle(&narrow);

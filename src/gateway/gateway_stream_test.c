@@ -381,6 +381,41 @@ static void check_body(const char *expected)
     answer_fini(&answer);
 }
 
+/* The deadline that the first event has armed lies before each of the pings. */
+TEST(silence_counts_from_the_last_event)
+{
+    rig = gateway_rig_open(NULL);
+    struct job *job = ask(&surfaces[3]);
+    job_start(job);
+    for (int i = 1; i <= 3; i++) {
+        job_delta(job, SLICE("x"));
+        rig_live_ms(rig, 6000);
+        job_delta(job, SLICE("y"));
+        rig_live_ms(rig, 9999);
+        CHECK_EQ(client_count(&rig->client, ": ping"), i - 1);
+        rig_live_ms(rig, 1);
+        client_settle(&rig->client);
+        CHECK_EQ(client_count(&rig->client, ": ping"), i);
+    }
+    job_done(job, DONE_EOS);
+    gateway_rig_close(rig);
+}
+
+TEST(a_stream_that_is_quiet_holds_no_room_for_a_big_event)
+{
+    char big[4000];
+    memset(big, 'b', sizeof(big));
+    rig = gateway_rig_open(NULL);
+    struct job *job = ask(&surfaces[3]);
+    job_start(job);
+    job_delta(job, slice_of(big, sizeof(big)));
+    CHECK(rig_reply(rig)->out.capacity >= sizeof(big));
+    rig_live_ms(rig, 10000);
+    CHECK(rig_reply(rig)->out.capacity <= 128);
+    job_done(job, DONE_EOS);
+    gateway_rig_close(rig);
+}
+
 TEST(a_ping_comes_after_ping_ms_of_silence_and_is_one_line)
 {
     rig = gateway_rig_open(NULL);

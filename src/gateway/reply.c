@@ -25,7 +25,7 @@ static void release(void *pointer)
     mem_free(reply->call->choice);
     mem_free(reply->choices);
     text_fini(&reply->out);
-    mem_free(reply->marks);
+    marks_fini(&reply->marks);
     arena_free(reply->call->arena);
     mem_free(reply->call);
     if (reply->key)

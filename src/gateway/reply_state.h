@@ -2,15 +2,10 @@
 #pragma once
 
 #include "gateway/counts.h"
+#include "gateway/marks.h"
 #include "gateway/reply.h"
 
 enum reply_state { REPLY_PARSING, REPLY_WAITING, REPLY_STREAMING, REPLY_GONE };
-
-/* A delta whose bytes are on their way to the client: when they have left, its credit goes back. */
-struct mark {
-    uint64_t end_bytes; /* of the reply's body, counted from its start */
-    uint32_t choice, payload_bytes;
-};
 
 struct choice {
     struct reply *reply;
@@ -36,10 +31,11 @@ struct reply {
     struct deferred flush;
     bool ending; /* the terminator is in `out` */
     uint64_t written_bytes, sent_bytes;
-    struct mark *marks; /* ring, in order of end_bytes */
-    uint32_t mark_first, mark_count, mark_capacity;
+    struct marks marks;
+    uint32_t marks_max; /* what all credits together allow */
 
     struct deadline head_deadline, ping_deadline;
+    uint64_t quiet_since_us; /* the last write, or ping */
     uint64_t arrived_us, first_delta_us;
     const char *end; /* for the log line */
     int status;

@@ -20,10 +20,18 @@ static void schedule_flush(struct reply *reply)
     loop_before_sleep(reply->gateway->loop, &reply->flush);
 }
 
-static void arm_ping(struct reply *reply)
+static uint64_t ping_due_us(const struct reply *reply)
 {
-    if (!reply->call->dialect->is_ndjson)
-        deadline_after(&reply->ping_deadline, reply->gateway->options.ping_ms * 1000ull);
+    return reply->quiet_since_us + reply->gateway->options.ping_ms * 1000ull;
+}
+
+/* With every write, so it only notes the time: what is armed is never too late, and on_ping_due()
+ * looks again. */
+static void begin_quiet(struct reply *reply)
+{
+    reply->quiet_since_us = loop_now_us(reply->gateway->loop);
+    if (!reply->call->dialect->is_ndjson && !deadline_is_armed(&reply->ping_deadline))
+        deadline_at(&reply->ping_deadline, ping_due_us(reply));
 }
 
 static void begin_stream(struct reply *reply)
@@ -44,7 +52,7 @@ static void begin_stream(struct reply *reply)
                                                     : SLICE("text/event-stream"),
                     text_slice(&fields));
     text_fini(&fields);
-    arm_ping(reply);
+    begin_quiet(reply);
 }
 
 static void on_head_hold_over(void *ctx)
@@ -56,11 +64,16 @@ static void on_head_hold_over(void *ctx)
 static void on_ping_due(void *ctx)
 {
     struct reply *reply = ctx;
+    if (loop_now_us(reply->gateway->loop) < ping_due_us(reply)) {
+        deadline_at(&reply->ping_deadline, ping_due_us(reply)); /* it spoke since this was armed */
+        return;
+    }
     if (reply->out.len == 0 && !reply->ending && reply->sent_bytes == reply->written_bytes) {
+        text_fini(&reply->out); /* a stream that says little holds little */
         sse_add_ping(&reply->out);
         schedule_flush(reply);
     }
-    arm_ping(reply);
+    begin_quiet(reply);
 }
 
 /* Half an event may be in `out`: no byte of it may leave, nor can anything follow it. */
@@ -89,7 +102,7 @@ static bool pass_on(struct reply *reply, struct slice bytes)
     reply->written_bytes += bytes.len;
     reply->sent_bytes += sent;
     settle_marks(reply);
-    arm_ping(reply);
+    begin_quiet(reply);
     return true;
 }
 
@@ -124,22 +137,20 @@ static void on_room(void *ctx)
 
 static void push_mark(struct reply *reply, uint32_t choice, uint32_t payload_bytes)
 {
-    ASSERT(reply->mark_count < reply->mark_capacity); /* ask.h rule 3 */
-    uint32_t place = (reply->mark_first + reply->mark_count++) % reply->mark_capacity;
-    reply->marks[place] =
-        (struct mark){reply->written_bytes + reply->out.len, choice, payload_bytes};
+    ASSERT(reply->marks.count < reply->marks_max); /* ask.h rule 3 */
+    marks_push(&reply->marks,
+               (struct mark){reply->written_bytes + reply->out.len, choice, payload_bytes});
 }
 
 /* The deltas whose last byte has left. */
 static void settle_marks(struct reply *reply)
 {
-    while (reply->mark_count > 0 &&
-           reply->marks[reply->mark_first].end_bytes <= reply->sent_bytes) {
-        const struct mark *mark = &reply->marks[reply->mark_first];
-        if (reply->choices[mark->choice].ask)
-            ask_consumed(reply->choices[mark->choice].ask, 1, mark->payload_bytes);
-        reply->mark_first = (reply->mark_first + 1) % reply->mark_capacity;
-        reply->mark_count--;
+    for (const struct mark *mark;
+         (mark = marks_front(&reply->marks)) && mark->end_bytes <= reply->sent_bytes;
+         marks_pop(&reply->marks)) {
+        struct ask *ask = reply->choices[mark->choice].ask;
+        if (ask)
+            ask_consumed(ask, 1, mark->payload_bytes);
     }
 }
 
@@ -433,8 +444,7 @@ void reply_stream_prepare(struct reply *reply)
     size_t choice_bytes =
         text_bytes * ESCAPED_MAX + (size_t)credit->credit_events * EVENT_FRAME_MAX_BYTES;
     reply->out.max_bytes = call->choices * choice_bytes + echo_max_bytes(call);
-    reply->mark_capacity = call->choices * credit->credit_events;
-    reply->marks = mem_array(reply->mark_capacity, sizeof(*reply->marks));
+    reply->marks_max = call->choices * credit->credit_events;
 }
 
 void reply_stream_stop(struct reply *reply)

@@ -3,7 +3,19 @@
 #include "gateway/dialect/openai.h"
 #include "gateway/params.h"
 
-static const struct openai_kind kind = {"chatcmpl-", "chat.completion.chunk", "chat.completion"};
+static void open_text(uint32_t choice, struct text *out)
+{
+    text_add_f(out, "{\"index\":%u,\"delta\":{\"content\":", choice);
+}
+
+static void close_text(uint32_t choice, struct text *out)
+{
+    (void)choice; /* it has been told */
+    text_add(out, SLICE("},\"logprobs\":null,\"finish_reason\":null}"));
+}
+
+static const struct openai_kind kind = {"chatcmpl-", "chat.completion.chunk", "chat.completion",
+                                        open_text, close_text};
 
 /* --- messages --- */
 
@@ -136,13 +148,7 @@ static void stream_begin(struct call *call, uint32_t choice, struct text *out)
 
 static void add_delta(struct call *call, uint32_t choice, struct slice text, struct text *out)
 {
-    openai_chunk_open(call, &kind, choice, out);
-    text_add(out, SLICE("{\"index\":"));
-    text_add_u64(out, choice);
-    text_add(out, SLICE(",\"delta\":{\"content\":"));
-    json_add_string(out, text);
-    text_add(out, SLICE("},\"logprobs\":null,\"finish_reason\":null}"));
-    openai_choices_close(call, out);
+    openai_text(call, &kind, choice, text, out);
     openai_chunk_end(out);
 }
 

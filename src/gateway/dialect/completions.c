@@ -5,7 +5,19 @@
 #include "gateway/dialect/openai.h"
 #include "gateway/params.h"
 
-static const struct openai_kind kind = {"cmpl-", "text_completion", "text_completion"};
+static void open_text(uint32_t choice, struct text *out)
+{
+    (void)choice; /* close_text() tells it */
+    text_add(out, SLICE("{\"text\":"));
+}
+
+static void close_text(uint32_t choice, struct text *out)
+{
+    text_add_f(out, ",\"index\":%u,\"logprobs\":null,\"finish_reason\":null}", choice);
+}
+
+static const struct openai_kind kind = {"cmpl-", "text_completion", "text_completion", open_text,
+                                        close_text};
 
 /* --- prompt: a string, a list of strings (a choice each), or one list of token ids --- */
 
@@ -93,40 +105,40 @@ static struct slice prompt_of(const struct call *call, uint32_t choice)
     return choice == 0 ? call->request.prompt : call->more_prompts[choice - 1];
 }
 
-static void add_chunk(struct call *call, uint32_t choice, struct slice text, const char *finish,
-                      struct text *out)
+static void add_piece(struct call *call, uint32_t choice, struct slice text, struct text *out)
 {
-    openai_chunk_open(call, &kind, choice, out);
-    text_add(out, SLICE("{\"text\":"));
-    json_add_string(out, text);
-    text_add(out, SLICE(",\"index\":"));
-    text_add_u64(out, choice);
-    text_add(out, SLICE(",\"logprobs\":null,\"finish_reason\":"));
-    text_add_str(out, finish);
-    text_add_byte(out, '}');
-    openai_choices_close(call, out);
+    openai_text(call, &kind, choice, text, out);
     if (call->query_stream) {
         text_add(out, SLICE(",\"delta\":"));
         json_add_string(out, text);
-        text_add_str(out, finish[0] == 'n' ? "" : ",\"done\":true"); /* null: it goes on */
     }
+    openai_chunk_end(out);
+}
+
+static void add_done(struct call *call, uint32_t choice, enum done_reason reason, struct text *out)
+{
+    openai_chunk_open(call, &kind, choice, out);
+    text_add_f(out, "{\"text\":\"\",\"index\":%u,\"logprobs\":null,\"finish_reason\":\"%s\"}",
+               choice, openai_finish_reason(reason));
+    openai_choices_close(call, out);
+    if (call->query_stream)
+        text_add(out, SLICE(",\"delta\":\"\",\"done\":true"));
     openai_chunk_end(out);
 }
 
 static void stream_begin(struct call *call, uint32_t choice, struct text *out)
 {
     if (call->echo)
-        add_chunk(call, choice, prompt_of(call, choice), "null", out);
+        add_piece(call, choice, prompt_of(call, choice), out);
 }
 
 static void stream_event(struct call *call, uint32_t choice, const struct event *event,
                          struct text *out)
 {
     if (event->type == EVENT_DELTA)
-        add_chunk(call, choice, event->delta.text, "null", out);
+        add_piece(call, choice, event->delta.text, out);
     else if (event->type == EVENT_DONE)
-        add_chunk(call, choice, SLICE(""),
-                  event->done.reason == DONE_LENGTH ? "\"length\"" : "\"stop\"", out);
+        add_done(call, choice, event->done.reason, out);
     else
         openai_progress(call, &kind, event, out);
 }

@@ -4,6 +4,8 @@
 #include "gateway/dialect/data_event.h"
 #include "gateway/params.h"
 
+enum { FRAME_MAX_BYTES = 16 * 1024 }; /* a model's name is in it, of 256 bytes, escaped */
+
 static bool is_text_format(const json_t *value) /* {"type":"text"} asks for nothing */
 {
     return json_is_null(value) || slice_eq_str(json_slice(json_object_get(value, "type")), "text");
@@ -45,8 +47,11 @@ enum err openai_parse(struct call *call, const struct dialect_input *input,
 
 /* --- chunks --- */
 
-struct openai_own { /* call->own: the prefix of every chunk, per choice (the seeds differ) */
-    struct slice prefix[CALL_CHOICES_MAX];
+/* call->own, one for each choice (the seeds differ): what is the same in every chunk. */
+struct openai_frame {
+    struct slice chunk_head;  /* the beginning of before_text, for chunks without text */
+    struct slice before_text; /* empty: not made yet */
+    struct slice after_text;
 };
 
 /* "id":... up to "choices":[ - the seed is in it, so that any answer can be replayed. */
@@ -60,29 +65,79 @@ static void add_identity(const struct call *call, const char *id_prefix, const c
                (unsigned long long)call->choice[choice].seed);
 }
 
-/* Keeps a chunk's beginning for the next one; without room for it, each is made anew. */
-static void keep_prefix(struct call *call, uint32_t choice, struct slice prefix)
+static void add_chunk_head(const struct call *call, const struct openai_kind *kind, uint32_t choice,
+                           struct text *out)
 {
-    struct openai_own *own = call->own;
-    if (!own)
-        call->own = own = arena_alloc(call->arena, sizeof(*own));
-    if (own)
-        (void)arena_dup(call->arena, prefix, &own->prefix[choice]); /* stays empty if it fails */
+    text_add(out, SLICE("data: "));
+    add_identity(call, kind->id_prefix, kind->chunk_object, choice, out);
+}
+
+static enum err make_frame(struct call *call, const struct openai_kind *kind, uint32_t choice,
+                           struct openai_frame *frame)
+{
+    struct text text;
+    text_init(&text, FRAME_MAX_BYTES);
+    add_chunk_head(call, kind, choice, &text);
+    size_t head_bytes = text.len;
+    kind->open_text(choice, &text);
+    size_t before_bytes = text.len;
+    kind->close_text(choice, &text);
+    openai_choices_close(call, &text);
+    struct slice kept;
+    enum err err = text_status(&text);
+    if (err == ERR_OK)
+        err = arena_dup(call->arena, text_slice(&text), &kept);
+    if (err == ERR_OK)
+        *frame =
+            (struct openai_frame){slice_first(kept, head_bytes), slice_first(kept, before_bytes),
+                                  slice_after(kept, before_bytes)};
+    text_fini(&text);
+    return err;
+}
+
+/* NULL before `started`, when the seed is not known, and without room: then each chunk is made
+ * anew.
+ */
+static const struct openai_frame *frame_of(struct call *call, const struct openai_kind *kind,
+                                           uint32_t choice)
+{
+    struct openai_frame *frames = call->own;
+    if (frames && frames[choice].before_text.len > 0)
+        return &frames[choice];
+    if (call->started_ms == 0)
+        return NULL;
+    if (!frames)
+        call->own = frames = arena_array(call->arena, call->choices, sizeof(*frames));
+    if (!frames || make_frame(call, kind, choice, &frames[choice]) != ERR_OK)
+        return NULL;
+    return &frames[choice];
 }
 
 void openai_chunk_open(struct call *call, const struct openai_kind *kind, uint32_t choice,
                        struct text *out)
 {
-    const struct openai_own *own = call->own;
-    if (own && own->prefix[choice].len > 0) {
-        text_add(out, own->prefix[choice]);
+    const struct openai_frame *frame = frame_of(call, kind, choice);
+    if (frame)
+        text_add(out, frame->chunk_head);
+    else
+        add_chunk_head(call, kind, choice, out);
+}
+
+void openai_text(struct call *call, const struct openai_kind *kind, uint32_t choice,
+                 struct slice text, struct text *out)
+{
+    const struct openai_frame *frame = frame_of(call, kind, choice);
+    if (frame) {
+        text_add(out, frame->before_text);
+        json_add_string(out, text);
+        text_add(out, frame->after_text);
         return;
     }
-    size_t start = out->len;
-    text_add(out, SLICE("data: "));
-    add_identity(call, kind->id_prefix, kind->chunk_object, choice, out);
-    if (call->started_ms != 0 && !out->overflowed) /* before `started` the seed is not known */
-        keep_prefix(call, choice, slice_after(text_slice(out), start));
+    add_chunk_head(call, kind, choice, out);
+    kind->open_text(choice, out);
+    json_add_string(out, text);
+    kind->close_text(choice, out);
+    openai_choices_close(call, out);
 }
 
 void openai_choices_close(const struct call *call, struct text *out)

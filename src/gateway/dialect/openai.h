@@ -9,6 +9,9 @@ struct openai_kind {
     const char *id_prefix;    /* "chatcmpl-" */
     const char *chunk_object; /* "chat.completion.chunk" */
     const char *whole_object; /* "chat.completion" */
+    /* A choice with a piece of text: what stands before and behind its JSON string. */
+    void (*open_text)(uint32_t choice, struct text *out);
+    void (*close_text)(uint32_t choice, struct text *out);
 };
 
 /* Refuses by name what is not there yet (n, logprobs, tools, schemas ...), then reads what is
@@ -16,8 +19,12 @@ struct openai_kind {
 MUST_USE enum err openai_parse(struct call *call, const struct dialect_input *input,
                                struct api_error *out_error);
 
-/* data: {"id":...,"object":...,"created":...,"model":...,"system_fingerprint":...,"choices":[
- * Made once per call and choice, and copied after that. */
+/* The chunk of a piece of text, up to openai_chunk_end(): more members may follow. What stands
+ * around the text is made once per call and choice, and copied after that. */
+void openai_text(struct call *call, const struct openai_kind *kind, uint32_t choice,
+                 struct slice text, struct text *out);
+
+/* data: {"id":...,"object":...,"created":...,"model":...,"system_fingerprint":...,"choices":[ */
 void openai_chunk_open(struct call *call, const struct openai_kind *kind, uint32_t choice,
                        struct text *out);
 /* ] and, when usage was asked for, "usage":null. More members of the chunk may follow. */
