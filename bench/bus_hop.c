@@ -6,6 +6,8 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "bus/bus_mem.h"
+#include "bus/bus_switch.h"
+#include "bus/bus_unix.h"
 #include "bus/bus_zmq.h"
 #include "bus/zmq_switch.h"
 #include "loop/thread.h"
@@ -111,6 +113,33 @@ static struct cost over_mem(void)
     return cost;
 }
 
+static struct cost over_unix(void)
+{
+    char directory[] = "/tmp/millrace-bench-XXXXXX";
+    struct bus_switch *bus_switch;
+    struct bus_unix *ends;
+    struct thread *thread;
+    struct err_note note;
+    struct side hub = {.loop = loop_new()};
+    ASSERT(mkdtemp(directory));
+    const struct bus_switch_config config = {directory, PEER_BYTES, DEAD_MS};
+    ASSERT(bus_switch_new(hub.loop, &config, &note, &bus_switch) == ERR_OK);
+    ASSERT(thread_start("switch", run, &hub, &thread) == ERR_OK);
+    struct side a = {.loop = loop_new(), .mine = "a", .other = "b"};
+    struct side b = {.loop = loop_new(), .mine = "b", .other = "a"};
+    ASSERT(bus_unix_new(directory, &ends) == ERR_OK);
+    ASSERT(bus_unix_open(ends, a.loop, DEAD_MS, &a.bus) == ERR_OK);
+    ASSERT(bus_unix_open(ends, b.loop, DEAD_MS, &b.bus) == ERR_OK);
+    struct cost cost = play(&a, &b);
+    bus_unix_free(ends);
+    loop_stop(hub.loop);
+    thread_join(&thread);
+    bus_switch_free(&bus_switch);
+    loop_free(hub.loop);
+    ASSERT(rmdir(directory) == 0);
+    return cost;
+}
+
 static struct cost over_zmq(void)
 {
     char directory[] = "/tmp/millrace-bench-XXXXXX";
@@ -183,7 +212,10 @@ int main(int argc, char **argv)
     static const struct {
         const char *name;
         struct cost (*play)(void);
-    } ways[] = {{"socket pair", over_sockets}, {"bus_mem", over_mem}, {"bus_zmq", over_zmq}};
+    } ways[] = {{"socket pair", over_sockets},
+                {"bus_mem", over_mem},
+                {"bus_unix", over_unix},
+                {"bus_zmq", over_zmq}};
     double wall[ARRAY_COUNT(ways)][ROUNDS], cpu[ARRAY_COUNT(ways)][ROUNDS];
     uint64_t given;
     if (argc > 2 ||

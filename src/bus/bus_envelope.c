@@ -44,7 +44,7 @@ static size_t put_slice(char *at, struct slice source)
     return source.len;
 }
 
-size_t envelope_encode(const struct envelope *envelope, char out_bytes[ENVELOPE_MAX_BYTES])
+void envelope_encode_head(const struct envelope *envelope, char out_bytes[ENVELOPE_HEAD_BYTES])
 {
     ASSERT(envelope->subject.len <= BUS_SUBJECT_MAX_BYTES);
     ASSERT(envelope->reply.len <= BUS_SUBJECT_MAX_BYTES);
@@ -57,6 +57,11 @@ size_t envelope_encode(const struct envelope *envelope, char out_bytes[ENVELOPE_
     put_u64(out_bytes + AT_NUMBER, envelope->number);
     put_u64(out_bytes + AT_VALUE, envelope->value);
     put_u64(out_bytes + AT_EXTRA, envelope->extra);
+}
+
+size_t envelope_encode(const struct envelope *envelope, char out_bytes[ENVELOPE_MAX_BYTES])
+{
+    envelope_encode_head(envelope, out_bytes);
     size_t len = ENVELOPE_HEAD_BYTES;
     len += put_slice(out_bytes + len, envelope->subject);
     len += put_slice(out_bytes + len, envelope->reply);
@@ -96,5 +101,19 @@ enum err envelope_decode(struct slice bytes, struct envelope *out_envelope)
         .subject = slice_first(names, head[AT_SUBJECT_LEN]),
         .reply = slice_after(names, head[AT_SUBJECT_LEN]),
     };
+    return ERR_OK;
+}
+
+enum err envelope_decode_front(struct slice bytes, struct envelope *out_envelope,
+                               struct slice *out_rest)
+{
+    if (bytes.len < ENVELOPE_HEAD_BYTES)
+        return ERR_PROTOCOL;
+    const uint8_t *head = (const uint8_t *)bytes.data;
+    size_t len = ENVELOPE_HEAD_BYTES + head[AT_SUBJECT_LEN] + head[AT_REPLY_LEN];
+    if (len > bytes.len)
+        return ERR_PROTOCOL;
+    TRY(envelope_decode(slice_first(bytes, len), out_envelope));
+    *out_rest = slice_after(bytes, len);
     return ERR_OK;
 }

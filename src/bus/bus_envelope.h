@@ -57,6 +57,11 @@ bool envelope_has_frame(enum envelope_kind kind);
 
 /* Returns the length. ASSERTs that subject and reply are within BUS_SUBJECT_MAX_BYTES. */
 size_t envelope_encode(const struct envelope *envelope, char out_bytes[ENVELOPE_MAX_BYTES]);
+/* Only what precedes subject and reply. */
+void envelope_encode_head(const struct envelope *envelope, char out_bytes[ENVELOPE_HEAD_BYTES]);
 /* The slices of *out_envelope point into `bytes`. ERR_PROTOCOL: not exactly one envelope; nothing
  * is written. What decodes encodes to the same bytes. */
 MUST_USE enum err envelope_decode(struct slice bytes, struct envelope *out_envelope);
+/* The one at the front of `bytes`; what comes behind it. */
+MUST_USE enum err envelope_decode_front(struct slice bytes, struct envelope *out_envelope,
+                                        struct slice *out_rest);

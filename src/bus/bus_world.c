@@ -3,10 +3,8 @@
 
 #include "base/mem.h"
 #include "bus/bus_mem.h"
-#if MILLRACE_HAS_ZMQ
-#include "bus/bus_zmq.h"
-#include "bus/bus_zmq_rig.h"
-#endif
+#include "bus/bus_unix.h"
+#include "bus/bus_unix_rig.h"
 
 /* --- bus_mem: virtual loops, one thread --- */
 
@@ -54,39 +52,39 @@ static void mem_arrive(struct world *world)
     (void)world; /* publishing is arriving */
 }
 
-#if MILLRACE_HAS_ZMQ
-/* --- bus_zmq: real loops on this thread, the switch on its own --- */
+/* --- bus_unix: real loops on this thread, the switch on its own --- */
 
-enum { ZMQ_DEAD_MS = 60 * 1000 }; /* nobody dies here, however busy the machine is */
+enum { UNIX_DEAD_MS = 60 * 1000 }; /* nobody dies here, however busy the machine is */
 
-struct zmq_medium {
-    struct zmq_rig rig;
-    struct bus_zmq *bus_zmq;
+struct unix_medium {
+    struct bus_rig rig;
+    struct bus_unix *bus_unix;
     struct loop *loops[ENDPOINTS];
 };
 
-static void zmq_open(struct world *world)
+static void unix_open(struct world *world)
 {
-    struct zmq_medium *medium = mem_alloc(sizeof(*medium));
+    struct unix_medium *medium = mem_alloc(sizeof(*medium));
     struct bus **endpoints[ENDPOINTS] = {&world->a, &world->b, &world->c};
-    zmq_rig_start(&medium->rig, WORLD_PEER_BYTES_MAX, ZMQ_DEAD_MS);
-    ASSERT(bus_zmq_new(medium->rig.directory, &medium->bus_zmq) == ERR_OK);
+    bus_rig_start(&medium->rig, WORLD_PEER_BYTES_MAX, UNIX_DEAD_MS);
+    ASSERT(bus_unix_new(medium->rig.directory, &medium->bus_unix) == ERR_OK);
     for (int i = 0; i < ENDPOINTS; i++) {
         medium->loops[i] = loop_new();
-        enum err err = bus_zmq_open(medium->bus_zmq, medium->loops[i], ZMQ_DEAD_MS, endpoints[i]);
+        enum err err =
+            bus_unix_open(medium->bus_unix, medium->loops[i], UNIX_DEAD_MS, endpoints[i]);
         ASSERT_MSG(err == ERR_OK, "%s", err_name(err));
     }
     world->loop_of_a = medium->loops[0];
     world->medium = medium;
 }
 
-static void zmq_close_world(struct world *world)
+static void unix_close(struct world *world)
 {
-    struct zmq_medium *medium = world->medium;
+    struct unix_medium *medium = world->medium;
     for (int i = 0; i < ENDPOINTS; i++)
         loop_free(medium->loops[i]);
-    bus_zmq_free(medium->bus_zmq);
-    zmq_rig_stop(&medium->rig);
+    bus_unix_free(medium->bus_unix);
+    bus_rig_stop(&medium->rig);
     mem_free(medium);
 }
 
@@ -98,22 +96,22 @@ static size_t sync_all(struct world *world)
     for (int i = 0; i < ENDPOINTS; i++) {
         if (!endpoints[i])
             continue;
-        ASSERT(bus_zmq_sync(endpoints[i]) == ERR_OK);
+        ASSERT(bus_unix_sync(endpoints[i]) == ERR_OK);
         open_count++;
     }
     return open_count;
 }
 
 /* A round in which the switch passed nothing on, and all that it had is acknowledged. */
-static void zmq_settle(struct world *world)
+static void unix_settle(struct world *world)
 {
-    struct zmq_medium *medium = world->medium;
+    struct unix_medium *medium = world->medium;
     for (size_t passed = SIZE_MAX;;) {
         (void)sync_all(world); /* the second one counts */
         for (int i = 0; i < ENDPOINTS; i++)
             (void)loop_turn(medium->loops[i], false); /* the counts tell whether it did anything */
         size_t open_count = sync_all(world);
-        struct zmq_switch_counts counts = zmq_switch_count(medium->rig.zmq_switch);
+        struct bus_switch_counts counts = bus_switch_count(medium->rig.bus_switch);
         if (counts.waiting == 0 && counts.peers == open_count &&
             counts.delivered + counts.bounced == passed)
             return;
@@ -121,16 +119,13 @@ static void zmq_settle(struct world *world)
     }
 }
 
-static void zmq_arrive(struct world *world)
+static void unix_arrive(struct world *world)
 {
     (void)sync_all(world); /* of a is enough */
 }
-#endif
 
 const struct transport transports[] = {
     {"mem", mem_open, mem_close, mem_settle, mem_arrive},
-#if MILLRACE_HAS_ZMQ
-    {"zmq", zmq_open, zmq_close_world, zmq_settle, zmq_arrive},
-#endif
+    {"unix", unix_open, unix_close, unix_settle, unix_arrive},
 };
 const size_t transport_count = ARRAY_COUNT(transports);

@@ -15,7 +15,7 @@ enum { PEERS_MAX = 1024, LOOKS_PER_DEATH = 5 };
 static void forget_subscription(struct zmq_switch *self, struct zsubscription *subscription)
 {
     (void)map_remove(subscription->peer->subscriptions, subscription->number); /* it is there */
-    zroutes_remove(self->routes, &subscription->listener);
+    switch_routes_remove(self->routes, &subscription->listener);
     mem_free(subscription);
 }
 
@@ -139,8 +139,8 @@ static enum err add_subscription(struct zmq_switch *self, struct zpeer *peer,
     subscription->number = envelope->number;
     enum err err = map_put(peer->subscriptions, subscription->number, subscription);
     if (err == ERR_OK) {
-        err =
-            zroutes_add(self->routes, envelope->subject, envelope->reply, &subscription->listener);
+        err = switch_routes_add(self->routes, envelope->subject, envelope->reply,
+                                &subscription->listener);
         if (err != ERR_OK)
             (void)map_remove(peer->subscriptions, subscription->number); /* the one just put */
     }
@@ -308,7 +308,7 @@ static struct zmq_switch *make(struct loop *loop, const struct zmq_switch_config
     self->dead_us = (uint64_t)config->dead_ms * 1000;
     self->by_hash = map_new(PEERS_MAX);
     self->by_serial = map_new(PEERS_MAX);
-    self->routes = zroutes_new();
+    self->routes = switch_routes_new();
     list_init(&self->peers);
     list_init(&self->unreachable);
     list_init(&self->lost);
@@ -365,7 +365,7 @@ void zmq_switch_free(struct zmq_switch **zmq_switch)
     zlink_close(&self->link, 0);
     if (self->zmq_context)
         zmq_ctx_term(self->zmq_context);
-    zroutes_free(self->routes);
+    switch_routes_free(self->routes);
     map_free(self->by_hash);
     map_free(self->by_serial);
     mem_free(self);

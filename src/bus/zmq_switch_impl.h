@@ -23,7 +23,7 @@ struct zmq_switch {
     struct list peers, lost, unreachable; /* struct zpeer.link */
     struct list owed;                     /* struct zpeer.owed_link */
     uint64_t last_serial;
-    struct zroutes *routes;
+    struct switch_routes *routes;
     struct deadline look;
     uint64_t looked_us, held_up_us; /* the last look; when it was seen last to be far overdue */
     atomic_size_t peer_count, waiting_count, delivered_count, bounced_count;

@@ -125,13 +125,13 @@ static enum err deliver(struct zmq_switch *self, const struct publish *publish,
 
 /* Round robin, but a member that is full or gone is passed over while another has room. */
 static enum err deliver_to_one(struct zmq_switch *self, const struct publish *publish,
-                               struct zgroup *group)
+                               struct route_group *group)
 {
     enum err err = ERR_NOT_FOUND;
     for (size_t i = 0; err != ERR_OK && i < group->member_count; i++) {
         struct list *first = list_pop_front(&group->members);
         list_push_back(&group->members, first);
-        struct zlistener *listener = CONTAINER_OF(first, struct zlistener, link);
+        struct route_listener *listener = CONTAINER_OF(first, struct route_listener, link);
         err = deliver(self, publish, CONTAINER_OF(listener, struct zsubscription, listener));
     }
     return err;
@@ -147,13 +147,13 @@ static void tell(struct zmq_switch *self, struct publish *publish, enum err why,
 
 static void route(struct zmq_switch *self, struct publish *publish)
 {
-    struct list *groups = zroutes_find(self->routes, publish->envelope.subject);
+    struct list *groups = switch_routes_find(self->routes, publish->envelope.subject);
     if (!groups) {
         publish->untold = ERR_NOT_FOUND;
         return;
     }
     LIST_FOREACH (link, groups) {
-        enum err err = deliver_to_one(self, publish, CONTAINER_OF(link, struct zgroup, link));
+        enum err err = deliver_to_one(self, publish, CONTAINER_OF(link, struct route_group, link));
         if (err != ERR_OK && publish->untold != ERR_OK)
             tell(self, publish, publish->untold, 0);
         if (err != ERR_OK)

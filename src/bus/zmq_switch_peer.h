@@ -7,7 +7,7 @@
 
 #include "base/map.h"
 #include "bus/bus_zmq_link.h"
-#include "bus/zmq_routes.h"
+#include "bus/switch_routes.h"
 
 enum { ZPEER_ID_MAX_BYTES = 255, ZPEER_SUBSCRIPTIONS_MAX = 65536 };
 
@@ -31,7 +31,7 @@ struct zpeer {
 };
 
 struct zsubscription {
-    struct zlistener listener;
+    struct route_listener listener;
     struct zpeer *peer;
     uint64_t number;
     bool is_stale; /* its peer has begun anew, and has not named it again yet */

@@ -1,31 +1,31 @@
-/* zmq_routes - subjects, groups, members. See zmq_routes.h. */
-#include "bus/zmq_routes.h"
+/* switch_routes - subjects, groups, members. See switch_routes.h. */
+#include "bus/switch_routes.h"
 
 #include "base/hash.h"
 #include "base/map.h"
 #include "base/mem.h"
 
-struct zsubject {
-    struct zsubject *next_same_hash;
+struct route_subject {
+    struct route_subject *next_same_hash;
     struct list groups;
     uint64_t hash;
     size_t bytes;
     char name[];
 };
 
-struct zroutes {
-    struct map *subjects; /* hash -> struct zsubject, chained by next_same_hash */
+struct switch_routes {
+    struct map *subjects; /* hash -> struct route_subject, chained by next_same_hash */
     size_t subject_count;
 };
 
-struct zroutes *zroutes_new(void)
+struct switch_routes *switch_routes_new(void)
 {
-    struct zroutes *routes = mem_alloc(sizeof(*routes));
-    routes->subjects = map_new(ZROUTES_SUBJECTS_MAX);
+    struct switch_routes *routes = mem_alloc(sizeof(*routes));
+    routes->subjects = map_new(SWITCH_SUBJECTS_MAX);
     return routes;
 }
 
-void zroutes_free(struct zroutes *routes)
+void switch_routes_free(struct switch_routes *routes)
 {
     if (!routes)
         return;
@@ -35,25 +35,25 @@ void zroutes_free(struct zroutes *routes)
     mem_free(routes);
 }
 
-static struct zsubject *find_subject(const struct zroutes *routes, struct slice name)
+static struct route_subject *find_subject(const struct switch_routes *routes, struct slice name)
 {
-    struct zsubject *subject = map_get(routes->subjects, hash_bytes(name));
+    struct route_subject *subject = map_get(routes->subjects, hash_bytes(name));
     while (subject && !slice_eq(slice_of(subject->name, subject->bytes), name))
         subject = subject->next_same_hash;
     return subject;
 }
 
-static void put_chain(struct zroutes *routes, uint64_t hash, struct zsubject *chain)
+static void put_chain(struct switch_routes *routes, uint64_t hash, struct route_subject *chain)
 {
     enum err err = map_put(routes->subjects, hash, chain);
     ASSERT(err == ERR_OK); /* there are never more hashes than subjects */
 }
 
-static struct zsubject *add_subject(struct zroutes *routes, struct slice name)
+static struct route_subject *add_subject(struct switch_routes *routes, struct slice name)
 {
-    if (routes->subject_count == ZROUTES_SUBJECTS_MAX)
+    if (routes->subject_count == SWITCH_SUBJECTS_MAX)
         return NULL;
-    struct zsubject *subject = mem_alloc(sizeof(*subject) + name.len);
+    struct route_subject *subject = mem_alloc(sizeof(*subject) + name.len);
     list_init(&subject->groups);
     subject->hash = hash_bytes(name);
     subject->bytes = name.len;
@@ -64,10 +64,10 @@ static struct zsubject *add_subject(struct zroutes *routes, struct slice name)
     return subject;
 }
 
-static void remove_subject(struct zroutes *routes, struct zsubject *subject)
+static void remove_subject(struct switch_routes *routes, struct route_subject *subject)
 {
-    struct zsubject *chain = map_remove(routes->subjects, subject->hash);
-    struct zsubject **at = &chain;
+    struct route_subject *chain = map_remove(routes->subjects, subject->hash);
+    struct route_subject **at = &chain;
     while (*at != subject)
         at = &(*at)->next_same_hash;
     *at = subject->next_same_hash;
@@ -77,19 +77,19 @@ static void remove_subject(struct zroutes *routes, struct zsubject *subject)
     mem_free(subject);
 }
 
-static struct zgroup *find_group(struct zsubject *subject, struct slice name)
+static struct route_group *find_group(struct route_subject *subject, struct slice name)
 {
     LIST_FOREACH (link, &subject->groups) {
-        struct zgroup *group = CONTAINER_OF(link, struct zgroup, link);
+        struct route_group *group = CONTAINER_OF(link, struct route_group, link);
         if (name.len > 0 && slice_eq(slice_of(group->name, group->bytes), name))
             return group;
     }
     return NULL;
 }
 
-static struct zgroup *add_group(struct zsubject *subject, struct slice name)
+static struct route_group *add_group(struct route_subject *subject, struct slice name)
 {
-    struct zgroup *group = mem_alloc(sizeof(*group) + name.len);
+    struct route_group *group = mem_alloc(sizeof(*group) + name.len);
     group->subject = subject;
     group->bytes = name.len;
     if (name.len)
@@ -99,15 +99,15 @@ static struct zgroup *add_group(struct zsubject *subject, struct slice name)
     return group;
 }
 
-enum err zroutes_add(struct zroutes *routes, struct slice subject_name, struct slice group_name,
-                     struct zlistener *listener)
+enum err switch_routes_add(struct switch_routes *routes, struct slice subject_name,
+                           struct slice group_name, struct route_listener *listener)
 {
-    struct zsubject *subject = find_subject(routes, subject_name);
+    struct route_subject *subject = find_subject(routes, subject_name);
     if (!subject)
         subject = add_subject(routes, subject_name);
     if (!subject)
         return ERR_FULL;
-    struct zgroup *group = find_group(subject, group_name);
+    struct route_group *group = find_group(subject, group_name);
     if (!group)
         group = add_group(subject, group_name);
     list_push_back(&group->members, &listener->link);
@@ -116,10 +116,10 @@ enum err zroutes_add(struct zroutes *routes, struct slice subject_name, struct s
     return ERR_OK;
 }
 
-void zroutes_remove(struct zroutes *routes, struct zlistener *listener)
+void switch_routes_remove(struct switch_routes *routes, struct route_listener *listener)
 {
-    struct zgroup *group = listener->group;
-    struct zsubject *subject = group->subject;
+    struct route_group *group = listener->group;
+    struct route_subject *subject = group->subject;
     list_remove(&listener->link);
     if (--group->member_count > 0)
         return;
@@ -129,8 +129,8 @@ void zroutes_remove(struct zroutes *routes, struct zlistener *listener)
         remove_subject(routes, subject);
 }
 
-struct list *zroutes_find(struct zroutes *routes, struct slice name)
+struct list *switch_routes_find(struct switch_routes *routes, struct slice name)
 {
-    struct zsubject *subject = find_subject(routes, name);
+    struct route_subject *subject = find_subject(routes, name);
     return subject ? &subject->groups : NULL;
 }
