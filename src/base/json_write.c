@@ -8,6 +8,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+/* Up to here a whole number is written with all of its digits, as by "%.15g". */
+#define WHOLE_MAX 999999999999999.0
+
 /* PLAIN goes out as it is, HEX as \u00XX; LONG is part of a longer character, to be checked; any
  * other letter goes out behind a backslash (RFC 8259 section 7). */
 enum { PLAIN = 0, HEX = 'u', LONG = '8' };
@@ -179,6 +182,12 @@ void json_out_double(struct json_out *json, double value)
     before_value(json);
     if (!isfinite(value)) {
         text_add(json->text, SLICE("null"));
+        return;
+    }
+    /* What most values are, 0 and 1, without printf and strtod. (-0 is another one.) */
+    if (value >= -WHOLE_MAX && value <= WHOLE_MAX && value == (double)(int64_t)value &&
+        (value != 0 || !signbit(value))) {
+        text_add_i64(json->text, (int64_t)value);
         return;
     }
     char digits[32];                                         /* -1.7976931348623157e+308 */

@@ -163,6 +163,10 @@ TEST(doubles_are_short_and_read_back)
     text_init(&text, 100);
     CHECK_SLICE(double_text(&text, 0.1), "0.1");
     CHECK_SLICE(double_text(&text, 1), "1");
+    CHECK_SLICE(double_text(&text, 0), "0");
+    CHECK_SLICE(double_text(&text, -64), "-64");
+    CHECK_SLICE(double_text(&text, 999999999999999.0), "999999999999999");
+    CHECK_SLICE(double_text(&text, 1e15), "1e+15");
     CHECK_SLICE(double_text(&text, -0.0), "-0");
     CHECK_SLICE(double_text(&text, 1e21), "1e+21");
     CHECK_SLICE(double_text(&text, 0.1 + 0.2), "0.30000000000000004");
