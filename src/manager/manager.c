@@ -29,7 +29,8 @@ static size_t list_queues(const struct manager *manager, struct manager_queue *q
 {
     size_t count = 0;
     LIST_FOREACH (link, &manager->models) {
-        const struct model *model = model_of_link(link);
+        struct model *model = model_of_link(link);
+        model->told_count = model->queue.count;
         if (model->queue.count > 0)
             queues[count++] = (struct manager_queue){model->name, model->queue.count};
     }

@@ -504,7 +504,6 @@ TEST(a_failed_allocation_loses_at_most_what_is_repeated)
             rig_ask(asker, 1);
         rig_run(&rig, 1000);
         CHECK(heard_count(asker, RIG_ERROR) == 1 || heard_count(worker, WIRE_SUBMIT) > 0);
-        CHECK(heard_count(asker, RIG_ERROR) + heard_count(asker, RIG_QUEUED) > 0);
         rig_close(&rig);
     }
     CHECK(allocations > 5);

@@ -115,6 +115,7 @@ struct model {
     struct manager *manager;
     struct slice name;
     struct queue queue;
+    uint32_t told_count;      /* of the queue, in the last broadcast */
     struct deadline expiry;   /* of its first place, and of its outlook */
     bool was_heard;           /* some node has been there */
     uint64_t absent_since_us; /* once it was heard: when its last node went */

@@ -49,6 +49,16 @@ MUST_USE static enum err enter_queue(struct ticket *ticket, struct model *model,
     return queue_enter(&model->queue, &life->place, &entry, loop_now_us(model->manager->loop));
 }
 
+/* Who is given to a worker at once hears that from the worker: no frame of ours says that it waits,
+ * none to everybody that a queue was longer for no time at all. */
+static void settle(struct manager *manager, struct ticket *ticket)
+{
+    if (!ticket || ticket->state != TICKET_QUEUED)
+        return;
+    tell_queued(ticket);
+    manager_state_changed(manager);
+}
+
 static void enter(struct ticket *ticket, struct model *model, const struct request *request,
                   struct slice payload)
 {
@@ -61,10 +71,10 @@ static void enter(struct ticket *ticket, struct model *model, const struct reque
     } else if (enter_queue(ticket, model, request) != ERR_OK) {
         refuse_full(ticket, model, SLICE("too many requests wait for this model"));
     } else {
+        uint64_t stream = ticket->id.low;
         life->model = model;
-        tell_queued(ticket);
-        manager_state_changed(manager);
         model_review(model); /* may end it, or give it away */
+        settle(manager, ticket_find(manager, stream));
     }
 }
 

@@ -15,11 +15,12 @@ static struct manager *manager_of(const struct ticket *ticket)
 static void leave_queue(struct ticket *ticket)
 {
     struct ticket_life *life = ticket->life;
-    if (!life->model)
+    struct model *model = life->model;
+    if (!model)
         return;
-    if (life->place.is_waiting)
+    queue_leave(&model->queue, &life->place);
+    if (model->queue.count != model->told_count)
         manager_state_changed(life->manager);
-    queue_leave(&life->model->queue, &life->place);
 }
 
 static void leave_node(struct ticket *ticket)
