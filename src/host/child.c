@@ -38,7 +38,8 @@ struct child {
     size_t report_len; /* REPORT_LINE_MAX_BYTES: too long, its rest is skipped */
     bool told_bad_report;
     struct log_lines lines;
-    struct deadline resume; /* armed while the flood of this window waits */
+    struct deadline resume; /* armed while stderr is not listened to */
+    uint64_t spoke_us;      /* when its stderr last had something */
     uint64_t window_us;
     size_t window_bytes;
 };
@@ -87,25 +88,30 @@ static void on_resume(void *ctx)
         listen_to(&child->errors);
 }
 
-/* A flood waits for the end of its window; so much a second is more than anybody reads. */
-static void count_flood(struct child *child, size_t bytes)
+/* A flood waits for the end of its window; so much a second is more than anybody reads. Others wait
+ * for the end of the pause, if they spoke in the one before. */
+static void pause_errors(struct child *child, size_t bytes)
 {
-    uint64_t now_us = loop_now_us(child->loop);
+    uint64_t now_us = loop_now_us(child->loop), spoke_us = child->spoke_us;
+    child->spoke_us = now_us;
     if (now_us - child->window_us >= CHILD_LOG_WINDOW_MS * US_PER_MS) {
         child->window_us = now_us;
         child->window_bytes = 0;
     }
     child->window_bytes += bytes;
-    if (child->window_bytes < CHILD_LOG_BYTES || child->errors.ended)
+    bool is_flood = child->window_bytes >= CHILD_LOG_BYTES;
+    if (child->errors.ended ||
+        (!is_flood && now_us - spoke_us >= 2 * CHILD_LOG_PAUSE_MS * US_PER_MS))
         return;
     (void)uv_poll_stop(&child->errors.poll); /* always 0 */
-    deadline_at(&child->resume, child->window_us + CHILD_LOG_WINDOW_MS * US_PER_MS);
+    deadline_at(&child->resume, is_flood ? child->window_us + CHILD_LOG_WINDOW_MS * US_PER_MS
+                                         : now_us + CHILD_LOG_PAUSE_MS * US_PER_MS);
 }
 
 static void take_errors(struct child *child, struct slice bytes)
 {
     log_lines_feed(&child->lines, bytes, child->handler.on_line, child->ctx);
-    count_flood(child, bytes.len);
+    pause_errors(child, bytes.len);
 }
 
 /* How much was read; 0: nothing now, or never again. */
@@ -303,6 +309,8 @@ enum err child_start(struct loop *loop, const struct child_options *options,
         error = errno;
     else
         error = spawn(options, report_fd, error_fd, &child->pid);
+    /* Refused (a limit of this user): the kernel's 64 KiB have to do. */
+    (void)fcntl(child->errors.fd, F_SETPIPE_SZ, CHILD_LOG_PIPE_BYTES);
     if (report_fd >= 0)
         (void)close(report_fd);
     if (error_fd >= 0)

@@ -7,6 +7,8 @@
  *    close-on-exec. Its stdin is /dev/null; stdout and stderr go into our pipe.
  * 3. What it writes is read a bounded part at a time (CHILD_BYTES_PER_TURN; stderr at most
  *    CHILD_LOG_BYTES in CHILD_LOG_WINDOW_MS): one that floods waits, or drops lines, at its end.
+ *    stderr is read once in CHILD_LOG_PAUSE_MS at most: a line for each request need not wake us
+ *    each time. What waits is in the pipe, so it is not lost with the child.
  * 4. Its end is what waitid() says, never an end of file: a grandchild may hold the pipes open.
  *
  * The loop's thread, which must be the process's main one (PR_SET_PDEATHSIG is about threads). */
@@ -21,6 +23,8 @@
 enum {
     CHILD_BYTES_PER_TURN = 64 * 1024,
     CHILD_LOG_WINDOW_MS = 100,
+    CHILD_LOG_PAUSE_MS = 10,
+    CHILD_LOG_PIPE_BYTES = 256 * 1024, /* what a child can say in a pause */
     CHILD_LOG_BYTES = 256 * 1024,
     CHILD_ARGUMENTS_MAX = 4,
     CHILD_LISTEN_MAX = 64,
@@ -40,7 +44,7 @@ struct child_options {
 struct child_handler {
     /* Borrowed until it returns. */
     void (*on_report)(void *ctx, const struct report *report);
-    log_line_fn *on_line; /* with its newline */
+    log_line_fn *on_line;
 };
 
 /* How it ended. */

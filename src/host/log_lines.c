@@ -30,16 +30,52 @@ static void finish_line(struct log_lines *lines, log_line_fn *on_line, void *ctx
     on_line(ctx, slice_of(lines->part, line.len + 1));
 }
 
+/* The whole lines in front, as many as may be given on at once. */
+static struct slice whole_lines(struct slice bytes)
+{
+    struct slice front = slice_first(bytes, LOG_LINE_MAX_BYTES);
+    const char *last = front.len ? memrchr(front.data, '\n', front.len) : NULL;
+    return slice_first(front, last ? (size_t)(last + 1 - front.data) : 0);
+}
+
+static void give_on(struct log_lines *lines, struct slice run, log_line_fn *on_line, void *ctx)
+{
+    struct slice line, rest;
+    for (rest = slice_first(run, run.len - 1); slice_cut(rest, '\n', &line, &rest);)
+        if (line.len)
+            keep(lines, line);
+    if (line.len)
+        keep(lines, line);
+    on_line(ctx, run);
+}
+
+/* Adds to the unfinished line, up to its end; returns how much. */
+static size_t feed_part(struct log_lines *lines, struct slice bytes, log_line_fn *on_line,
+                        void *ctx)
+{
+    size_t end = slice_find_byte(bytes, '\n');
+    struct slice more = slice_first(bytes, end); /* SLICE_NPOS: all */
+    if (more.len > 0 && lines->part_len == LOG_LINE_MAX_BYTES - 1)
+        finish_line(lines, on_line, ctx);
+    more = slice_first(more, LOG_LINE_MAX_BYTES - 1 - lines->part_len);
+    memcpy(lines->part + lines->part_len, more.data, more.len);
+    lines->part_len += more.len;
+    if (more.len != end)
+        return more.len;
+    finish_line(lines, on_line, ctx);
+    return more.len + 1;
+}
+
 void log_lines_feed(struct log_lines *lines, struct slice bytes, log_line_fn *on_line, void *ctx)
 {
-    for (size_t i = 0; i < bytes.len; i++) {
-        if (bytes.data[i] == '\n') {
-            finish_line(lines, on_line, ctx);
-            continue;
-        }
-        if (lines->part_len == LOG_LINE_MAX_BYTES - 1)
-            finish_line(lines, on_line, ctx);
-        lines->part[lines->part_len++] = bytes.data[i];
+    while (bytes.len > 0) {
+        struct slice run = lines->part_len ? (struct slice){0} : whole_lines(bytes);
+        size_t taken = run.len;
+        if (run.len)
+            give_on(lines, run, on_line, ctx);
+        else
+            taken = feed_part(lines, bytes, on_line, ctx);
+        bytes = slice_after(bytes, taken);
     }
 }
 

@@ -18,11 +18,13 @@ struct log_lines {
     unsigned count; /* ever; the newest is at (count - 1) % LOG_LINES_KEPT */
 };
 
-/* With its newline; borrowed until it returns. */
-typedef void log_line_fn(void *ctx, struct slice line);
+/* One line or several, all with their newlines, LOG_LINE_MAX_BYTES at most; borrowed until it
+ * returns. */
+typedef void log_line_fn(void *ctx, struct slice lines);
 
 void log_lines_init(struct log_lines *lines);
-/* A line longer than LOG_LINE_MAX_BYTES is given on in pieces, each ended. */
+/* Lines that come together are given on together. A line longer than LOG_LINE_MAX_BYTES is given on
+ * in pieces, each ended. */
 void log_lines_feed(struct log_lines *lines, struct slice bytes, log_line_fn *on_line, void *ctx);
 /* Nothing more comes: what has no newline yet is a line too. */
 void log_lines_end(struct log_lines *lines, log_line_fn *on_line, void *ctx);

@@ -10,10 +10,13 @@ static void collect(void *ctx, struct slice line)
     struct text *out = ctx;
     CHECK(line.len >= 1 && line.len <= LOG_LINE_MAX_BYTES);
     CHECK(line.data[line.len - 1] == '\n');
-    CHECK_EQ(slice_find_byte(line, '\n'), line.len - 1);
-    text_add_byte(out, '[');
-    text_add(out, slice_first(line, line.len - 1));
-    text_add_byte(out, ']');
+    while (line.len > 0) { /* several may come at once */
+        size_t end = slice_find_byte(line, '\n');
+        text_add_byte(out, '[');
+        text_add(out, slice_first(line, end));
+        text_add_byte(out, ']');
+        line = slice_after(line, end + 1);
+    }
 }
 
 static struct log_lines lines;
@@ -52,6 +55,27 @@ TEST(a_line_without_end_is_given_on_in_pieces)
         CHECK(log_lines_last_words(&lines).len <= LOG_LINE_KEPT_BYTES);
     }
     text_fini(&out);
+}
+
+static void count_runs(void *ctx, struct slice run)
+{
+    (void)run;
+    ++*(int *)ctx;
+}
+
+TEST(lines_that_come_together_are_given_on_together)
+{
+    enum { LINE_BYTES = 400, LINES = 100 };
+    struct text bytes;
+    int runs = 0;
+    text_init(&bytes, 1 << 20);
+    for (int i = 0; i < LINES; i++)
+        text_add_f(&bytes, "%0*d\n", LINE_BYTES - 1, i);
+    log_lines_init(&lines);
+    log_lines_feed(&lines, text_slice(&bytes), count_runs, &runs);
+    CHECK_EQ(runs, LINES / (LOG_LINE_MAX_BYTES / LINE_BYTES));
+    CHECK(slice_ends_with(log_lines_last_words(&lines), SLICE("099")));
+    text_fini(&bytes);
 }
 
 TEST(last_words_are_those_that_are_not_ordinary)

@@ -133,11 +133,11 @@ void log_pump_stop(struct log_pump **pump_place)
     }
 }
 
-bool log_pump_write(struct slice line)
+bool log_pump_write(struct slice lines)
 {
     ssize_t wrote;
     do
-        wrote = write(STDERR_FILENO, line.data, line.len);
+        wrote = write(STDERR_FILENO, lines.data, lines.len);
     while (wrote < 0 && errno == EINTR);
     return wrote >= 0 || errno != EAGAIN;
 }

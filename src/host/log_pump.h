@@ -3,8 +3,8 @@
  * writes on what comes out of it, as slowly as it has to.
  *
  * 1. What is written in one write of at most PIPE_BUF leaves in one write (the pipe keeps packets).
- * 2. When LOG_PUMP_LINES wait, a write fails with EAGAIN: log.c counts it, log_pump_write() says
- * it.
+ * 2. When LOG_PUMP_LINES writes wait, another fails with EAGAIN: log.c counts it, log_pump_write()
+ * says it.
  * 3. What ASSERT says before it aborts is waited for, LOG_PUMP_ABORT_MS at most. */
 #pragma once
 
@@ -18,5 +18,5 @@ MUST_USE enum err log_pump_start(struct log_pump **out_pump, struct err_note *ou
 /* Puts descriptor 2 back. What waits is written first, for LOG_PUMP_STOP_MS at most; behind a
  * stderr that is still stuck then the thread is left to the end of the process. */
 void log_pump_stop(struct log_pump **pump); /* NULL inside is fine */
-/* One line on descriptor 2. False: it had no room and is gone. */
-MUST_USE bool log_pump_write(struct slice line);
+/* Whole lines on descriptor 2, PIPE_BUF bytes at most. False: they had no room and are gone. */
+MUST_USE bool log_pump_write(struct slice lines);

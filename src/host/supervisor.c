@@ -21,11 +21,19 @@ static void tell_change(struct supervisor *self)
 static void apply(struct role *role, enum restart_action action);
 static void give_up_refused(struct supervisor *self);
 
-static void on_line(void *ctx, struct slice line)
+static size_t count_lines(struct slice lines)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < lines.len; i++)
+        count += lines.data[i] == '\n';
+    return count;
+}
+
+static void on_lines(void *ctx, struct slice lines)
 {
     struct supervisor *self = ((struct run *)ctx)->role->owner;
-    if (!log_pump_write(line)) {
-        self->lines_dropped++;
+    if (!log_pump_write(lines)) {
+        self->lines_dropped += count_lines(lines);
         return;
     }
     if (self->lines_dropped)
@@ -101,7 +109,7 @@ static void on_report(void *ctx, const struct report *report)
 
 MUST_USE static enum err start_run(struct role *role, struct err_note *out_note)
 {
-    static const struct child_handler handler = {.on_report = on_report, .on_line = on_line};
+    static const struct child_handler handler = {.on_report = on_report, .on_line = on_lines};
     struct supervisor *self = role->owner;
     struct run *run = mem_alloc(sizeof(*run));
     struct child_options options = {.program = self->options.program,
