@@ -2,16 +2,21 @@
 #include "role/gateway_role.h"
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "gateway/gateway.h"
 #include "loop/thread.h"
+#include "net/listener.h"
 #include "role/role_thread.h"
 
 #include <stdatomic.h>
 #include <stdio.h>
 #include <unistd.h>
 
-enum { US_PER_MS = 1000 };
+enum {
+    US_PER_MS = 1000,
+    FDS_RESERVED = 128, /* for loops, bus, log, listeners: of all that is no connection */
+};
 
 struct member { /* one thread */
     struct gateway_role *role;
@@ -57,6 +62,18 @@ unsigned gateway_role_threads(const struct config *config)
     return threads < GATEWAY_THREADS_MAX ? threads : GATEWAY_THREADS_MAX;
 }
 
+/* As many as there can be: above, accept() would fail, and nobody would be told by a 503. */
+static uint32_t connections_from_config(const struct config *config)
+{
+    uint64_t fds = net_raise_fd_limit(); /* what it is by now */
+    uint64_t room = fds > FDS_RESERVED ? fds - FDS_RESERVED : 1;
+    if (config->max_connections <= room)
+        return config->max_connections;
+    log_event(LOG_WARN, "fd_limit_low", "max_connections=%u fd_limit=%llu connections=%llu",
+              config->max_connections, (unsigned long long)fds, (unsigned long long)room);
+    return (uint32_t)room;
+}
+
 static struct http_limits limits_from_config(const struct config *config, unsigned threads)
 {
     struct http_limits limits = http_limits_default();
@@ -70,7 +87,7 @@ static struct http_limits limits_from_config(const struct config *config, unsign
     limits.out_max_bytes = config->out_max_bytes;
     /* An equal share each: the kernel spreads connections by hash, so the fullest loop refuses a
      * little before all of them are taken, and never after. */
-    limits.connections_max = (config->max_connections + threads - 1) / threads;
+    limits.connections_max = (connections_from_config(config) + threads - 1) / threads;
     return limits;
 }
 
@@ -100,11 +117,15 @@ static struct gateway_options gateway_from_config(const struct config *config,
                                                   const struct net_address *address,
                                                   unsigned threads)
 {
+    struct http_limits http = limits_from_config(config, threads);
+    struct ask_options ask = ask_options_default();
+    if (ask.asks_max < http.connections_max)
+        ask.asks_max = http.connections_max;
     return (struct gateway_options){
         .address = *address,
         .listen_fd = -1,
-        .http = limits_from_config(config, threads),
-        .ask = ask_options_default(),
+        .http = http,
+        .ask = ask,
         .default_model = config->default_model,
         .head_hold_ms = config->head_hold_ms,
         .ping_ms = config->ping_ms,
