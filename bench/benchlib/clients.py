@@ -11,7 +11,7 @@ from benchlib.servers import ROOT
 
 sys.path.insert(0, str(ROOT / "tests"))
 
-from http_client import Connection, EventReader, ProtocolError, Stream  # noqa: E402: behind the path to it
+from http_client import Connection, ProtocolError, Stream  # noqa: E402: behind the path to it
 from surfaces import Chat  # noqa: E402
 
 BOUND_S = 60  # of one exchange

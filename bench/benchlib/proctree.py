@@ -1,4 +1,4 @@
-"""proctree - a process and its children, seen through /proc: CPU time, memory, descriptors, roles. Linux.
+"""proctree - a process and its children, seen through /proc: memory, descriptors, roles. Linux.
 
 A process that goes while it is looked at counts nothing."""
 
@@ -25,18 +25,6 @@ def tree(pid):
     for child in children(pid):
         found += tree(child)
     return found
-
-
-def cpu_us(pids):
-    """What their threads that live have used of the CPU, in microseconds."""
-    total_ns = 0
-    for pid in pids:
-        try:
-            for thread in os.listdir(f"/proc/{pid}/task"):
-                total_ns += int(Path(f"/proc/{pid}/task/{thread}/schedstat").read_text().split()[0])
-        except GONE:
-            continue
-    return total_ns / 1000
 
 
 def pss_kib(pid):
@@ -68,13 +56,13 @@ def role_of(pid):
 
 
 def sockets_per_loop(pid):
-    """How many descriptors each epoll instance of the process watches: a loop thread has one, and a
-    connection belongs to one loop. In descending order."""
-    counts = []
+    """{epoll instance: how many descriptors it watches}: a loop thread has one, and a connection belongs
+    to one loop."""
+    counts = {}
     try:
         for fd in os.listdir(f"/proc/{pid}/fd"):
             if os.readlink(f"/proc/{pid}/fd/{fd}") == "anon_inode:[eventpoll]":
-                counts.append(Path(f"/proc/{pid}/fdinfo/{fd}").read_text().count("tfd:"))
+                counts[fd] = Path(f"/proc/{pid}/fdinfo/{fd}").read_text().count("tfd:")
     except GONE:
         pass
-    return sorted(counts, reverse=True)
+    return counts

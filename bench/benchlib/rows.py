@@ -4,15 +4,14 @@ A row takes a Bench, runs its rounds, and gives Findings. What is compared is me
 round, a few seconds apart and in alternating order: the noise of the minute is in both."""
 
 import json
-import socket
-import threading
 import time
 from statistics import median
 from typing import NamedTuple, Optional
 
 from benchlib.load import Load
-from benchlib.proctree import pss_kib, role_of, sockets_per_loop
-from benchlib.servers import NANO, Limit, Ours, Peer, get
+from benchlib.proctree import pss_kib
+from benchlib.reuseport import gateway_shares, kernel_shares
+from benchlib.servers import NANO, Limit, Ours, Peer, get, idle_at
 from benchlib.stats import Estimate, Goal, estimate, ratio
 from benchlib.svg import Bar
 
@@ -262,6 +261,10 @@ def idle(bench):
 
         findings += idle_finding(kind, label, count, [run() for _ in range(min(bench.rounds, LONG_ROUNDS))])
     idle_chart(bench, count, findings[0].found, findings[2].found)
+    if bench.has_peer:
+        waited = [peer_health_ms() for _ in range(min(bench.rounds, LONG_ROUNDS))]
+        findings.append(Finding(f"/health of llama-server beside {PEER_CROWD:,} idle connections, first answer", "ms",
+                                estimate(waited), None, None, "until the first of them is idle for 5 s and closed"))
     return findings
 
 
@@ -275,22 +278,35 @@ def idle_chart(bench, count, keepalive, stream):
 
 
 PEER_IDLE = 500  # it has a thread for each that is open, if it is given as many
+PEER_CROWD = 1000
+
+
+def close_all(connections):
+    for connection in connections:
+        connection.close()
 
 
 def peer_idle():
     """Bytes of PSS per open keep-alive connection of llama-server."""
     with Peer(http_threads=PEER_IDLE + 8) as server:
         before = pss_kib(server.pid)
-        held = []
-        try:
-            for _ in range(PEER_IDLE):
-                held.append(socket.create_connection(("127.0.0.1", server.port), 5))
-                held[-1].sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
-                held[-1].recv(4096)
-            return (pss_kib(server.pid) - before) * 1024 / PEER_IDLE
-        finally:
-            for connection in held:
-                connection.close()
+        held = idle_at(server.port, PEER_IDLE)
+        for connection in held:
+            connection.recv(4096)
+        grown = pss_kib(server.pid) - before
+        close_all(held)
+        return grown * 1024 / PEER_IDLE
+
+
+def peer_health_ms():
+    """How long a new client waits for llama-server's /health, with the threads that it has by itself."""
+    with Peer() as server:
+        held = idle_at(server.port, PEER_CROWD)
+        begin = time.monotonic()
+        get(server.port, "/health", 60)
+        waited = time.monotonic() - begin
+        close_all(held)
+        return waited * 1000
 
 
 # --- many who want something ---
@@ -424,66 +440,11 @@ def body(bench):
 # --- SO_REUSEPORT ---
 
 
-def kernel_shares(listeners, connections):
-    """How the kernel spreads connections over so many listening sockets on one port: all of them."""
-    opened, sockets = [], []
-    try:
-        for _ in range(listeners):
-            listener = socket.socket()
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            listener.bind(("127.0.0.1", sockets[0].getsockname()[1] if sockets else 0))
-            listener.listen(1024)
-            sockets.append(listener)
-        counts = [0] * listeners
-        threads = [threading.Thread(target=count_accepts, args=(listener, counts, at, opened))
-                   for at, listener in enumerate(sockets)]
-        for thread in threads:
-            thread.start()
-        for _ in range(connections):
-            opened.append(socket.create_connection(sockets[0].getsockname()))
-        until = time.monotonic() + 30
-        while sum(counts) < connections and time.monotonic() < until:
-            time.sleep(0.01)
-        for listener in sockets:
-            listener.shutdown(socket.SHUT_RDWR)  # accept() returns
-        for thread in threads:
-            thread.join()
-        return counts
-    finally:
-        for one in opened + sockets:
-            one.close()
-
-
-def count_accepts(listener, counts, at, opened):
-    while True:
-        try:
-            opened.append(listener.accept()[0])
-        except OSError:
-            return
-        counts[at] += 1
-
-
-def gateway_shares(bench, threads, connections):
-    """How many connections each loop thread of the gateway has: of its epoll instances, those that
-    watch more descriptors than before."""
-    with Ours(bench.program, worker_threads=threads) as server:
-        gateway = next(pid for pid in server.pids() if role_of(pid) == "gateway")
-        before = sockets_per_loop(gateway)
-        held = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(connections)]
-        until = time.monotonic() + 30
-        while sum(sockets_per_loop(gateway)) < sum(before) + connections and time.monotonic() < until:
-            time.sleep(0.01)
-        shares = sockets_per_loop(gateway)[:threads]
-        for connection in held:
-            connection.close()
-        return shares
-
-
 def fairness(bench):
     """max / mean of the connections per loop thread, 1000 connections: what SO_REUSEPORT gives. The
     gateway has no more threads than the machine has cores, so 4 are shown on bare listening sockets."""
     findings = []
-    for label, shares in (("gateway with 2 threads", lambda: gateway_shares(bench, 2, 1000)),
+    for label, shares in (("gateway with 2 threads", lambda: gateway_shares(bench.program, 2, 1000)),
                           ("4 listening sockets of the kernel", lambda: kernel_shares(4, 1000))):
         runs = [shares() for _ in range(bench.rounds)]
         findings.append(Finding(f"connections per loop, max / mean, 1000 connections, {label}", "x",

@@ -42,6 +42,15 @@ def get(port, path, timeout_s=5.0):
         connection.close()
 
 
+def idle_at(port, count):
+    """Keep-alive connections that have asked once; the caller reads and closes them."""
+    held = []
+    for _ in range(count):
+        held.append(socket.create_connection(("127.0.0.1", port), START_S))
+        held[-1].sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    return held
+
+
 class Server:
     """A context manager: started and ready inside, gone behind. Its log is kept until then.
 
