@@ -46,7 +46,7 @@ static bool can_take(const struct worker *worker)
     return worker->phase == NODE_READY && !worker->is_draining;
 }
 
-static void take(struct worker *worker, const struct wire_record *record, struct arena **arena,
+static void take(struct worker *worker, const struct wire_record *record,
                  const struct request *head, uint32_t manager_id)
 {
     struct stream *earlier = map_get(worker->streams, record->stream);
@@ -54,14 +54,16 @@ static void take(struct worker *worker, const struct wire_record *record, struct
         worker_stream_supersede(earlier);
         earlier = NULL;
     }
-    if (earlier || !can_take(worker)) { /* two requests with one handle: not both here */
-        worker->stats.handed_back++;
-        worker_say_unknown(worker, head->inbox, record->stream, record->epoch);
-        say_released(worker, record);
+    struct stream *stream = NULL;
+    if (!earlier && can_take(worker)) /* two requests with one handle: not both here */
+        stream = worker_stream_new(worker, head, manager_id);
+    if (stream) {
+        worker_stream_prepare(stream, record->payload);
         return;
     }
-    struct stream *stream = worker_stream_new(worker, arena, head, manager_id);
-    worker_stream_prepare(stream, record->payload);
+    worker->stats.handed_back++;
+    worker_say_unknown(worker, head->inbox, record->stream, record->epoch);
+    say_released(worker, record);
 }
 
 static void on_new(struct worker *worker, const struct wire_record *record, uint32_t manager_id)
@@ -73,7 +75,7 @@ static void on_new(struct worker *worker, const struct wire_record *record, uint
     if (err == ERR_OK && (request_stream(&head) != record->stream || head.epoch != record->epoch))
         err = err_note_fail(&note, ERR_PROTOCOL, "submit: the record names another request");
     if (err == ERR_OK)
-        take(worker, record, &arena, &head, manager_id);
+        take(worker, record, &head, manager_id);
     else
         refuse_unreadable(worker, record, &note);
     arena_free(arena);

@@ -194,14 +194,14 @@ static void tell_changes(struct worker *worker)
 
 static struct wire_taken taken_of(const struct stream *stream)
 {
-    const struct request *head = &stream->head;
+    const struct stream_names *names = stream->names;
     return (struct wire_taken){.id = stream->id,
                                .held = worker_stream_held(stream),
-                               .tenant = head->tenant,
-                               .session = head->session,
-                               .label = head->label,
-                               .inbox = head->inbox,
-                               .arrival_ms = head->arrival_ms};
+                               .tenant = names->tenant,
+                               .session = names->session,
+                               .label = names->label,
+                               .inbox = names->inbox,
+                               .arrival_ms = names->arrival_ms};
 }
 
 /* A manager knows what it assigned itself by its number; of all others it is told the names, each

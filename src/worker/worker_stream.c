@@ -119,9 +119,8 @@ static void finish(struct stream *stream, const struct event *end)
     count_end(stream, end);
     tell_released(stream);
     set_state(stream, STREAM_ENDED);
-    arena_free(stream->arena);
-    stream->arena = NULL;
-    stream->head = (struct request){0};
+    mem_free(stream->names);
+    stream->names = NULL;
     stream->ended_us = loop_now_us(worker->loop);
     list_remove(&stream->link);
     list_push_back(&worker->ended, &stream->link);
@@ -157,7 +156,7 @@ void worker_stream_give_up(struct stream *stream, enum fault fault, struct slice
         return;
     }
     if (stream->out)
-        worker_say_unknown(stream->worker, stream->head.inbox, stream->id.low, stream->epoch);
+        worker_say_unknown(stream->worker, stream->names->inbox, stream->id.low, stream->epoch);
     outbox_close(&stream->out);
     stream->is_handed_back = true;
     finish(stream, NULL);
@@ -328,9 +327,8 @@ void worker_stream_credit(struct stream *stream, const struct wire_record *recor
 
 /* --- beginning and end --- */
 
-static struct outbox_stream *open_outbox(struct stream *stream)
+static struct outbox_stream *open_outbox(struct stream *stream, const struct request *head)
 {
-    const struct request *head = &stream->head;
     return outbox_open(stream->worker->outbox,
                        &(struct outbox_stream_options){.stream = request_stream(head),
                                                        .epoch = head->epoch,
@@ -349,9 +347,37 @@ static uint64_t waited_before_us(const struct request *head)
     return is_sane ? (uint64_t)waited_ms * US_PER_MS : 0;
 }
 
-struct stream *worker_stream_new(struct worker *worker, struct arena **arena,
-                                 const struct request *head, uint32_t manager_id)
+static struct slice put(char **at, struct slice text)
 {
+    char *begin = *at;
+    if (text.len)
+        memcpy(begin, text.data, text.len);
+    *at += text.len;
+    return slice_of(begin, text.len);
+}
+
+/* NULL: no memory. */
+static struct stream_names *names_new(const struct request *head)
+{
+    struct stream_names *names = mem_peer_alloc(
+        sizeof(*names) + head->inbox.len + head->tenant.len + head->session.len + head->label.len);
+    if (!names)
+        return NULL;
+    char *at = names->bytes;
+    names->arrival_ms = head->arrival_ms;
+    names->inbox = put(&at, head->inbox);
+    names->tenant = put(&at, head->tenant);
+    names->session = put(&at, head->session);
+    names->label = put(&at, head->label);
+    return names;
+}
+
+struct stream *worker_stream_new(struct worker *worker, const struct request *head,
+                                 uint32_t manager_id)
+{
+    struct stream_names *names = names_new(head);
+    if (!names)
+        return NULL;
     struct stream *stream = mem_alloc(sizeof(*stream));
     *stream = (struct stream){.worker = worker,
                               .state = STREAM_PREPARING,
@@ -360,14 +386,12 @@ struct stream *worker_stream_new(struct worker *worker, struct arena **arena,
                               .is_known = true,
                               .arrived_us = loop_now_us(worker->loop),
                               .waited_before_us = waited_before_us(head),
-                              .arena = *arena,
-                              .head = *head,
+                              .names = names,
                               .manager_id = manager_id};
-    *arena = NULL;
     list_init(&stream->queue_link);
     list_push_back(&worker->living, &stream->link);
     worker->living_count++;
-    stream->out = open_outbox(stream);
+    stream->out = open_outbox(stream, head);
     enum err err = map_put(worker->streams, stream->id.low, stream);
     ASSERT(err == ERR_OK); /* room for the living, the ended, and one between */
     struct event accepted = {.type = EVENT_ACCEPTED};

@@ -1,5 +1,6 @@
 /* worker_wire_test - a worker and what is said to it: repeated, lost, late, wrong, withheld. */
 #include "testing/test.h"
+#include "base/mem.h"
 #include "worker/asker_rig.h"
 #include "worker/worker_impl.h"
 
@@ -189,6 +190,65 @@ TEST(an_assignment_that_cannot_be_read_is_released_and_hurts_nobody)
     rig_until_ended(answer);
     rig_check_whole(answer);
     raw_close(raw);
+    rig_free(rig);
+}
+
+/* As manager_rig_assign(), but nothing of ours is allocated on the way to the bus. */
+static void put_assignment(struct text *out, struct rig *rig, const struct request *request)
+{
+    struct wire_writer writer;
+    text_clear(out);
+    wire_begin(&writer, out, WIRE_CONTROL);
+    wire_open_record(&writer, &(struct wire_record){.stream = request_stream(request),
+                                                    .seq = ++rig->manager->number,
+                                                    .epoch = request->epoch,
+                                                    .type = WIRE_SUBMIT});
+    request_encode(request, out);
+    wire_close_record(&writer);
+    CHECK_OK(wire_finish(&writer));
+}
+
+static void hear(void *ctx, const struct bus_message *message)
+{
+    (void)message;
+    (*(size_t *)ctx)++;
+}
+
+TEST(an_assignment_for_which_memory_is_missing_leaves_nothing_behind)
+{
+    enum { PLACES = 60 }; /* where memory may be missing: on the bus, in the head, in the stream */
+    struct rig *rig = rig_new();
+    rig_start_ready(rig);
+    struct bus *asker = bus_mem_open(rig->bus_mem, rig->loop); /* allocates nothing itself */
+    struct bus_subscription *inbox;
+    struct text frame;
+    size_t heard = 0;
+    uint64_t made = 0;
+    CHECK_OK(bus_subscribe(asker, bus_inbox(asker), (struct slice){0}, hear, &heard, &inbox));
+    text_init(&frame, 1 << 20);
+    for (uint64_t nth = 1; nth <= PLACES; nth++) {
+        struct request request = rig_request();
+        request.epoch = 1;
+        request.inbox = bus_inbox(asker);
+        request.credit_events = 64;
+        request.credit_bytes = 65536;
+        put_assignment(&frame, rig, &request);
+        uint64_t before = mem_peer_count();
+        mem_test_fail_nth(nth);
+        (void)bus_publish(rig->manager->bus, bus_inbox(rig->worker_bus),
+                          bus_inbox(rig->manager->bus), text_slice(&frame)); /* may fail, too */
+        (void)loop_turn(rig->loop, false);
+        mem_test_fail_nth(0);
+        made = mem_peer_count() - before;
+        rig_until_idle(rig);
+    }
+    CHECK(made < PLACES && heard > 0); /* all places were met */
+    struct request request = rig_request();
+    struct answer *answer = rig_ask(rig, 0, &request);
+    rig_until_ended(answer);
+    rig_check_whole(answer);
+    text_fini(&frame);
+    bus_close(&asker);
     rig_free(rig);
 }
 
