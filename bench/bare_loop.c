@@ -53,15 +53,17 @@ struct options {
 struct server {
     struct options options;
     int epoll, listener;
-    struct list streams; /* connections with a stream to write */
-    struct text chunk;   /* what one round writes to one stream: a chunk of events */
+    struct list connections; /* all of them */
+    struct list streams;     /* those with a stream to write */
+    struct text chunk;       /* what one round writes to one stream: a chunk of events */
     char *input;
     uint64_t next_round_us;
 };
 
 struct connection {
     struct server *server;
-    struct list link; /* of server->streams */
+    struct list link;        /* of server->connections */
+    struct list stream_link; /* of server->streams */
     int fd;
     uint32_t events_left; /* of its stream, [DONE] among them; 0: it has none */
     uint64_t body_left;   /* bytes of a request's body that are still to come */
@@ -74,6 +76,7 @@ struct connection {
 static void close_connection(struct connection *connection)
 {
     list_remove(&connection->link);
+    list_remove(&connection->stream_link);
     (void)close(connection->fd); /* nothing more is wanted of it */
     text_fini(&connection->input);
     text_fini(&connection->unsent);
@@ -143,7 +146,7 @@ static void write_round_to(struct connection *connection)
     }
     text_add_str(&last, done_chunk);
     connection->events_left = 0;
-    list_remove(&connection->link);
+    list_remove(&connection->stream_link);
     (void)write_bytes(connection, text_slice(&last)); /* if it is gone, it is gone */
     text_fini(&last);
 }
@@ -151,7 +154,7 @@ static void write_round_to(struct connection *connection)
 static void write_round(struct server *server)
 {
     LIST_FOREACH_SAFE (node, &server->streams) {
-        struct connection *connection = CONTAINER_OF(node, struct connection, link);
+        struct connection *connection = CONTAINER_OF(node, struct connection, stream_link);
         if (connection->unsent.len == 0)
             write_round_to(connection);
     }
@@ -165,7 +168,7 @@ static bool begin_answer(struct connection *connection, enum http_method method)
     if (method != HTTP_POST)
         return write_bytes(connection, slice_of(ok_answer, sizeof ok_answer - 1));
     connection->events_left = server->options.events;
-    list_push_back(&server->streams, &connection->link);
+    list_push_back(&server->streams, &connection->stream_link);
     return write_bytes(connection, slice_of(stream_head, sizeof stream_head - 1));
 }
 
@@ -238,7 +241,8 @@ static void accept_all(struct server *server)
                                     .data.ptr = connection};
         connection->server = server;
         connection->fd = fd;
-        list_init(&connection->link);
+        list_push_back(&server->connections, &connection->link);
+        list_init(&connection->stream_link);
         text_init(&connection->input, INPUT_MAX_BYTES);
         text_init(&connection->unsent, 4 * WRITE_MAX_BYTES);
         (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one); /* slower without */
@@ -286,7 +290,27 @@ static void run(struct server *server)
     }
 }
 
-/* --- its beginning --- */
+/* --- its beginning and end --- */
+
+static void start(struct server *server)
+{
+    list_init(&server->connections);
+    list_init(&server->streams);
+    text_init(&server->chunk, 2 * WRITE_MAX_BYTES);
+    make_chunk(server, server->options.events_per_write);
+    server->input = mem_alloc(INPUT_MAX_BYTES);
+}
+
+static void stop(struct server *server)
+{
+    LIST_FOREACH_SAFE (node, &server->connections) {
+        close_connection(CONTAINER_OF(node, struct connection, link));
+    }
+    text_fini(&server->chunk);
+    mem_free(server->input);
+    (void)close(server->listener); /* nothing can be lost with them */
+    (void)close(server->epoll);
+}
 
 static enum err listen_on(struct server *server, uint16_t *out_port, struct err_note *out_note)
 {
@@ -375,12 +399,10 @@ int main(int argc, char **argv)
     (void)net_raise_fd_limit();              /* too few show as connections that nobody accepts */
     (void)sigaction(SIGTERM, &action, NULL); /* these cannot fail */
     (void)sigaction(SIGINT, &action, NULL);
-    list_init(&server.streams);
-    text_init(&server.chunk, 2 * WRITE_MAX_BYTES);
-    make_chunk(&server, server.options.events_per_write);
-    server.input = mem_alloc(INPUT_MAX_BYTES);
+    start(&server);
     printf("bare_loop is listening on http://127.0.0.1:%u\n", port);
     (void)fflush(stdout); /* nobody reads: then nobody knows the port */
     run(&server);
+    stop(&server);
     return EXIT_SUCCESS;
 }

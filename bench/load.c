@@ -77,7 +77,7 @@ static int help(void)
 int main(int argc, char **argv)
 {
     struct load_options options;
-    struct load load;
+    struct load load = {0};
     struct err_note note;
     enum err err = load_options_parse(argc, (const char *const *)argv, &options, &note);
     if (err == ERR_CANCELLED)
@@ -86,6 +86,7 @@ int main(int argc, char **argv)
         err = start(&options, &load, &note);
     if (err != ERR_OK) {
         (void)fprintf(stderr, "load: %s\n", note.text); /* nobody is told when stderr is gone */
+        text_fini(&load.request);
         return EXIT_USAGE;
     }
     run(&load);

@@ -16,7 +16,8 @@ struct process_tree {
     uint64_t cpu_ns;
 };
 
-/* False when `pid` cannot be looked at. A child that goes meanwhile is not in it. */
+/* `pid` 1..2^22: what Linux gives out. False when it cannot be looked at. A child that goes
+ * meanwhile is not in it. */
 bool process_tree_read(int pid, struct process_tree *out_tree);
 /* Is every process of `before` still there? Only then is the difference of two cpu_ns what was used
  * between them. */
