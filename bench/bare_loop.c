@@ -14,19 +14,17 @@
 #include "base/list.h"
 #include "base/mem.h"
 #include "base/text.h"
+#include "epoll_us.h"
 #include "http/http1_parser.h"
 #include "net/listener.h"
 
 #include <argp.h>
-#include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/epoll.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 enum {
@@ -264,10 +262,8 @@ static int wait_ready(struct server *server, struct epoll_event *ready, uint64_t
 {
     uint64_t now_us = clock_monotonic_us();
     uint64_t when_us = list_is_empty(&server->streams) ? until_us : server->next_round_us;
-    uint64_t us = when_us > now_us ? when_us - now_us : 0;
-    struct timespec timeout = {.tv_sec = (time_t)(us / 1000000),
-                               .tv_nsec = (long)(us % 1000000) * 1000};
-    return epoll_pwait2(server->epoll, ready, READY_PER_TURN, &timeout, NULL);
+    return epoll_wait_us(server->epoll, ready, READY_PER_TURN,
+                         when_us > now_us ? when_us - now_us : 0);
 }
 
 static void run(struct server *server)

@@ -3,13 +3,11 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "epoll_us.h"
 
-#include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <sys/epoll.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 enum {
@@ -18,7 +16,6 @@ enum {
     /* So many connections fit the usual range of ephemeral ports (28 232) from one address; the
      * next ones come from 127.0.0.2 and so on. */
     CONNECTIONS_PER_SOURCE = 20000,
-    WAIT_MAX_US = 60 * 1000 * 1000, /* then a turn ends with nothing */
 };
 
 enum err exchange_loop_init(struct exchange_loop *loop, const struct net_address *address,
@@ -305,20 +302,14 @@ static uint64_t wait_us(const struct exchange_loop *loop, uint64_t until_us)
         until_us = exchange->until_us;
     if (loop->tick_period_us && loop->tick_us < until_us)
         until_us = loop->tick_us;
-    if (until_us <= now_us)
-        return 0;
-    return until_us - now_us < WAIT_MAX_US ? until_us - now_us : WAIT_MAX_US;
+    return until_us > now_us ? until_us - now_us : 0;
 }
 
 void exchange_loop_turn(struct exchange_loop *loop, uint64_t until_us)
 {
     struct epoll_event ready[EVENTS_PER_TURN];
-    uint64_t us = wait_us(loop, until_us);
-    struct timespec timeout = {.tv_sec = (time_t)(us / 1000000),
-                               .tv_nsec = (long)(us % 1000000) * 1000};
-    /* Not epoll_wait(): its milliseconds are too coarse for the times of an open loop. */
-    int count = epoll_pwait2(loop->epoll, ready, EVENTS_PER_TURN, &timeout, NULL);
-    ASSERT_MSG(count >= 0 || errno == EINTR, "epoll: %s", strerror(errno));
+    int count = epoll_wait_us(loop->epoll, ready, EVENTS_PER_TURN, wait_us(loop, until_us));
+    ASSERT_MSG(count >= 0, "epoll: %s", strerror(errno));
     loop->now_us = clock_monotonic_us();
     for (int i = 0; i < count; i++)
         on_ready(ready[i].data.ptr, ready[i].events);

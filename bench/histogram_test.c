@@ -37,4 +37,5 @@ TEST(percentiles_are_those_of_the_sorted_values)
     CHECK_EQ(histogram_percentile(&histogram, 100), 20);
     histogram_add(&histogram, 1000000);
     CHECK_NEAR((double)histogram_percentile(&histogram, 100), 1e6, 1e6 / HISTOGRAM_SUBS);
+    CHECK_EQ(histogram.max, 1000000); /* as it is, not its bucket */
 }
