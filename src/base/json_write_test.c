@@ -31,6 +31,33 @@ TEST(strings_escape_what_they_must_and_nothing_else)
                  SLICE("\"a\xEF\xBF\xBD\xEF\xBF\xBD\\\"\xEF\xBF\xBD\""));
 }
 
+/* It is written in blocks of 256 bytes. */
+TEST(an_escape_stays_whole_wherever_it_falls)
+{
+    static const char *const pieces[][2] = {
+        {"\"", "\\\""},           {"\x01", "\\u0001"},
+        {"\xC3\xA9", "\xC3\xA9"}, {"\xF0\x9F\x98\x80", "\xF0\x9F\x98\x80"},
+        {"\xFF", "\xEF\xBF\xBD"}, {"\n\n\n", "\\n\\n\\n"}};
+    for (size_t i = 0; i < ARRAY_COUNT(pieces); i++) {
+        for (size_t lead = 0; lead < 600; lead++) {
+            struct text plain, expected;
+            text_init(&plain, 1000);
+            text_init(&expected, 1000);
+            text_add_byte(&expected, '"');
+            for (size_t at = 0; at < lead; at++) {
+                text_add_byte(&plain, (char)('a' + at % 26));
+                text_add_byte(&expected, (char)('a' + at % 26));
+            }
+            text_add_str(&plain, pieces[i][0]);
+            text_add_str(&expected, pieces[i][1]);
+            text_add_byte(&expected, '"');
+            check_string(text_slice(&plain), text_slice(&expected));
+            text_fini(&plain);
+            text_fini(&expected);
+        }
+    }
+}
+
 TEST(escaped_is_the_string_without_quotes)
 {
     struct text text;

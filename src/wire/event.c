@@ -152,19 +152,23 @@ void event_encode(struct wire_writer *writer, uint64_t stream, uint32_t epoch,
 /* --- decoding --- */
 
 /* One per token on the hot path: no allocation, no JSON. */
-static enum err decode_delta(struct slice payload, struct event *event)
+static enum err decode_delta(const struct wire_record *record, struct event *out_event)
 {
+    struct slice payload = record->payload;
     if (payload.len < DELTA_HEADER_BYTES)
         return ERR_PROTOCOL;
-    event->delta.choice = little_get16(payload.data);
-    event->delta.token_count = little_get16(payload.data + 2);
+    uint16_t token_count = little_get16(payload.data + 2);
     struct slice rest = slice_after(payload, DELTA_HEADER_BYTES);
-    size_t token_bytes = (size_t)event->delta.token_count * TOKEN_BYTES;
-    if (token_bytes > rest.len)
+    size_t token_bytes = (size_t)token_count * TOKEN_BYTES;
+    if (token_bytes > rest.len || !utf8_is_valid(slice_after(rest, token_bytes)))
         return ERR_PROTOCOL;
-    event->delta.token_bytes = slice_first(rest, token_bytes);
-    event->delta.text = slice_after(rest, token_bytes);
-    return utf8_is_valid(event->delta.text) ? ERR_OK : ERR_PROTOCOL;
+    out_event->type = EVENT_DELTA;
+    out_event->seq = record->seq;
+    out_event->delta.choice = little_get16(payload.data);
+    out_event->delta.token_count = token_count;
+    out_event->delta.token_bytes = slice_first(rest, token_bytes);
+    out_event->delta.text = slice_after(rest, token_bytes);
+    return ERR_OK;
 }
 
 static struct slice string_member(struct fields *fields, const char *key)
@@ -256,11 +260,10 @@ enum err event_decode(const struct wire_record *record, struct text *scratch,
     if (record->type < WIRE_EVENT || record->type >= WIRE_EVENT + EVENT_TYPE_COUNT ||
         (record->seq == 0 && !may_be_unnumbered(record->type)))
         return ERR_PROTOCOL;
+    if (record->type == WIRE_EVENT + EVENT_DELTA)
+        return decode_delta(record, out_event);
     struct event event = {.type = (enum event_type)(record->type - WIRE_EVENT), .seq = record->seq};
-    if (event.type == EVENT_DELTA)
-        TRY(decode_delta(record->payload, &event));
-    else
-        TRY(decode_json(record->payload, scratch, &event));
+    TRY(decode_json(record->payload, scratch, &event));
     *out_event = event;
     return ERR_OK;
 }
