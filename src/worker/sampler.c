@@ -178,8 +178,9 @@ static void load_values(struct sampler *sampler, const float *logits)
     if (rest == 0)
         return;
     float padded[BLOCK];
-    for (uint32_t i = 0; i < BLOCK; i++)
-        padded[i] = i < rest ? logits[(size_t)whole * BLOCK + i] : -INFINITY;
+    memcpy(padded, logits + (size_t)whole * BLOCK, rest * sizeof(padded[0]));
+    for (uint32_t i = rest; i < BLOCK; i++)
+        padded[i] = -INFINITY;
     sampler->tops[whole] = load_block(padded, sampler->values + (size_t)whole * BLOCK);
 }
 
