@@ -187,7 +187,7 @@ static void on_say(void *ctx)
         if (is_absent(&census->rows[i]))
             speak_for(census, &census->rows[i]);
     }
-    deadline_after(&census->say, NODE_STATE_INTERVAL_MS * US_PER_MS);
+    deadline_about(&census->say, NODE_STATE_INTERVAL_MS * US_PER_MS, DEADLINE_GRAIN_US);
 }
 
 void census_changed(struct census *census)

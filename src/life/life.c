@@ -170,7 +170,7 @@ static void on_beat(void *ctx)
 {
     struct life *life = ctx;
     beat(life);
-    deadline_after(&life->beat, LIFE_BEAT_MS * 1000);
+    deadline_about(&life->beat, LIFE_BEAT_MS * 1000, DEADLINE_GRAIN_US);
 }
 
 void life_beat(struct life *life)

@@ -22,6 +22,12 @@ void deadline_after(struct deadline *deadline, uint64_t after_us)
     deadline_at(deadline, after_us < UINT64_MAX - now_us ? now_us + after_us : UINT64_MAX);
 }
 
+void deadline_about(struct deadline *deadline, uint64_t after_us, uint64_t grain_us)
+{
+    uint64_t at_us = loop_now_us(deadline->loop) + after_us;
+    deadline_at(deadline, at_us + (grain_us - at_us % grain_us) % grain_us);
+}
+
 void deadline_clear(struct deadline *deadline)
 {
     if (!deadline_is_armed(deadline))

@@ -53,6 +53,25 @@ TEST(a_virtual_deadline_fires_at_its_microsecond_and_not_before)
     }
 }
 
+TEST(deadlines_of_one_grain_fall_together)
+{
+    struct timer early, late, exact;
+    struct loop *loop = loop_new_virtual(1000);
+    timer_init(&early, loop);
+    timer_init(&late, loop);
+    timer_init(&exact, loop);
+    deadline_about(&early.deadline, 50001, 50000);
+    deadline_about(&late.deadline, 98999, 50000);
+    deadline_about(&exact.deadline, 99000, 50000);
+    loop_advance(loop, 98999);
+    CHECK_EQ(early.fired + late.fired + exact.fired, 0);
+    loop_advance(loop, 1);
+    CHECK_EQ(early.fired_us, 100000);
+    CHECK_EQ(late.fired_us, 100000);
+    CHECK_EQ(exact.fired_us, 100000);
+    loop_free(loop);
+}
+
 TEST(a_deadline_that_was_slept_through_fires_late_and_once)
 {
     struct timer timer;

@@ -1,7 +1,11 @@
 /* wheel - the timer wheel of wheel.h; "rule N" is its list. */
 #include "loop/wheel.h"
 
-enum { DIGIT_BITS = 6, DIGIT_MASK = WHEEL_SLOTS - 1 };
+enum {
+    DIGIT_BITS = 6,
+    DIGIT_MASK = WHEEL_SLOTS - 1,
+    LOOK_MAX = 8, /* entries of one slot that are worth a look to save a wake-up */
+};
 
 void wheel_init(struct wheel *wheel, uint64_t now)
 {
@@ -72,13 +76,30 @@ static bool first_slot(const struct wheel *wheel, unsigned *out_level, unsigned 
     return true;
 }
 
+/* The first tick of a slot's entries, if there are few; else where it begins (rule 2). */
+static uint64_t first_tick(const struct list *entries, uint64_t begin)
+{
+    uint64_t first = WHEEL_NEVER;
+    int seen = 0;
+    LIST_FOREACH (link, entries) {
+        const struct wheel_entry *entry = CONTAINER_OF(link, struct wheel_entry, link);
+        if (++seen > LOOK_MAX)
+            return begin;
+        if (entry->tick < first)
+            first = entry->tick;
+    }
+    return first;
+}
+
 uint64_t wheel_next(const struct wheel *wheel)
 {
     unsigned level, slot;
     uint64_t begin;
     if (!list_is_empty(&wheel->late))
         return wheel->now;
-    return first_slot(wheel, &level, &slot, &begin) ? begin : WHEEL_NEVER;
+    if (!first_slot(wheel, &level, &slot, &begin))
+        return WHEEL_NEVER;
+    return level == 0 ? begin : first_tick(&wheel->slots[level][slot], begin);
 }
 
 static void move_all(struct list *from, struct list *to)

@@ -33,8 +33,8 @@ void wheel_init(struct wheel *wheel, uint64_t now);
 void wheel_add(struct wheel *wheel, struct wheel_entry *entry, uint64_t tick);
 /* An entry of this wheel, or of a list that wheel_advance() filled. O(1). */
 void wheel_remove(struct wheel *wheel, struct wheel_entry *entry);
-/* When to call wheel_advance() next: never after the first due tick; before it when entries have to
- * be spread first (rule 2), at most once per level. WHEEL_NEVER: no entries. */
+/* When to call wheel_advance() next: at the first due tick; before it, at most once per level, when
+ * more than a few entries lie together and are spread first (rule 2). WHEEL_NEVER: no entries. */
 uint64_t wheel_next(const struct wheel *wheel);
 /* Moves time forward (never back) and appends what is due (tick <= now) to `due`, as `link`s. */
 void wheel_advance(struct wheel *wheel, uint64_t now, struct list *due);

@@ -160,6 +160,47 @@ TEST(following_next_reaches_an_entry_within_one_step_per_level)
     CHECK(list_pop_front(&due) == &entry.link);
 }
 
+/* A loop that has little to wait for wakes up when something is due, and not before. */
+TEST(few_entries_are_reached_in_one_step)
+{
+    enum { FEW = 8 };
+    static const uint64_t ticks[FEW] = {5000, 70, 4095, 64, 1 << 20, 4096, 90, 1 << 30};
+    struct wheel wheel;
+    struct wheel_entry entries[FEW];
+    struct list due;
+    list_init(&due);
+    wheel_init(&wheel, 1);
+    for (size_t i = 0; i < FEW; i++)
+        wheel_add(&wheel, &entries[i], ticks[i]);
+    for (size_t i = 0; i < FEW; i++) {
+        CHECK(list_is_empty(&due));
+        wheel_advance(&wheel, wheel_next(&wheel), &due);
+        CHECK(list_pop_front(&due));
+    }
+    CHECK_EQ(wheel_next(&wheel), WHEEL_NEVER);
+}
+
+/* So that looking for the first costs the same however many wait. */
+TEST(many_entries_in_one_slot_are_spread_first)
+{
+    enum { MANY = 1000 };
+    static struct wheel_entry entries[MANY];
+    struct wheel wheel;
+    struct list due;
+    list_init(&due);
+    wheel_init(&wheel, 0);
+    for (size_t i = 0; i < MANY; i++)
+        wheel_add(&wheel, &entries[i], 128 + i % 10);
+    CHECK_EQ(wheel_next(&wheel), 128);
+    wheel_init(&wheel, 0);
+    for (size_t i = 0; i < MANY; i++)
+        wheel_add(&wheel, &entries[i], 130 + i % 10);
+    CHECK_EQ(wheel_next(&wheel), 128);
+    wheel_advance(&wheel, 128, &due);
+    CHECK(list_is_empty(&due));
+    CHECK_EQ(wheel_next(&wheel), 130);
+}
+
 TEST(one_tick_keeps_the_order_of_adding_also_after_spreading)
 {
     struct wheel wheel;

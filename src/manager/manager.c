@@ -55,7 +55,7 @@ static void publish_state(struct manager *manager)
         (void)bus_publish(manager->bus, SLICE("state.manager"), (struct slice){0},
                           text_slice(&manager->state_frame)); /* lost: the next one says it all */
     manager->state_at_us = loop_now_us(manager->loop);
-    deadline_after(&manager->state_due, manager_ms(MANAGER_STATE_INTERVAL_MS));
+    deadline_about(&manager->state_due, manager_ms(MANAGER_STATE_INTERVAL_MS), DEADLINE_GRAIN_US);
 }
 
 static void on_publish(void *ctx)
@@ -166,13 +166,13 @@ static void on_tick(void *ctx)
     repeat_ends(manager);
     tickets_forget_old(manager);
     count_gauges(manager);
-    deadline_after(&manager->tick, manager_ms(MANAGER_TICK_MS));
+    deadline_about(&manager->tick, manager_ms(MANAGER_TICK_MS), DEADLINE_GRAIN_US);
 }
 
 void manager_arm_progress(struct manager *manager)
 {
     if (manager->queued_count > 0 && !deadline_is_armed(&manager->progress))
-        deadline_after(&manager->progress, manager_ms(MANAGER_PROGRESS_MS));
+        deadline_about(&manager->progress, manager_ms(MANAGER_PROGRESS_MS), DEADLINE_GRAIN_US);
 }
 
 static void drop_silent(struct manager *manager)
@@ -285,7 +285,7 @@ enum err manager_open(struct bus *bus, const struct manager_options *options,
         return err;
     }
     bus_on_bounce(bus, on_bounce, manager);
-    deadline_after(&manager->tick, manager_ms(MANAGER_TICK_MS));
+    deadline_about(&manager->tick, manager_ms(MANAGER_TICK_MS), DEADLINE_GRAIN_US);
     deadline_after(&manager->greeted, manager_ms(MANAGER_SETTLE_MS));
     manager_greet(manager);
     log_event(LOG_INFO, "manager_started", "manager=%s", manager->name);

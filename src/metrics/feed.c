@@ -81,8 +81,14 @@ static void send_snapshot(struct metrics_feed *feed, uint16_t flags)
 static void on_send(void *ctx)
 {
     struct metrics_feed *feed = ctx;
-    deadline_after(&feed->send, METRICS_INTERVAL_MS * 1000ull);
+    deadline_about(&feed->send, METRICS_INTERVAL_MS * 1000ull, DEADLINE_GRAIN_US);
     send_snapshot(feed, 0);
+}
+
+static void arm_look(struct metrics_feed *feed)
+{
+    deadline_about(&feed->look, LAG_INTERVAL_US, DEADLINE_GRAIN_US);
+    feed->look_due_us = feed->look.at_us;
 }
 
 static void on_look(void *ctx)
@@ -90,8 +96,7 @@ static void on_look(void *ctx)
     struct metrics_feed *feed = ctx;
     uint64_t now = loop_now_us(bus_loop(feed->bus));
     metric_observe(feed->lag, (double)(now - feed->look_due_us) / 1e6);
-    feed->look_due_us = now + LAG_INTERVAL_US;
-    deadline_at(&feed->look, feed->look_due_us);
+    arm_look(feed);
 }
 
 /* --- life --- */
@@ -136,13 +141,12 @@ struct metrics_feed *metrics_feed_start(struct bus *bus, struct metrics *metrics
     feed->id = random_u64();
     feed->on_collect = on_collect;
     feed->ctx = ctx;
-    feed->look_due_us = loop_now_us(loop) + LAG_INTERVAL_US;
     text_init(&feed->frame, WIRE_FRAME_MAX_BYTES);
     make_series(feed, role, node, is_process);
     deadline_init(&feed->send, loop, on_send, feed);
     deadline_init(&feed->look, loop, on_look, feed);
-    deadline_after(&feed->send, METRICS_INTERVAL_MS * 1000ull);
-    deadline_at(&feed->look, feed->look_due_us);
+    deadline_about(&feed->send, METRICS_INTERVAL_MS * 1000ull, DEADLINE_GRAIN_US);
+    arm_look(feed);
     return feed;
 }
 

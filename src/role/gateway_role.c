@@ -143,7 +143,7 @@ static void on_turn(void *ctx)
     uint32_t streams = gateway_stats(member->gateway).in_flight;
     atomic_store_explicit(&member->streams, streams, memory_order_relaxed);
     atomic_fetch_add_explicit(&member->turns, 1, memory_order_relaxed);
-    deadline_after(&member->turn, GATEWAY_TURN_MS * US_PER_MS);
+    deadline_about(&member->turn, GATEWAY_TURN_MS * US_PER_MS, DEADLINE_GRAIN_US);
 }
 
 MUST_USE static enum err open_member(const struct role_place *place, struct gateway_role *role,

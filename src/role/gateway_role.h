@@ -33,7 +33,7 @@ void gateway_role_drain(struct gateway_role *role, uint32_t drain_ms, void (*on_
 /* Has every thread turned since the last question? They do it of themselves each
  * GATEWAY_TURN_MS. */
 bool gateway_role_is_alive(struct gateway_role *role);
-enum { GATEWAY_TURN_MS = 50 };
+enum { GATEWAY_TURN_MS = 100 };
 uint32_t gateway_role_streams(const struct gateway_role *role); /* in flight, as of the last turn */
 /* At once, whatever is in flight. Sets it NULL; NULL inside is fine. */
 void gateway_role_close(struct gateway_role **role);
