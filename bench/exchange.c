@@ -42,9 +42,11 @@ void exchange_loop_fini(struct exchange_loop *loop)
 
 static void disconnect(struct exchange *exchange)
 {
-    if (exchange->fd >= 0)
-        (void)close(exchange->fd); /* nothing more is wanted of it */
+    if (exchange->fd < 0)
+        return;
+    (void)close(exchange->fd); /* nothing more is wanted of it */
     exchange->fd = -1;
+    exchange->loop->connecting -= !exchange->is_connected;
     exchange->is_connected = false;
 }
 
@@ -133,6 +135,7 @@ static void begin_connection(struct exchange *exchange)
     exchange->sent = 0;
     exchange->is_reused = exchange->is_hung_up = false;
     exchange->fd = socket(target->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    exchange->loop->connecting += exchange->fd >= 0;
     if (exchange->fd >= 0 && connect_socket(exchange, exchange->fd) == ERR_OK)
         return;
     answer_fail(&exchange->answer, "connect: %s", strerror(errno));
@@ -258,6 +261,7 @@ static void on_ready(struct exchange *exchange, uint32_t ready)
     }
     exchange->is_hung_up = is_hung_up;
     if (ready & EPOLLOUT) {
+        exchange->loop->connecting -= !exchange->is_connected;
         exchange->is_connected = true;
         send_request(exchange);
     }

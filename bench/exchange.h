@@ -33,6 +33,7 @@ struct exchange_loop {
     uint64_t reads;  /* that brought bytes */
     uint64_t connections;
     uint32_t running;
+    uint32_t connecting; /* of those: their connections are being made */
 
     /* Private. */
     struct net_address address;

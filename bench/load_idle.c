@@ -13,7 +13,7 @@
 #include "base/mem.h"
 
 enum {
-    PENDING_MAX = 512,    /* connections that are being made at once */
+    CONNECTING_MAX = 128, /* at once: a listener's queue is not endless */
     PROBE_US = 10 * 1000, /* between the beginnings of two new clients, at least */
 };
 
@@ -88,9 +88,9 @@ static void open_one(struct idle *idle, struct idler *idler)
                    is_sse(idle) ? ANSWER_OF_EVENTS : ANSWER_OF_JSON, clock_monotonic_us());
 }
 
-static void wait_pending(struct idle *idle, uint32_t most)
+static void wait_ready(struct idle *idle)
 {
-    while (idle->pending > most)
+    while (idle->pending > 0)
         exchange_loop_turn(&idle->load->loop, UINT64_MAX);
 }
 
@@ -98,7 +98,7 @@ static void open_and_leave_one(struct idle *idle)
 {
     struct idler idler = {0};
     open_one(idle, &idler);
-    wait_pending(idle, 0);
+    wait_ready(idle);
     exchange_fini(&idler.exchange);
     idle->ready = 0;
 }
@@ -106,10 +106,11 @@ static void open_and_leave_one(struct idle *idle)
 static void open_all(struct idle *idle)
 {
     for (uint32_t i = 0; i < idle->load->options->connections && !idle->load->doubts; i++) {
-        wait_pending(idle, PENDING_MAX - 1);
+        while (idle->load->loop.connecting >= CONNECTING_MAX)
+            exchange_loop_turn(&idle->load->loop, UINT64_MAX);
         open_one(idle, &idle->idlers[i]);
     }
-    wait_pending(idle, 0);
+    wait_ready(idle);
 }
 
 static void check_all(struct idle *idle)

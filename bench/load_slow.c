@@ -13,15 +13,13 @@ enum {
     RECEIVE_BUFFER_BYTES = 4096, /* the kernel doubles it, and has a least size of its own */
     ROUND_US = 1000 * 1000,      /* in which each slow one reads once */
     TICK_US = 1000,
-    BEGIN_BYTES = 4096, /* read at a time until the first event is there */
-    BATCH = 100,        /* a listener's queue is not endless: so many connect at once, */
-    BATCH_PAUSE_MS = 20,
+    BEGIN_BYTES = 4096,   /* read at a time until the first event is there */
+    CONNECTING_MAX = 128, /* at once: a listener's queue is not endless */
 };
 
 struct slow {
     struct load *load;
     struct exchange *readers;
-    uint32_t started;
     uint64_t reads, start_us; /* so far, since */
     uint64_t over;            /* readers that should not be */
 };
@@ -72,10 +70,10 @@ static void start_readers(struct slow *slow)
     slow->start_us = clock_monotonic_us();
     exchange_loop_every(&load->loop, TICK_US, on_tick, slow);
     for (uint32_t i = 0; i < load->options->slow; i++) {
+        while (load->loop.connecting >= CONNECTING_MAX)
+            exchange_loop_turn(&load->loop, UINT64_MAX);
         exchange_start(&slow->readers[i], text_slice(&load->request), ANSWER_OF_EVENTS,
                        clock_monotonic_us());
-        if (i % BATCH == BATCH - 1)
-            load_pause(load, BATCH_PAUSE_MS / 1e3);
     }
 }
 
