@@ -5,6 +5,7 @@ round, a few seconds apart and in alternating order: the noise of the minute is 
 
 import json
 import time
+from functools import partial
 from statistics import median
 from typing import NamedTuple, Optional
 
@@ -16,8 +17,6 @@ from benchlib.stats import Estimate, Goal, estimate, ratio
 from benchlib.svg import Bar
 
 LONG_ROUNDS = 5  # at most so many of rows that take a quarter of a minute each: memory is hardly noisy
-PACE_MS = 3  # at 32 streams this leaves the machine idle between two rounds of events
-PACE_MANY_MS = 40  # at 1000
 
 
 class Finding(NamedTuple):
@@ -100,13 +99,24 @@ def streams_of_limit(bench, streams, shape):
         return bench.load.run("streams", server, concurrency=streams, requests=streams)
 
 
-def event_pairs(bench, streams, tokens, delay_ms):
-    """[(ours, limit)] in microseconds of CPU per event, and the shape that both had."""
-    shape = shape_of(streams_of_ours(bench, streams, tokens, delay_ms), streams, delay_ms)
-    found = bench.alternate(
-        ours=lambda: streams_of_ours(bench, streams, tokens, delay_ms)["cpu_us_per_event"],
-        limit=lambda: streams_of_limit(bench, streams, shape)["cpu_us_per_event"])
-    return list(zip(found["ours"], found["limit"])), shape
+# How an engine gives its events: one step after the other with a pause, or as fast as it can.
+# The pauses leave the machine idle for part of each step, so that every event is flushed alone.
+PACES = (("a write per event", {32: 3, 1000: 40}, 600), ("as fast as it goes", {32: 0, 1000: 0}, 6000))
+
+
+def event_rounds(bench, delay_ms, tokens):
+    """{32: [(ours, limit)], 1000: ...} in microseconds of CPU per event, all four in each round; and the
+    shapes that ours had and the limit copies."""
+    shapes, measures = {}, {}
+    for streams, delay in delay_ms.items():
+        each = bench.size(tokens if streams == 32 else tokens // 10, 30)
+        shape = shape_of(streams_of_ours(bench, streams, each, delay), streams, delay)
+        shapes[streams] = shape
+        measures[f"ours {streams}"] = partial(streams_of_ours, bench, streams, each, delay)
+        measures[f"limit {streams}"] = partial(streams_of_limit, bench, streams, shape)
+    found = bench.alternate(**measures)
+    costs = {name: [run["cpu_us_per_event"] for run in runs] for name, runs in found.items()}
+    return {streams: list(zip(costs[f"ours {streams}"], costs[f"limit {streams}"])) for streams in delay_ms}, shapes
 
 
 def event_bars(label, pairs):
@@ -118,17 +128,15 @@ def event(bench):
     """CPU per SSE event at 32 and at 1000 streams, as a ratio to the bare loop: with a write for every
     event, and as fast as it goes."""
     findings, bars = [], []
-    for label, pace, pace_many, tokens in (("a write per event", PACE_MS, PACE_MANY_MS, 600),
-                                           ("as fast as it goes", 0, 0, 6000)):
-        few, shape = event_pairs(bench, 32, bench.size(tokens, 60), pace)
-        many, shape_many = event_pairs(bench, 1000, bench.size(tokens // 10, 30), pace_many)
-        bars += event_bars(f"32 streams, {label}", few) + event_bars(f"1000 streams, {label}", many)
-        findings.append(Finding(f"CPU per event, 32 streams, {label}, ours / bare loop", "x", ratio(few), Goal(2.2),
-                                1.6, event_note(few, shape)))
-        rise = estimate((many_ours / many_limit) / (few_ours / few_limit)
-                        for (many_ours, many_limit), (few_ours, few_limit) in zip(many, few))
+    for label, delay_ms, tokens in PACES:
+        pairs, shapes = event_rounds(bench, delay_ms, tokens)
+        for streams in pairs:
+            bars += event_bars(f"{streams} streams, {label}", pairs[streams])
+        findings.append(Finding(f"CPU per event, 32 streams, {label}, ours / bare loop", "x", ratio(pairs[32]),
+                                Goal(2.2), 1.6, event_note(pairs[32], shapes[32])))
+        rise = ratio((many[0] / many[1], few[0] / few[1]) for many, few in zip(pairs[1000], pairs[32]))
         findings.append(Finding(f"that ratio at 1000 streams / at 32, {label}", "x", rise, Goal(1.5), 1.1,
-                                event_note(many, shape_many)))
+                                event_note(pairs[1000], shapes[1000])))
     bench.chart("event.svg", "CPU per SSE event", "microseconds of all processes of the server; 95 % intervals", "us",
                 bars)
     return findings
@@ -412,7 +420,7 @@ def big_body():
     record = {"id": 1, "tags": ["a", "b\u00e9", "c"], "text": "x" * 40, "score": 0.5,
               "nested": {"yes": True, "no": None}}
     body = {"model": "dummy", "stream": True, "max_tokens": 1, "messages": [{"role": "user", "content": "Hi"}],
-            "metadata": [record] * (BIG_BODY_BYTES // len(json.dumps(record)))}
+            "metadata": [record] * (BIG_BODY_BYTES // len(json.dumps([record])))}
     return json.dumps(body)
 
 
