@@ -1,6 +1,8 @@
 /* footprint - read from /proc. */
 #include "footprint.h"
 
+#include "process_tree.h"
+
 #include <dirent.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -27,20 +29,14 @@ static bool add_process(int pid, struct footprint *sum)
     return true;
 }
 
-/* The host starts its roles from its first thread. */
 bool footprint_of(int pid, struct footprint *out_footprint)
 {
     struct footprint sum = {0};
-    char path[64];
-    int child;
-    if (!add_process(pid, &sum))
+    struct process_tree tree;
+    if (!process_tree_read(pid, &tree) || !add_process(pid, &sum))
         return false;
-    (void)snprintf(path, sizeof path, "/proc/%d/task/%d/children", pid, pid); /* fits */
-    FILE *children = fopen(path, "re");
-    while (children && fscanf(children, "%d", &child) == 1)
-        (void)add_process(child, &sum); /* it may be gone since */
-    if (children)
-        (void)fclose(children); /* it was only read */
+    for (int i = 1; i < tree.count; i++)
+        (void)add_process(tree.pids[i], &sum); /* it may be gone since */
     *out_footprint = sum;
     return true;
 }

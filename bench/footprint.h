@@ -1,4 +1,4 @@
-/* footprint - what a process and its children hold: `millrace serve` is several. Linux. */
+/* footprint - what a process and its descendants hold: `millrace serve` is several. Linux. */
 #pragma once
 
 #include <stdbool.h>

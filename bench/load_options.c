@@ -2,6 +2,7 @@
 #include "load_options.h"
 
 #include "loopback_url.h"
+#include "process_tree.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,7 +34,7 @@ struct row {
 static const struct row rows[] = {
     {"url", "URL", ROW_TEXT, ALL, AT(url),
      .help = "the server, on loopback: http://127.0.0.1:8080"},
-    {"pid", "PID", ROW_COUNT, ALL, AT(pid), 1, 1 << 22,
+    {"pid", "PID", ROW_COUNT, ALL, AT(pid), 1, PROCESS_PID_MAX,
      "its process: CPU and memory of it and its descendants"},
     {"path", "PATH", ROW_TEXT, ALL, AT(path), .help = "what is asked (/v1/chat/completions)"},
     {"model", "NAME", ROW_TEXT, ALL, AT(model), .help = "the model (dummy)"},

@@ -5,12 +5,14 @@
 #include <stdio.h>
 #include <time.h>
 
-/* False when the process is gone. */
+/* False when the process is gone. The number of its clock is made from its own, shifted: a number
+ * that is too large would become another one's. */
 static bool add_cpu(int pid, uint64_t *cpu_ns)
 {
     clockid_t clock;
     struct timespec used;
-    if (clock_getcpuclockid(pid, &clock) != 0 || clock_gettime(clock, &used) != 0)
+    if (pid < 1 || pid > PROCESS_PID_MAX || clock_getcpuclockid(pid, &clock) != 0 ||
+        clock_gettime(clock, &used) != 0)
         return false;
     *cpu_ns += (uint64_t)used.tv_sec * 1000000000U + (uint64_t)used.tv_nsec;
     return true;

@@ -4,7 +4,10 @@
 
 #include "base/err.h"
 
-enum { PROCESS_TREE_MAX = 512 };
+enum {
+    PROCESS_TREE_MAX = 512,
+    PROCESS_PID_MAX = 1 << 22, /* what Linux gives out, at most */
+};
 
 struct process_tree {
     int pids[PROCESS_TREE_MAX]; /* parents before their children */
@@ -16,7 +19,7 @@ struct process_tree {
     uint64_t cpu_ns;
 };
 
-/* `pid` 1..2^22: what Linux gives out. False when it cannot be looked at. A child that goes
+/* False when `pid` cannot be looked at. A child that goes
  * meanwhile is not in it. */
 bool process_tree_read(int pid, struct process_tree *out_tree);
 /* Is every process of `before` still there? Only then is the difference of two cpu_ns what was used

@@ -94,4 +94,6 @@ TEST(a_process_that_is_not_there_is_no_tree)
     end_child(child);
     CHECK(!process_tree_read(child, &tree));
     CHECK_EQ(tree.count, 0);
+    CHECK(!process_tree_read(0, &tree));
+    CHECK(!process_tree_read(INT32_MAX, &tree));
 }
