@@ -9,8 +9,10 @@
 struct loop {
     uv_loop_t uv;
     uv_prepare_t before_poll; /* decides about sleep; the clock becomes stale */
-    uv_async_t wake;          /* also keeps uv_run() polling when nothing else is active */
-    uv_timer_t alarm;         /* ends the sleep at alarm_tick */
+    uv_poll_t wake;           /* also keeps uv_run() polling when nothing else is active */
+    int wake_fd;              /* an eventfd: other threads write, the loop reads */
+    uv_poll_t alarm;          /* ends the sleep at alarm_tick, or before */
+    int alarm_fd;             /* a timerfd; -1 on a virtual loop, which never sleeps */
     uint64_t alarm_tick;      /* WHEEL_NEVER: not armed */
 
     bool is_virtual;
