@@ -83,9 +83,14 @@ class Shape(NamedTuple):
     interval_us: int
 
 
-def streams_of_ours(bench, streams, tokens, delay_ms, **keys):
-    with Ours(bench.program, dummy_slots=streams, dummy_tokens=tokens, dummy_delay_ms=delay_ms, **keys) as server:
-        return bench.load.run("streams", server, concurrency=streams, requests=streams, max_tokens=tokens)
+def streams_of_ours(bench, streams, tokens, delay_ms):
+    """All of them at once: with a prompt of one token each, for a step takes only so many tokens of prompts
+    and the others would begin when the first are over."""
+    with Ours(bench.program, dummy_slots=streams, dummy_tokens=tokens, dummy_delay_ms=delay_ms) as server:
+        body = server.folder / "body.json"
+        body.write_text(json.dumps({"model": "dummy", "prompt": "x", "stream": True, "max_tokens": tokens}))
+        return bench.load.run("streams", server, concurrency=streams, requests=streams, path="/v1/completions",
+                              body_file=body)
 
 
 def shape_of(run, streams, delay_ms):
@@ -101,22 +106,23 @@ def streams_of_limit(bench, streams, shape):
 
 # How an engine gives its events: one step after the other with a pause, or as fast as it can.
 # The pauses leave the machine idle for part of each step, so that every event is flushed alone.
-PACES = (("a write per event", {32: 3, 1000: 40}, 600), ("as fast as it goes", {32: 0, 1000: 0}, 6000))
+# label: {streams: (pause in ms, tokens of each)}
+PACES = {"a write per event": {32: (3, 600), 1000: (40, 150)}, "as fast as it goes": {32: (0, 6000), 1000: (0, 600)}}
 
 
-def event_rounds(bench, delay_ms, tokens):
+def event_rounds(bench, paces):
     """{32: [(ours, limit)], 1000: ...} in microseconds of CPU per event, all four in each round; and the
     shapes that ours had and the limit copies."""
     shapes, measures = {}, {}
-    for streams, delay in delay_ms.items():
-        each = bench.size(tokens if streams == 32 else tokens // 10, 30)
-        shape = shape_of(streams_of_ours(bench, streams, each, delay), streams, delay)
+    for streams, (delay_ms, tokens) in paces.items():
+        each = bench.size(tokens, 30)
+        shape = shape_of(streams_of_ours(bench, streams, each, delay_ms), streams, delay_ms)
         shapes[streams] = shape
-        measures[f"ours {streams}"] = partial(streams_of_ours, bench, streams, each, delay)
+        measures[f"ours {streams}"] = partial(streams_of_ours, bench, streams, each, delay_ms)
         measures[f"limit {streams}"] = partial(streams_of_limit, bench, streams, shape)
     found = bench.alternate(**measures)
     costs = {name: [run["cpu_us_per_event"] for run in runs] for name, runs in found.items()}
-    return {streams: list(zip(costs[f"ours {streams}"], costs[f"limit {streams}"])) for streams in delay_ms}, shapes
+    return {streams: list(zip(costs[f"ours {streams}"], costs[f"limit {streams}"])) for streams in paces}, shapes
 
 
 def event_bars(label, pairs):
@@ -128,8 +134,8 @@ def event(bench):
     """CPU per SSE event at 32 and at 1000 streams, as a ratio to the bare loop: with a write for every
     event, and as fast as it goes."""
     findings, bars = [], []
-    for label, delay_ms, tokens in PACES:
-        pairs, shapes = event_rounds(bench, delay_ms, tokens)
+    for label, paces in PACES.items():
+        pairs, shapes = event_rounds(bench, paces)
         for streams in pairs:
             bars += event_bars(f"{streams} streams, {label}", pairs[streams])
         findings.append(Finding(f"CPU per event, 32 streams, {label}, ours / bare loop", "x", ratio(pairs[32]),
@@ -178,7 +184,7 @@ def event_nano(bench):
 def throughput(bench):
     """Events per second from the engine to the client, which runs on the same cores."""
     streams, tokens = 256, bench.size(4000, 200)
-    runs = [streams_of_ours(bench, streams, tokens, 0) for _ in range(bench.rounds)]
+    runs = bench.alternate(ours=lambda: streams_of_ours(bench, streams, tokens, 0))["ours"]
     found = estimate(run["events_per_s"] for run in runs)
     bench.chart("throughput.svg", "Events per second, end to end", "256 streams, the client on the same two cores",
                 "events/s", [bar("ours", found)], [(150_000, "goal"), (400_000, "stretch")])
@@ -320,6 +326,15 @@ def peer_health_ms():
 # --- many who want something ---
 
 
+def both(found, member):
+    """[(in the crowd, alone)] of that member of each round's runs."""
+    return [(crowd[member], alone[member]) for crowd, alone in zip(found["crowd"], found["alone"])]
+
+
+def medians(pairs, form):
+    return " / ".join(format(median(values), form) for values in zip(*pairs))
+
+
 def crowd(bench):
     """Tokens per second of 8 slots that are never empty: with 1000 open requests, and with 16 (with 8, a slot
     would wait for its client between two requests, and the crowd would win)."""
@@ -327,31 +342,32 @@ def crowd(bench):
 
     def run(concurrency):
         with Ours(bench.program, dummy_slots=8, dummy_delay_ms=0, dummy_tokens=tokens) as server:
-            return bench.load.run("streams", server, concurrency=concurrency, requests=requests,
-                                  max_tokens=tokens)["events_per_s"]
+            return bench.load.run("streams", server, concurrency=concurrency, requests=requests, max_tokens=tokens)
 
     found = bench.alternate(crowd=lambda: run(1000), alone=lambda: run(16))
-    return [Finding("tokens/s of 8 running with 992 waiting / with 8 waiting", "x",
-                    ratio(zip(found["crowd"], found["alone"])), Goal(0.97, True), 1.0,
-                    f"{median(found['crowd']):,.0f} / {median(found['alone']):,.0f} events/s")]
+    rate, cost = both(found, "events_per_s"), both(found, "cpu_us_per_event")
+    return [Finding("tokens/s of 8 running with 992 waiting / with 8 waiting", "x", ratio(rate), Goal(0.97, True), 1.0,
+                    f"{medians(rate, ',.0f')} events/s; {medians(cost, '.1f')} us of CPU per event")]
 
 
 def slow(bench):
     """8 that read and 1000 that hardly do: is the memory flat, and are the 8 as fast as alone?"""
-    count = bench.size(1000, 100)
+    count, tokens = bench.size(1000, 100), bench.size(20_000, 4000)
 
     def run(readers):
-        keys = {"dummy_slots": count + 8, "dummy_delay_ms": 0, "dummy_tokens": 60_000, "stall_ms": 600_000}
+        # As many tokens as the fast ones read: each is an entry of the vocabulary that is sampled from.
+        keys = {"dummy_slots": count + 8, "dummy_delay_ms": 0, "dummy_tokens": tokens, "stall_ms": 600_000}
         with Ours(bench.program, **keys) as server:
             return bench.load.run("slow", server, slow=readers, slow_bytes_per_s=100, fast=8, settle=5,
-                                  max_tokens=bench.size(60_000, 10_000))
+                                  max_tokens=tokens)
 
     found = bench.alternate(LONG_ROUNDS, crowd=lambda: run(count), alone=lambda: run(0))
-    speed = [(crowd["events_per_s"], alone["events_per_s"]) for crowd, alone in zip(found["crowd"], found["alone"])]
+    speed, cost = both(found, "events_per_s"), both(found, "cpu_us_per_event")
     each = [run["pss_kib"]["per_connection_bytes"] for run in found["crowd"]]
     grown = [run["pss_kib"]["end"] / run["pss_kib"]["after"] for run in found["crowd"]]
     return [Finding(f"tokens/s of 8 fast readers beside {count} slow ones / alone", "x", ratio(speed),
-                    Goal(0.95, True)),
+                    Goal(0.95, True), None,
+                    f"{medians(speed, ',.0f')} events/s; {medians(cost, '.1f')} us of CPU per event"),
             Finding("PSS per slow reader", "bytes", estimate(each), None, None, "all it may hold: 64 events or 64 KiB"),
             Finding("memory of all behind the fast ones' streams / before them", "x", estimate(grown), Goal(1.02))]
 
