@@ -387,14 +387,23 @@ enum err request_decode_head(struct slice payload, struct arena *arena, struct r
     return ERR_OK;
 }
 
+enum err request_decode_body(struct slice payload, struct arena *arena, struct request *request,
+                             struct err_note *out_note)
+{
+    struct slice head, body;
+    struct request whole = *request;
+    TRY(cut_payload(payload, &head, &body, out_note));
+    TRY(decode_part(body, arena, decode_body, &whole, out_note));
+    *request = whole;
+    return ERR_OK;
+}
+
 enum err request_decode(struct slice payload, struct arena *arena, struct request *out_request,
                         struct err_note *out_note)
 {
-    struct slice head, body;
-    struct request request = {0};
-    TRY(cut_payload(payload, &head, &body, out_note));
-    TRY(decode_part(head, arena, decode_head, &request, out_note));
-    TRY(decode_part(body, arena, decode_body, &request, out_note));
+    struct request request;
+    TRY(request_decode_head(payload, arena, &request, out_note));
+    TRY(request_decode_body(payload, arena, &request, out_note));
     *out_request = request;
     return ERR_OK;
 }

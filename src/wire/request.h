@@ -100,7 +100,11 @@ size_t request_set_epoch(char *payload, size_t bytes, uint32_t epoch);
  * request_decode(). */
 MUST_USE enum err request_decode_head(struct slice payload, struct arena *arena,
                                       struct request *out_request, struct err_note *out_note);
-/* ERR_PROTOCOL/ERR_LIMIT with note: a field is missing, of the wrong type or out of range. The
- * bytes are copied into the arena. */
+/* The body, into what request_decode_head() made of the same payload: for whoever reads the one
+ * here and the other there. Errors as request_decode(); *request is then as it was. */
+MUST_USE enum err request_decode_body(struct slice payload, struct arena *arena,
+                                      struct request *request, struct err_note *out_note);
+/* Both. ERR_PROTOCOL/ERR_LIMIT with note: a field is missing, of the wrong type or out of range.
+ * The bytes are copied into the arena. */
 MUST_USE enum err request_decode(struct slice payload, struct arena *arena,
                                  struct request *out_request, struct err_note *out_note);

@@ -96,6 +96,27 @@ static struct request there_and_back(const struct request *request, struct arena
     return read;
 }
 
+/* A worker reads the head on its loop and the body on the pool. */
+TEST(a_body_joins_its_head_or_leaves_it_as_it_was)
+{
+    struct arena *arena = arena_new(1 << 20);
+    struct request request = full_request(), read;
+    struct err_note note;
+    struct text whole = encoded(&request);
+    CHECK_OK(request_decode_head(text_slice(&whole), arena, &read, &note));
+    struct text damaged = payload_of(head_of(text_slice(&whole)), SLICE("{\"prompt\":1}"));
+    struct request before = read;
+    CHECK_ERR(request_decode_body(text_slice(&damaged), arena, &read, &note), ERR_PROTOCOL);
+    CHECK(memcmp(&read, &before, sizeof(read)) == 0);
+    CHECK_OK(request_decode_body(text_slice(&whole), arena, &read, &note));
+    struct text again = encoded(&read);
+    CHECK_SLICES(text_slice(&again), text_slice(&whole));
+    text_fini(&again);
+    text_fini(&damaged);
+    text_fini(&whole);
+    arena_free(arena);
+}
+
 TEST(a_request_with_everything_comes_back)
 {
     struct arena *arena = arena_new(1 << 20);

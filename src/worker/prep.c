@@ -268,14 +268,16 @@ enum err prep_job(struct engine *engine, const struct request *request,
     return err;
 }
 
-/* --- on the pool --- */
+/* --- on the pool, or in line --- */
 
 struct prep {
     struct engine *engine;
-    struct prep_limits limits;
+    struct prep_options options;
     prep_done_fn *on_done;
     void *ctx;
-    struct loop_work *work;
+    struct loop_work *work;   /* on the pool; NULL: in line, */
+    struct deferred deferred; /* with this */
+    bool is_cancelled;        /* before it began */
 
     enum err err;
     struct core_job *job;
@@ -291,12 +293,12 @@ static enum err refuse_unreadable(struct prep_refusal *refusal, const struct err
 
 static enum err decode_and_prepare(struct prep *prep, struct arena *arena)
 {
-    struct request request;
+    struct request request = {.want_progress = prep->options.want_progress};
     struct err_note note = {0};
-    if (request_decode(slice_of(prep->submit, prep->submit_bytes), arena, &request, &note) !=
+    if (request_decode_body(slice_of(prep->submit, prep->submit_bytes), arena, &request, &note) !=
         ERR_OK)
         return refuse_unreadable(&prep->refusal, &note);
-    return prep_job(prep->engine, &request, &prep->limits, &prep->job, &prep->refusal);
+    return prep_job(prep->engine, &request, &prep->options.limits, &prep->job, &prep->refusal);
 }
 
 static void work(void *ctx)
@@ -315,24 +317,38 @@ static void on_done(void *ctx, enum err status)
     mem_free(prep);
 }
 
+static void run_in_line(void *ctx)
+{
+    struct prep *prep = ctx;
+    if (!prep->is_cancelled)
+        work(prep);
+    on_done(prep, prep->is_cancelled ? ERR_CANCELLED : ERR_OK);
+}
+
 struct prep *prep_start(struct loop *loop, struct engine *engine, struct slice submit,
-                        const struct prep_limits *limits, prep_done_fn *on_done_fn, void *ctx)
+                        const struct prep_options *options, prep_done_fn *on_done_fn, void *ctx)
 {
     struct prep *prep = mem_peer_alloc(sizeof(*prep) + submit.len);
     if (!prep)
         return NULL;
     *prep = (struct prep){.engine = engine,
-                          .limits = *limits,
+                          .options = *options,
                           .on_done = on_done_fn,
                           .ctx = ctx,
                           .submit_bytes = submit.len};
     if (submit.len)
         memcpy(prep->submit, submit.data, submit.len);
-    prep->work = loop_work_start(loop, work, on_done, prep);
+    deferred_init(&prep->deferred, run_in_line, prep);
+    if (options->in_line)
+        loop_defer(loop, &prep->deferred);
+    else
+        prep->work = loop_work_start(loop, work, on_done, prep);
     return prep;
 }
 
 void prep_cancel(struct prep *prep)
 {
-    loop_work_cancel(prep->work);
+    prep->is_cancelled = true;
+    if (prep->work)
+        loop_work_cancel(prep->work);
 }

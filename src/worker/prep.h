@@ -7,7 +7,8 @@
  *
  * prep_job() is the work behind the decoding: it may take milliseconds per 100 KB of prompt.
  * prep_start() puts all of it on the pool: at 100 MB/s the JSON of a large submit alone would hold
- * up everybody's tokens. */
+ * up everybody's tokens. For a small one the way to the pool and back, two wake-ups, is what costs:
+ * the caller may have it prepared at the end of the turn instead, and bounds how many. */
 #pragma once
 
 #include "loop/loop.h"
@@ -30,6 +31,12 @@ MUST_USE enum err prep_job(struct engine *engine, const struct request *request,
                            const struct prep_limits *limits, struct core_job **out_job,
                            struct prep_refusal *out_refusal);
 
+struct prep_options {
+    struct prep_limits limits;
+    bool want_progress; /* of the head, which the caller has read: the body alone is read here */
+    bool in_line;       /* on the loop, at the end of the turn */
+};
+
 struct prep;
 /* The loop's thread. On ERR_OK the job is the callee's. Called exactly once, from the loop, also
  * after prep_cancel() (with ERR_CANCELLED, or whatever it was that came before). */
@@ -38,5 +45,5 @@ typedef void prep_done_fn(void *ctx, enum err err, struct core_job *job,
 /* Copies `submit` (request.h: head and body). Gone when on_done returns; the engine must stay open
  * until then. NULL: no memory for the copy. */
 struct prep *prep_start(struct loop *loop, struct engine *engine, struct slice submit,
-                        const struct prep_limits *limits, prep_done_fn *on_done, void *ctx);
+                        const struct prep_options *options, prep_done_fn *on_done, void *ctx);
 void prep_cancel(struct prep *prep);

@@ -328,6 +328,7 @@ struct outcome {
     int calls;
     enum err err;
     uint32_t prompt_count;
+    bool want_progress;
     enum fault fault;
 };
 
@@ -338,13 +339,20 @@ static void on_done(void *ctx, enum err err, struct core_job *job,
     outcome->calls++;
     outcome->err = err;
     outcome->fault = refusal->fault;
-    if (job)
+    if (job) {
         outcome->prompt_count = job->prompt_count;
+        outcome->want_progress = job->want_progress;
+    }
     core_job_free(&job);
 }
 
+static const struct prep_options on_pool = {.limits = {.default_max_tokens = 8}},
+                                 in_line = {.limits = {.default_max_tokens = 8},
+                                            .want_progress = true,
+                                            .in_line = true};
+
 static struct prep *start(struct loop *loop, struct engine *engine, struct slice prompt,
-                          struct outcome *outcome)
+                          const struct prep_options *options, struct outcome *outcome)
 {
     struct text submit;
     struct request request = text_request(prompt);
@@ -354,26 +362,27 @@ static struct prep *start(struct loop *loop, struct engine *engine, struct slice
     request.credit_events = request.credit_bytes = 1;
     text_init(&submit, 4096);
     request_encode(&request, &submit);
-    struct prep *prep = prep_start(loop, engine, text_slice(&submit), &limits, on_done, outcome);
+    struct prep *prep = prep_start(loop, engine, text_slice(&submit), options, on_done, outcome);
     text_fini(&submit); /* it was copied */
     CHECK(prep);
     CHECK_EQ(outcome->calls, 0); /* never inside the call */
     return prep;
 }
 
-TEST(the_pool_brings_a_job_or_a_refusal_and_a_cancelled_one_comes_back_too)
+static void check_outcomes(const struct prep_options *options)
 {
     struct loop *loop = loop_new_virtual(1);
     struct engine *engine = open_engine();
     struct outcome made = {0}, too_long = {0}, cancelled = {0};
-    start(loop, engine, SLICE("hello"), &made);
-    start(loop, engine, letters(CONTEXT), &too_long);
-    prep_cancel(start(loop, engine, SLICE("hello"), &cancelled));
+    start(loop, engine, SLICE("hello"), options, &made);
+    start(loop, engine, letters(CONTEXT), options, &too_long);
+    prep_cancel(start(loop, engine, SLICE("hello"), options, &cancelled));
     CHECK_EQ(cancelled.calls, 0);
     loop_advance(loop, 0);
     CHECK_EQ(made.calls, 1);
     CHECK_OK(made.err);
     CHECK_EQ(made.prompt_count, 5);
+    CHECK_EQ(made.want_progress, options->want_progress);
     CHECK_EQ(too_long.calls, 1);
     CHECK_EQ(too_long.err, ERR_REFUSED);
     CHECK_EQ(too_long.fault, FAULT_CONTEXT_LENGTH_EXCEEDED);
@@ -381,6 +390,16 @@ TEST(the_pool_brings_a_job_or_a_refusal_and_a_cancelled_one_comes_back_too)
     CHECK_EQ(cancelled.err, ERR_CANCELLED);
     engine_close(&engine);
     loop_free(loop);
+}
+
+TEST(the_pool_brings_a_job_or_a_refusal_and_a_cancelled_one_comes_back_too)
+{
+    check_outcomes(&on_pool);
+}
+
+TEST(in_line_it_is_the_same_and_nothing_comes_inside_the_call)
+{
+    check_outcomes(&in_line);
 }
 
 TEST(a_submit_that_cannot_be_read_is_the_fault_of_the_request)
@@ -391,7 +410,7 @@ TEST(a_submit_that_cannot_be_read_is_the_fault_of_the_request)
     for (size_t i = 0; i < ARRAY_COUNT(submits); i++) {
         struct outcome outcome = {0};
         struct slice submit = slice_of(submits[i], i == 3 ? 6 : strlen(submits[i]));
-        CHECK(prep_start(loop, engine, submit, &limits, on_done, &outcome));
+        CHECK(prep_start(loop, engine, submit, i % 2 ? &on_pool : &in_line, on_done, &outcome));
         loop_advance(loop, 0);
         CHECK_EQ(outcome.calls, 1);
         CHECK_EQ(outcome.err, ERR_REFUSED);
@@ -407,7 +426,7 @@ TEST(no_memory_for_a_submit_is_said_at_once)
     struct engine *engine = open_engine();
     struct outcome outcome = {0};
     mem_test_fail_nth(1);
-    CHECK(prep_start(loop, engine, SLICE("{}"), &limits, on_done, &outcome) == NULL);
+    CHECK(prep_start(loop, engine, SLICE("{}"), &on_pool, on_done, &outcome) == NULL);
     loop_advance(loop, 0);
     CHECK_EQ(outcome.calls, 0);
     engine_close(&engine);

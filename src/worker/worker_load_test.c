@@ -246,15 +246,27 @@ static enum err open_hanging(void *ctx, engine_progress_fn *on_progress, void *p
     return ERR_OK;
 }
 
+/* Too long to be prepared in line. */
+static struct request submit_long(struct raw *raw)
+{
+    static char prompt[WORKER_IN_LINE_BYTES_MAX];
+    struct request request = raw_request(raw);
+    memset(prompt, 'p', sizeof(prompt));
+    request.prompt = slice_of(prompt, sizeof(prompt));
+    raw_submit(raw, &request);
+    return request;
+}
+
 TEST(what_is_being_prepared_counts_as_waiting_and_takes_room)
 {
     struct rig *rig = rig_new();
     rig->options.open_engine = open_hanging;
     rig->engine.slots = 2;
+    rig->engine.context_tokens = 2 * WORKER_IN_LINE_BYTES_MAX;
     atomic_store(&pool_hangs, true);
     rig_start_ready(rig);
     struct raw *raw = raw_open(rig);
-    struct request stays = submit(raw), leaves = submit(raw);
+    struct request stays = submit_long(raw), leaves = submit_long(raw);
     rig_turns(rig);
     CHECK_EQ(rig->manager->load.waiting, 2);
     CHECK_EQ(rig->manager->load.room, 0);

@@ -207,16 +207,32 @@ static void on_prepared(void *ctx, enum err err, struct core_job *job,
     worker_pump(worker);
 }
 
+/* Time stands still in a turn. */
+static bool take_place_in_line(struct worker *worker, size_t bytes)
+{
+    uint64_t now_us = loop_now_us(worker->loop);
+    if (worker->in_line_at_us != now_us)
+        worker->in_line_bytes = 0;
+    worker->in_line_at_us = now_us;
+    if (bytes > WORKER_IN_LINE_BYTES_MAX - worker->in_line_bytes)
+        return false;
+    worker->in_line_bytes += bytes;
+    return true;
+}
+
 /* NULL: no memory. */
-static struct preparation *preparation_new(struct stream *stream, struct slice submit)
+static struct preparation *preparation_new(struct stream *stream, struct slice submit,
+                                           bool want_progress)
 {
     struct worker *worker = stream->worker;
-    struct prep_limits limits = {worker->options.default_max_tokens,
-                                 worker->options.context_margin};
+    struct prep_options options = {
+        .limits = {worker->options.default_max_tokens, worker->options.context_margin},
+        .want_progress = want_progress,
+        .in_line = take_place_in_line(worker, submit.len)};
     struct preparation *preparation = mem_alloc(sizeof(*preparation));
     *preparation = (struct preparation){.worker = worker, .stream = stream, .bytes = submit.len};
     preparation->prep =
-        prep_start(worker->loop, worker->engine, submit, &limits, on_prepared, preparation);
+        prep_start(worker->loop, worker->engine, submit, &options, on_prepared, preparation);
     if (preparation->prep)
         return preparation;
     mem_free(preparation);
@@ -230,7 +246,7 @@ static void tell_first_work(struct worker *worker)
     worker->has_told_work = true;
 }
 
-void worker_stream_prepare(struct stream *stream, struct slice submit)
+void worker_stream_prepare(struct stream *stream, struct slice submit, bool want_progress)
 {
     struct worker *worker = stream->worker;
     if (worker->living_count > WORKER_LIVING_MAX ||
@@ -240,7 +256,7 @@ void worker_stream_prepare(struct stream *stream, struct slice submit)
         return;
     }
     tell_first_work(worker);
-    stream->preparation = preparation_new(stream, submit);
+    stream->preparation = preparation_new(stream, submit, want_progress);
     if (!stream->preparation) {
         worker_stream_fail(stream, FAULT_INSUFFICIENT_MEMORY,
                            SLICE("no memory to prepare the request"), NULL);

@@ -216,7 +216,7 @@ static void hear(void *ctx, const struct bus_message *message)
 
 TEST(an_assignment_for_which_memory_is_missing_leaves_nothing_behind)
 {
-    enum { PLACES = 60 }; /* where memory may be missing: on the bus, in the head, in the stream */
+    enum { PLACES = 200 }; /* where memory may be missing: on the bus, in the head, in the job */
     struct rig *rig = rig_new();
     rig_start_ready(rig);
     struct bus *asker = bus_mem_open(rig->bus_mem, rig->loop); /* allocates nothing itself */
