@@ -66,7 +66,7 @@ static const struct row rows[] = {
      .help = "where streams are left: queued, prefill, decode (decode)",
      .choices = {"queued", "prefill", "decode"}},
     {"poll", "PEER", ROW_CHOICE, ABORT, AT(poll),
-     .help = "whose numbers tell what is in flight: millrace (/health), llama (/metrics)",
+     .help = "whose page tells what is in flight: millrace (/v1/requests), llama (/metrics)",
      .choices = {"millrace", "llama"}},
     {"settle", "SECONDS", ROW_REAL, SLOW | IDLE, AT(settle_s), 0, 600,
      "the server gets so long to settle before its memory is read (1)"},
@@ -88,7 +88,7 @@ static const char *const mode_help[LOAD_MODE_COUNT] = {
     "closed loop: --concurrency streams at once until --requests are done",
     "open loop: streams begin at random times, --rate a second; all times count from then",
     "streams are left in their --phase; how long until the server has forgotten them",
-    "--slow readers that hardly read beside --fast ones, and those alone before",
+    "--fast streams beside --slow readers that hardly read; --slow 0: alone",
     "--connections that do nothing: memory, and /health of new clients meanwhile",
 };
 
