@@ -1,5 +1,5 @@
 /* bus_hop - what a frame's way over the bus costs: round trips between two loops on threads of
- * their own, over bus_mem and bus_zmq (with its switch), against the bare limit: two threads that
+ * their own, over bus_mem and bus_unix (with its switch), against the bare limit: two threads that
  * read and write a socket pair. Interleaved rounds; medians; CPU of the whole process, and time.
  *
  *     bus_hop [round trips per round]       (10000; 100..10000000) */
@@ -8,8 +8,6 @@
 #include "bus/bus_mem.h"
 #include "bus/bus_switch.h"
 #include "bus/bus_unix.h"
-#include "bus/bus_zmq.h"
-#include "bus/zmq_switch.h"
 #include "loop/thread.h"
 
 #include <stdio.h>
@@ -140,33 +138,6 @@ static struct cost over_unix(void)
     return cost;
 }
 
-static struct cost over_zmq(void)
-{
-    char directory[] = "/tmp/millrace-bench-XXXXXX";
-    struct zmq_switch *zmq_switch;
-    struct bus_zmq *zmq;
-    struct thread *thread;
-    struct err_note note;
-    struct side hub = {.loop = loop_new()};
-    ASSERT(mkdtemp(directory));
-    const struct zmq_switch_config config = {directory, PEER_BYTES, DEAD_MS};
-    ASSERT(zmq_switch_new(hub.loop, &config, &note, &zmq_switch) == ERR_OK);
-    ASSERT(thread_start("switch", run, &hub, &thread) == ERR_OK);
-    struct side a = {.loop = loop_new(), .mine = "a", .other = "b"};
-    struct side b = {.loop = loop_new(), .mine = "b", .other = "a"};
-    ASSERT(bus_zmq_new(directory, &zmq) == ERR_OK);
-    ASSERT(bus_zmq_open(zmq, a.loop, DEAD_MS, &a.bus) == ERR_OK);
-    ASSERT(bus_zmq_open(zmq, b.loop, DEAD_MS, &b.bus) == ERR_OK);
-    struct cost cost = play(&a, &b);
-    bus_zmq_free(zmq);
-    loop_stop(hub.loop);
-    thread_join(&thread);
-    zmq_switch_free(&zmq_switch);
-    loop_free(hub.loop);
-    ASSERT(rmdir(directory) == 0);
-    return cost;
-}
-
 static void answer_on_socket(void *ctx)
 {
     char frame[FRAME_BYTES];
@@ -212,10 +183,7 @@ int main(int argc, char **argv)
     static const struct {
         const char *name;
         struct cost (*play)(void);
-    } ways[] = {{"socket pair", over_sockets},
-                {"bus_mem", over_mem},
-                {"bus_unix", over_unix},
-                {"bus_zmq", over_zmq}};
+    } ways[] = {{"socket pair", over_sockets}, {"bus_mem", over_mem}, {"bus_unix", over_unix}};
     double wall[ARRAY_COUNT(ways)][ROUNDS], cpu[ARRAY_COUNT(ways)][ROUNDS];
     uint64_t given;
     if (argc > 2 ||

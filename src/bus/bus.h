@@ -1,6 +1,6 @@
 /* bus - moves opaque frames between the threads and processes of millrace. One `struct bus` is one
- * endpoint and belongs to one loop; every transport has its own way to open one (bus_mem.h now,
- * ZeroMQ and NATS later) and behaves the same: bus_conformance_test.c runs against each.
+ * endpoint and belongs to one loop; every transport has its own way to open one (bus_mem.h,
+ * bus_unix.h) and behaves the same: bus_conformance_test.c runs against each.
  *
  * 1. Subjects are dotted words ("submit.llama"); a subscription names one subject, no wildcards.
  *    With a queue group, each message goes to one member of it (round robin); without, to all.

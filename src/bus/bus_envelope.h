@@ -1,6 +1,6 @@
-/* bus_envelope - what precedes an opaque frame between an endpoint and the switch (bus_zmq). One
- * ZeroMQ message is an envelope and, of PUBLISH, DELIVER and BOUNCE, the frame as second part.
- * Pure: no I/O, no memory of its own.
+/* bus_envelope - what precedes an opaque frame between an endpoint and the switch (bus_unix). On
+ * the connection it comes behind a length (bus_framing.h); of PUBLISH, DELIVER and BOUNCE the frame
+ * follows. Pure: no I/O, no memory of its own.
  *
  * Little-endian: version u8 = 1, kind u8, why u8, subject length u8, reply length u8, three bytes
  * 0, number u64, value u64, extra u64; then the subject, then the reply. Both sides are of one
@@ -18,8 +18,8 @@
  *   ACK          endpoint  of the last delivery or bounce that was handled
  *   REJECT       endpoint  of a delivery: all before it were handled, its subscription is gone
  *   SETTLED      switch                     bytes
- *   PING, PONG   both      token
- *   GONE         switch    to a peer it does not know (any more)
+ *   PING         endpoint  token; 0 is a beat, which wants no answer
+ *   PONG         switch    that token
  *   CLOSE        endpoint  of the last delivery or bounce that was handled */
 #pragma once
 
@@ -39,7 +39,6 @@ enum envelope_kind {
     ENVELOPE_SETTLED,
     ENVELOPE_PING,
     ENVELOPE_PONG,
-    ENVELOPE_GONE,
     ENVELOPE_CLOSE,
     ENVELOPE_KIND_END
 };

@@ -28,7 +28,7 @@ struct end {
     struct bus_unix *bus_unix;
     struct loop *loop;
     struct bus *bus;
-    size_t count, bounced;
+    size_t count, bytes, bounced;
     enum err why;
     struct bus_subscription *subscription;
     struct deadline alarm;

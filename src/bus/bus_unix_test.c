@@ -7,10 +7,9 @@
 #include "bus/bus_unix_rig.h"
 #include "testing/test.h"
 
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
-#include <sys/wait.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 enum { CAP = 64 * 1024 };
@@ -92,222 +91,187 @@ TEST(the_largest_frame_is_exact)
     bus_rig_stop(&rig);
 }
 
-/* --- other processes --- */
+/* --- acknowledging --- */
 
-/* A child that subscribes to "work" and runs its loop. It is forked before any thread is there. */
-struct child {
-    pid_t pid;
-    int ready_fd; /* a byte: subscribed; then one for each message */
-};
-
-struct worker {
-    int fd;
-};
-
-static void on_work(void *ctx, const struct bus_message *message)
+static size_t waiting_at(const struct bus_rig *rig)
 {
-    struct worker *worker = ctx;
-    (void)message; /* that it came is all */
-    if (write(worker->fd, "m", 1) != 1)
-        _exit(3);
+    return bus_switch_count(rig->bus_switch).waiting;
 }
 
-static _Noreturn void be_worker(const struct bus_rig *rig, struct worker *worker)
-{
-    struct bus_unix *bus_unix;
-    struct bus *bus;
-    struct bus_subscription *subscription;
-    struct loop *loop = loop_new();
-    alarm(120); /* never an orphan */
-    if (bus_unix_new(rig->directory, &bus_unix) != ERR_OK ||
-        bus_unix_open(bus_unix, loop, RIG_NEVER_MS, &bus) != ERR_OK ||
-        bus_subscribe(bus, SLICE("work"), (struct slice){0}, on_work, worker, &subscription) !=
-            ERR_OK ||
-        write(worker->fd, "r", 1) != 1)
-        _exit(2);
-    loop_run(loop);
-    _exit(0);
-}
-
-static void child_start(struct child *child, const struct bus_rig *rig)
-{
-    int fds[2];
-    CHECK(pipe(fds) == 0);
-    child->pid = fork();
-    CHECK(child->pid >= 0);
-    if (child->pid == 0) {
-        struct worker worker = {fds[1]};
-        close(fds[0]);
-        be_worker(rig, &worker);
-    }
-    close(fds[1]);
-    child->ready_fd = fds[0];
-}
-
-static void child_says(struct child *child, char expected)
-{
-    char byte = 0;
-    CHECK_EQ(read(child->ready_fd, &byte, 1), 1);
-    CHECK_EQ(byte, expected);
-}
-
-static void child_end(struct child *child)
-{
-    kill(child->pid, SIGKILL);
-    CHECK_EQ(waitpid(child->pid, NULL, 0), child->pid);
-    close(child->ready_fd);
-}
-
-TEST(what_waits_for_a_killed_process_comes_back_at_once)
+TEST(few_small_frames_are_acknowledged_with_what_is_said_next)
 {
     struct bus_rig rig;
-    struct child child;
-    struct end a;
-    bus_rig_make_directory(&rig);
-    child_start(&child, &rig);
-    bus_rig_start_in(&rig, CAP, RIG_NEVER_MS); /* its silence is not what tells */
-    end_open(&a, &rig);
-    child_says(&child, 'r');
-    kill(child.pid, SIGSTOP); /* so that all three wait for it */
-    for (int i = 0; i < 3; i++)
-        end_publish(&a, "work", 10);
-    CHECK_OK(bus_unix_sync(a.bus));
-    kill(child.pid, SIGKILL);
-    end_wait(&a, &a.bounced, 3);
-    CHECK_EQ(a.bounced, 3);
-    CHECK_EQ(a.why, ERR_CLOSED);
-    bus_rig_wait_for_peers(&rig, 1);
-    end_publish(&a, "work", 10);
-    end_wait(&a, &a.bounced, 4);
-    CHECK_EQ(a.why, ERR_NOT_FOUND);
-    child_end(&child);
-    end_close(&a);
-    bus_rig_stop(&rig);
-}
-
-TEST(a_stopped_process_is_dead_and_joins_again_when_it_goes_on)
-{
-    struct bus_rig rig;
-    struct child child;
-    struct end a;
-    bus_rig_make_directory(&rig);
-    child_start(&child, &rig);
-    bus_rig_start_in(&rig, CAP, 2000);
-    end_open(&a, &rig);
-    child_says(&child, 'r');
-    end_publish(&a, "work", 10);
-    child_says(&child, 'm');
-    kill(child.pid, SIGSTOP);
-    for (int i = 0; i < 3; i++)
-        end_publish(&a, "work", 10);
-    end_wait(&a, &a.bounced, 3);
-    CHECK_EQ(a.why, ERR_CLOSED);
-    kill(child.pid, SIGCONT);
-    size_t refused = a.bounced, lost = 0;
-    do { /* until it has joined again nobody listens */
-        size_t before = a.bounced;
-        end_publish(&a, "work", 10);
-        CHECK_OK(bus_unix_sync(a.bus));
-        (void)loop_turn(a.loop, false);
-        refused += a.bounced > before;
-        lost += a.bounced > before && a.why != ERR_NOT_FOUND; /* busy machine: not there for long */
-        usleep(a.bounced > before ? 10000 : 0);
-        CHECK(refused < 3000);
-        if (a.bounced == before)
-            break;
-    } while (true);
-    child_says(&child, 'm'); /* the new one: what had come back is not handled too */
-    struct bus_switch_counts counts = bus_switch_count(rig.bus_switch);
-    CHECK_EQ(counts.delivered, 1 + 3 + lost + 1);
-    CHECK_EQ(counts.peers, 2);
-    end_close(&a);
-    child_end(&child);
-    bus_rig_stop(&rig);
-}
-
-/* --- a switch that stands still --- */
-
-static _Noreturn void be_switch(const struct bus_rig *rig, int ready_fd, uint32_t dead_ms)
-{
-    const struct bus_switch_config config = {rig->directory, CAP, dead_ms};
-    struct bus_switch *bus_switch;
-    struct err_note note;
-    struct loop *loop = loop_new();
-    alarm(120); /* never an orphan */
-    if (bus_switch_new(loop, &config, &note, &bus_switch) != ERR_OK || write(ready_fd, "r", 1) != 1)
-        _exit(2);
-    loop_run(loop);
-    _exit(0);
-}
-
-static void start_switch_process(struct child *child, const struct bus_rig *rig, uint32_t dead_ms)
-{
-    int fds[2];
-    CHECK(pipe(fds) == 0);
-    child->pid = fork();
-    CHECK(child->pid >= 0);
-    if (child->pid == 0)
-        be_switch(rig, fds[1], dead_ms);
-    close(fds[1]);
-    child->ready_fd = fds[0];
-    child_says(child, 'r');
-}
-
-/* Both loops turn, so that their endpoints notice the silence. */
-static void let_time_pass(struct end *a, struct end *b, uint32_t ms)
-{
-    uint64_t until_us = clock_monotonic_us() + ms * 1000ull;
-    while (clock_monotonic_us() < until_us) {
-        bool is_busy = loop_turn(a->loop, false);
-        is_busy |= loop_turn(b->loop, false);
-        usleep(is_busy ? 0 : 1000);
-    }
-}
-
-/* Publishes until one arrives. Whatever comes back was lost on the way: nobody is said to be gone.
- */
-static void publish_until_one_arrives(struct end *from, struct end *to, const char *subject)
-{
-    uint64_t until_us = clock_monotonic_us() + RIG_PATIENCE_US;
-    for (size_t before = to->count; to->count == before;) {
-        CHECK(clock_monotonic_us() < until_us);
-        enum err err = bus_publish(from->bus, slice_str(subject), (struct slice){0}, SLICE("x"));
-        CHECK(err == ERR_OK || err == ERR_FULL); /* full: not joined again yet */
-        let_time_pass(from, to, 2);
-        CHECK(from->bounced == 0 || from->why == ERR_AGAIN);
-    }
-}
-
-TEST(a_switch_that_was_stopped_takes_nobody_for_dead)
-{
-    enum { DEAD_MS = 400 };
-    struct bus_rig rig;
-    struct child child;
     struct end a, b;
-    bus_rig_make_directory(&rig);
-    start_switch_process(&child, &rig, DEAD_MS);
+    bus_rig_start(&rig, CAP, RIG_NEVER_MS);
     end_open(&a, &rig);
     end_open(&b, &rig);
     end_subscribe(&b, "b");
-    end_publish(&a, "b", 10);
-    end_wait(&b, &b.count, 1);
-    for (int round = 0; round < 3; round++) {
-        int status;
-        kill(child.pid, SIGSTOP);
-        CHECK_EQ(waitpid(child.pid, &status, WUNTRACED), child.pid);
-        enum err err = bus_publish(a.bus, SLICE("b"), (struct slice){0}, SLICE("x"));
-        CHECK(err == ERR_OK || err == ERR_FULL); /* on its way while both give up their sockets;
-                                                    full: a busy machine made it join anew now */
-        let_time_pass(&a, &b, 3 * DEAD_MS);
-        kill(child.pid, SIGCONT);
-        publish_until_one_arrives(&a, &b, "b");
-    }
+    for (int i = 0; i < 10; i++)
+        end_publish(&a, "b", 10);
+    end_wait(&b, &b.count, 10);
+    CHECK_OK(bus_unix_sync(a.bus));
+    CHECK_EQ(waiting_at(&rig), 10);
+    CHECK_OK(bus_unix_sync(b.bus));
+    CHECK_EQ(waiting_at(&rig), 0);
     end_close(&b);
     end_close(&a);
-    child_end(&child);
-    char path[96];
-    snprintf(path, sizeof(path), "%s/bus", rig.directory);
-    CHECK(unlink(path) == 0 && rmdir(rig.directory) == 0);
+    bus_rig_stop(&rig);
+}
+
+TEST(many_bytes_are_acknowledged_at_once)
+{
+    struct bus_rig rig;
+    struct end a, b;
+    uint64_t until_us = clock_monotonic_us() + RIG_PATIENCE_US;
+    bus_rig_start(&rig, CAP, RIG_NEVER_MS);
+    end_open(&a, &rig);
+    end_open(&b, &rig);
+    end_subscribe(&b, "b");
+    for (size_t i = 1; i <= 1000; i++) { /* 20 caps, and b says nothing */
+        end_publish(&a, "b", 1000);
+        end_wait(&b, &b.count, i);
+        while (waiting_at(&rig) > CAP / 4 / 1000 && clock_monotonic_us() < until_us)
+            usleep(100); /* the switch runs on a thread of its own */
+    }
+    CHECK_EQ(a.bounced, 0);
+    end_close(&b);
+    end_close(&a);
+    bus_rig_stop(&rig);
+}
+
+struct answerer {
+    struct end end;
+    struct bus_subscription *subscription;
+};
+
+static void answer(void *ctx, const struct bus_message *message)
+{
+    struct answerer *answerer = ctx;
+    CHECK_OK(bus_publish(answerer->end.bus, message->reply, (struct slice){0}, message->frame));
+}
+
+TEST(who_hears_of_a_frames_effect_knows_that_it_is_acknowledged)
+{
+    struct bus_rig rig;
+    struct end a;
+    struct answerer b;
+    uint64_t until_us = clock_monotonic_us() + RIG_PATIENCE_US;
+    bus_rig_start(&rig, CAP, RIG_NEVER_MS);
+    end_open(&a, &rig);
+    end_open(&b.end, &rig);
+    end_subscribe(&a, "a");
+    CHECK_OK(bus_subscribe(b.end.bus, SLICE("b"), (struct slice){0}, answer, &b, &b.subscription));
+    for (size_t i = 1; i <= 100; i++) {
+        CHECK_OK(bus_publish(a.bus, SLICE("b"), SLICE("a"), SLICE("question")));
+        (void)loop_turn(a.loop, false);
+        while (bus_switch_count(rig.bus_switch).delivered < 2 * i &&
+               clock_monotonic_us() < until_us) {
+            deadline_after(&b.end.alarm, 1000);
+            (void)loop_turn(b.end.loop, true);
+        }
+        end_wait(&a, &a.count, i);
+        CHECK_EQ(waiting_at(&rig), 1); /* the answer itself */
+        CHECK_OK(bus_unix_sync(a.bus));
+    }
+    end_close(&b.end);
+    end_close(&a);
+    bus_rig_stop(&rig);
+}
+
+/* --- what comes while a callback waits for the switch --- */
+
+enum { NUMBERED = 200 };
+
+struct counter {
+    struct end end;
+    struct bus_subscription *numbers, *later[NUMBERED];
+    uint32_t next;
+    bool broken;
+};
+
+static void count_and_subscribe(void *ctx, const struct bus_message *message)
+{
+    struct counter *counter = ctx;
+    uint32_t number;
+    memcpy(&number, message->frame.data, sizeof(number));
+    counter->broken |= number != counter->next++;
+    if (number % 50 == 3)
+        CHECK_OK(bus_subscribe(counter->end.bus, SLICE("later"), (struct slice){0},
+                               count_and_subscribe, counter, &counter->later[number]));
+}
+
+TEST(order_holds_when_a_callback_subscribes)
+{
+    struct bus_rig rig;
+    struct end a;
+    static struct counter b;
+    bus_rig_start(&rig, CAP * 4, RIG_NEVER_MS);
+    end_open(&a, &rig);
+    end_open(&b.end, &rig);
+    CHECK_OK(bus_subscribe(b.end.bus, SLICE("numbers"), (struct slice){0}, count_and_subscribe, &b,
+                           &b.numbers));
+    for (uint32_t i = 0; i < NUMBERED; i++)
+        CHECK_OK(bus_publish(a.bus, SLICE("numbers"), (struct slice){0}, slice_of(&i, sizeof(i))));
+    CHECK_OK(bus_unix_sync(a.bus)); /* all of it lies before b */
+    uint64_t until_us = clock_monotonic_us() + RIG_PATIENCE_US;
+    while (b.next < NUMBERED && clock_monotonic_us() < until_us) {
+        deadline_after(&b.end.alarm, 1000);
+        (void)loop_turn(b.end.loop, true);
+    }
+    CHECK_EQ(b.next, NUMBERED);
+    CHECK(!b.broken);
+    end_close(&b.end);
+    end_close(&a);
+    bus_rig_stop(&rig);
+}
+
+/* --- frames that are larger than a socket takes --- */
+
+enum { LARGE = 3 * 1024 * 1024, LARGE_COUNT = 4 };
+
+static char large_byte(size_t number, size_t at)
+{
+    return (char)(uint8_t)(number * 31 + at * 7 + at / 256);
+}
+
+static void check_large(void *ctx, const struct bus_message *message)
+{
+    size_t *count = ctx;
+    CHECK_EQ(message->frame.len, LARGE);
+    for (size_t at = 0; at < LARGE; at++)
+        if (message->frame.data[at] != large_byte(*count, at))
+            CHECK(!"it is not what was sent");
+    ++*count;
+}
+
+TEST(large_frames_pass_in_pieces_and_others_between_them)
+{
+    struct bus_rig rig;
+    struct end a, b, c;
+    size_t count = 0;
+    struct bus_subscription *subscription;
+    char *bytes = malloc(LARGE);
+    bus_rig_start(&rig, 2 * LARGE_COUNT * LARGE, RIG_NEVER_MS);
+    end_open(&a, &rig);
+    end_open(&b, &rig);
+    end_open(&c, &rig);
+    end_subscribe(&c, "c");
+    CHECK_OK(
+        bus_subscribe(b.bus, SLICE("b"), (struct slice){0}, check_large, &count, &subscription));
+    for (size_t number = 0; number < LARGE_COUNT; number++) {
+        for (size_t at = 0; at < LARGE; at++)
+            bytes[at] = large_byte(number, at);
+        CHECK_OK(bus_publish(a.bus, SLICE("b"), (struct slice){0}, slice_of(bytes, LARGE)));
+    }
+    CHECK_OK(bus_unix_sync(a.bus)); /* b does not read: the switch keeps what the socket does not */
+    end_publish(&a, "c", 10);
+    end_wait(&c, &c.count, 1);
+    end_wait(&b, &count, LARGE_COUNT);
+    free(bytes);
+    end_close(&c);
+    end_close(&b);
+    end_close(&a);
+    bus_rig_stop(&rig);
 }
 
 /* --- no switch --- */

@@ -2,7 +2,7 @@
 #include "cli/ps.h"
 
 #include "ask/call.h"
-#include "bus/bus_zmq.h"
+#include "bus/bus_unix.h"
 #include "cli/table.h"
 #include "host/instance.h"
 #include "role/folders.h"
@@ -98,11 +98,11 @@ MUST_USE static enum err ask_over(struct ps *ps, struct bus *bus)
 
 MUST_USE static enum err ask_service(struct ps *ps)
 {
-    struct bus_zmq *bus_zmq = NULL;
+    struct bus_unix *bus_unix = NULL;
     struct bus *bus = NULL;
-    enum err err = bus_zmq_new(ps->instance.bus_dir, &bus_zmq);
+    enum err err = bus_unix_new(ps->instance.bus_dir, &bus_unix);
     if (err == ERR_OK)
-        err = bus_zmq_open(bus_zmq, ps->loop, JOIN_MS, &bus);
+        err = bus_unix_open(bus_unix, ps->loop, JOIN_MS, &bus);
     if (err != ERR_OK)
         err = err_note_fail(&ps->note, err,
                             "no millrace answers at %s (%s); process %d wrote that it serves, and "
@@ -113,7 +113,7 @@ MUST_USE static enum err ask_service(struct ps *ps)
     caller_free(ps->caller);
     if (bus)
         bus_close(&bus);
-    bus_zmq_free(bus_zmq);
+    bus_unix_free(bus_unix);
     return err;
 }
 

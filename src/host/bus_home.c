@@ -3,7 +3,7 @@
 
 #include "base/mem.h"
 #include "base/slice.h"
-#include "bus/zmq_switch.h"
+#include "bus/bus_switch.h"
 #include "loop/thread.h"
 
 #include <errno.h>
@@ -17,7 +17,7 @@ struct bus_home {
     char dir[BUS_HOME_PATH_BYTES];
     bool made_dir;
     struct loop *loop; /* the switch's */
-    struct zmq_switch *zmq_switch;
+    struct bus_switch *bus_switch;
     struct thread *thread;
 };
 
@@ -68,10 +68,10 @@ enum err bus_home_start(const struct bus_home_options *options, struct bus_home 
     home->loop = loop_new();
     enum err err = make_dir(home, options, out_note);
     if (err == ERR_OK) {
-        struct zmq_switch_config config = {.directory = home->dir,
+        struct bus_switch_config config = {.directory = home->dir,
                                            .peer_bytes_max = options->peer_bytes_max,
                                            .dead_ms = options->dead_ms};
-        err = zmq_switch_new(home->loop, &config, out_note, &home->zmq_switch);
+        err = bus_switch_new(home->loop, &config, out_note, &home->bus_switch);
     }
     if (err == ERR_OK && thread_start("host-switch", run, home, &home->thread) != ERR_OK)
         err = err_note_fail(out_note, ERR_SYSTEM, "no thread for the switch: %s", strerror(errno));
@@ -107,7 +107,7 @@ void bus_home_stop(struct bus_home *home)
     if (home->thread)
         loop_stop(home->loop);
     thread_join(&home->thread);
-    zmq_switch_free(&home->zmq_switch);
+    bus_switch_free(&home->bus_switch);
     loop_free(home->loop);
     if (home->made_dir)
         bus_home_sweep(home->dir);

@@ -1,7 +1,7 @@
 /* bus_home_test - where the switch lives, and what is left of it. */
 #include "host/bus_home.h"
 #include "base/slice.h"
-#include "bus/bus_zmq.h"
+#include "bus/bus_unix.h"
 #include "testing/test.h"
 
 #include <fcntl.h>
@@ -37,13 +37,13 @@ static bool is_there(const char *path)
 
 static void check_joins(const char *dir)
 {
-    struct bus_zmq *bus_zmq = NULL;
+    struct bus_unix *bus_unix = NULL;
     struct bus *bus = NULL;
     struct loop *loop = loop_new();
-    CHECK_OK(bus_zmq_new(dir, &bus_zmq));
-    CHECK_OK(bus_zmq_open(bus_zmq, loop, 20000, &bus));
+    CHECK_OK(bus_unix_new(dir, &bus_unix));
+    CHECK_OK(bus_unix_open(bus_unix, loop, 20000, &bus));
     bus_close(&bus);
-    bus_zmq_free(bus_zmq);
+    bus_unix_free(bus_unix);
     loop_free(loop);
 }
 

@@ -4,7 +4,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "bus/bus_zmq.h"
+#include "bus/bus_unix.h"
 #include "host/bus_home.h"
 #include "host/census.h"
 #include "host/instance.h"
@@ -40,7 +40,7 @@ struct host {
     size_t listen_count;
     struct bus_home *bus_home;
     struct settings *settings;
-    struct bus_zmq *bus_zmq;
+    struct bus_unix *bus_unix;
     struct bus *bus;
     struct supervisor *supervisor;
     struct census *census;
@@ -199,9 +199,9 @@ MUST_USE static enum err open_bus(struct host *host, struct err_note *out_note)
                                              .peer_bytes_max = config->bus_peer_max_bytes,
                                              .dead_ms = config->role_dead_ms};
     TRY(bus_home_start(&options, &host->bus_home, out_note));
-    enum err err = bus_zmq_new(bus_home_dir(host->bus_home), &host->bus_zmq);
+    enum err err = bus_unix_new(bus_home_dir(host->bus_home), &host->bus_unix);
     if (err == ERR_OK)
-        err = bus_zmq_open(host->bus_zmq, host->loop, BUS_WAIT_MS, &host->bus);
+        err = bus_unix_open(host->bus_unix, host->loop, BUS_WAIT_MS, &host->bus);
     if (err != ERR_OK)
         return err_note_fail(out_note, err, "the bus in %s does not answer (%s)",
                              bus_home_dir(host->bus_home), err_name(err));
@@ -266,7 +266,7 @@ static void close_all(struct host *host)
     supervisor_free(host->supervisor);
     if (host->bus)
         bus_close(&host->bus);
-    bus_zmq_free(host->bus_zmq);
+    bus_unix_free(host->bus_unix);
     bus_home_stop(host->bus_home);
     settings_free(host->settings);
     net_claim_release(host->claim);

@@ -49,19 +49,7 @@ static int serve_with(const struct config *config)
     config_conflicts(config, &conflicts);
     fwrite(conflicts.data, 1, conflicts.len, stderr);
     text_fini(&conflicts);
-#ifdef MILLRACE_HAS_ZMQ
-    if (!config->is_solo)
-        return host_serve(config);
-#else
-    if (!config->is_solo) {
-        fputs(
-            "millrace: this build has no libzmq, over which roles meet as processes: serve --solo "
-            "runs them in one\n",
-            stderr);
-        return 1;
-    }
-#endif
-    return solo_serve(config);
+    return config->is_solo ? solo_serve(config) : host_serve(config);
 }
 
 int command_serve(int argc, char **argv)
@@ -69,7 +57,6 @@ int command_serve(int argc, char **argv)
     return with_config(argc, argv, serve_with);
 }
 
-#ifdef MILLRACE_HAS_ZMQ
 int command_ps(int argc, char **argv)
 {
     return with_config(argc, argv, cli_ps);
@@ -87,7 +74,6 @@ int command_worker(int argc, char **argv)
     argv[1] = argv[0]; /* the model is no argument of the configuration */
     return role_run_worker(argc - 1, argv + 1, model);
 }
-#endif
 
 int command_version(int argc, char **argv)
 {

@@ -3,9 +3,9 @@
  * line or the configuration is wrong. */
 #pragma once
 
-int command_serve(int argc, char **argv);  /* the host, or everything in one process (--solo) */
-int command_ps(int argc, char **argv);     /* with libzmq only */
-int command_worker(int argc, char **argv); /* MODEL first; with libzmq only */
+int command_serve(int argc, char **argv); /* the host, or everything in one process (--solo) */
+int command_ps(int argc, char **argv);
+int command_worker(int argc, char **argv); /* MODEL first */
 int command_config_check(int argc, char **argv);
 int command_config_show(int argc, char **argv);
 int command_config_doc(int argc, char **argv);

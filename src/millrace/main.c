@@ -32,14 +32,12 @@ static const struct command {
 } commands[] = {
     {"serve", command_serve, "[PORT] [options]",
      "everything on this machine; --help lists the options"},
-#ifdef MILLRACE_HAS_ZMQ
     {"ps", command_ps, "[options]", "the processes of the service with this state folder"},
     {"gateway", role_run_gateway, "[PORT] [options]",
      "one role by hand, at --bus-url ipc:///FOLDER"},
     {"manager", role_run_manager, "[options]", "as above"},
     {"worker", command_worker, "MODEL [options]",
      "as above; MODEL: dummy, or the name in default_model"},
-#endif
     {"key new", key_new, "--name NAME [--tenant NAME] [--weight N]",
      "an API key and its entry for config.json"},
     {"config check", command_config_check, "[options]", "read the configuration as serve would"},

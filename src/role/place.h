@@ -1,5 +1,5 @@
 /* place - where a role's objects are opened: how it gets on the bus, by which configuration, and
- * whether it has the process to itself. The same role runs as a process (over bus_zmq) and as a
+ * whether it has the process to itself. The same role runs as a process (over bus_unix) and as a
  * part of one (over bus_mem): all that differs is its place.
  *
  * A node is what each of its loops then has: an endpoint, and the metrics that are counted on it.

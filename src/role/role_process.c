@@ -3,7 +3,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
-#include "bus/bus_zmq.h"
+#include "bus/bus_unix.h"
 #include "config/snapshot.h"
 #include "loop/loop.h"
 #include "net/listener.h"
@@ -27,7 +27,7 @@ struct role_process {
     struct life *life;
     bool has_host;
     uv_signal_t signals[3];
-    struct bus_zmq *bus_zmq;
+    struct bus_unix *bus_unix;
     struct role_place place;
     void *role;
     bool stopping;
@@ -144,7 +144,7 @@ MUST_USE static enum err open_bus(void *ctx, struct loop *loop, struct bus **out
                                   struct err_note *out_note)
 {
     struct role_process *process = ctx;
-    enum err err = bus_zmq_open(process->bus_zmq, loop, BUS_WAIT_MS, out_bus);
+    enum err err = bus_unix_open(process->bus_unix, loop, BUS_WAIT_MS, out_bus);
     return err == ERR_OK ? ERR_OK
                          : err_note_fail(out_note, err, "cannot join the bus at %s: %s",
                                          process->config->bus_url,
@@ -159,7 +159,7 @@ MUST_USE static enum err join_bus(struct role_process *process, struct err_note 
         return err_note_fail(out_note, ERR_REFUSED,
                              "bus_url is not set: a role by hand needs --bus-url ipc:///FOLDER, "
                              "the folder of a running switch; 'millrace serve' has its own");
-    enum err err = bus_zmq_new(folder.data, &process->bus_zmq);
+    enum err err = bus_unix_new(folder.data, &process->bus_unix);
     if (err != ERR_OK)
         return err_note_fail(out_note, err, "bus_url %s: %s", url, err_name(err));
     process->place = (struct role_place){
@@ -182,7 +182,7 @@ static void close_all(struct role_process *process)
 {
     if (process->role)
         process->kind->close(process->role);
-    bus_zmq_free(process->bus_zmq);
+    bus_unix_free(process->bus_unix);
     life_stop(&process->life);
     for (size_t i = 0; i < ARRAY_COUNT(process->signals); i++)
         if (process->signals[i].data)

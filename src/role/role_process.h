@@ -5,7 +5,7 @@
  *
  * SIGTERM drains (SIGINT too, but not under a host: a terminal sends it to all of them at once, and
  * the host says when); a second one ends at once. SIGHUP reads the configuration again. The host's
- * end ends it (life.h). Built where there is bus_zmq. */
+ * end ends it (life.h). */
 #pragma once
 
 #include "life/life.h"

@@ -1,5 +1,4 @@
 /* role_run - the roles as processes: `millrace gateway`, `millrace manager`, `millrace worker`.
- * Without libzmq they do not exist (MILLRACE_HAS_ZMQ).
  *
  * argv as config_load() takes it (argv[0] is the name for messages); under a host nothing of it
  * counts but the model. Each returns the exit status: role_process_run(). */

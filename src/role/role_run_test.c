@@ -2,7 +2,7 @@
  * (played by the test), what they say to it, and how each way to end ends. */
 #include "role/role_run.h"
 
-#include "bus/zmq_switch.h"
+#include "bus/bus_switch.h"
 #include "config/api_keys.h"
 #include "config/snapshot.h"
 #include "life/report.h"
@@ -36,10 +36,10 @@ struct child {
 static void run_switch(void)
 {
     struct loop *loop = loop_new();
-    struct zmq_switch *zmq_switch;
-    struct zmq_switch_config config = {scratch, 8 * 1024 * 1024, 10000};
+    struct bus_switch *bus_switch;
+    struct bus_switch_config config = {scratch, 8 * 1024 * 1024, 10000};
     struct err_note note;
-    if (zmq_switch_new(loop, &config, &note, &zmq_switch) == ERR_OK)
+    if (bus_switch_new(loop, &config, &note, &bus_switch) == ERR_OK)
         loop_run(loop);
     _exit(1);
 }

@@ -1,5 +1,5 @@
 /* bus_sim - a bus in one thread and in virtual time, whose network and processes go wrong on
- * demand. It keeps the contract of bus.h as bus_zmq does, unless the weather says otherwise.
+ * demand. It keeps the contract of bus.h as bus_unix does, unless the weather says otherwise.
  *
  * 1. A frame takes a random time on its way. Frames of one sender on one subject to one receiver
  *    keep their order; all others may overtake each other.
