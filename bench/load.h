@@ -8,6 +8,7 @@
 #include "load_options.h"
 #include "process_tree.h"
 
+enum { LOAD_FAILED_MAX = 100 }; /* streams; then no more are started: the server is broken */
 enum { LOAD_OPEN_MAX = 16000 }; /* streams of the open loop at once; who comes then has failed */
 
 /* Of a crowd of streams that are measured together. All times in microseconds. */

@@ -61,13 +61,18 @@ static uint64_t pause_us(struct load *load)
     return (uint64_t)(-log1p(-splitmix_unit(&load->random)) / load->options->rate * 1e6);
 }
 
+static bool has_failed(const struct open *open)
+{
+    return open->crowd.sum.failed >= LOAD_FAILED_MAX;
+}
+
 static void run(struct open *open)
 {
     struct load *load = open->crowd.load;
     uint64_t next_us = clock_monotonic_us();
     uint64_t end_us = next_us + (uint64_t)(load->options->seconds * 1e6);
-    while (next_us < end_us) {
-        while (next_us < end_us && next_us <= clock_monotonic_us()) {
+    while (next_us < end_us && !has_failed(open)) {
+        while (next_us < end_us && !has_failed(open) && next_us <= clock_monotonic_us()) {
             start_one(open, next_us);
             next_us += pause_us(load);
         }

@@ -12,7 +12,7 @@ struct streams {
 
 static void start_next(struct streams *streams, struct exchange *exchange)
 {
-    if (streams->started == streams->requests)
+    if (streams->started == streams->requests || streams->crowd.sum.failed >= LOAD_FAILED_MAX)
         return;
     streams->started++;
     load_crowd_start(exchange, clock_monotonic_us());
@@ -35,7 +35,7 @@ void load_streams_measure(struct load *load, uint32_t concurrency, uint32_t requ
     load_span_begin(load, out_span);
     for (uint32_t i = 0; i < concurrency; i++)
         start_next(streams, &streams->exchanges[i]);
-    while (streams->crowd.sum.streams + streams->crowd.sum.failed < requests)
+    while (streams->crowd.sum.streams + streams->crowd.sum.failed < streams->started)
         exchange_loop_turn(&load->loop, UINT64_MAX);
     load_span_end(load, out_span);
     for (uint32_t i = 0; i < concurrency; i++)

@@ -246,6 +246,17 @@ class Lies(unittest.TestCase):
         self.assertEqual((status, report["failed"]), (1, 3))
         self.assertIn("Connection refused", text)
 
+    def test_a_server_that_fails_a_hundred_times_is_left_alone(self):
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            port = listener.getsockname()[1]
+        for mode, args in (("streams", ["--requests", 1000, "--concurrency", 1]), ("open", ["--rate", 1e6, "--seconds", 60])):
+            with self.subTest(mode):
+                status, report, _ = load(mode, port, *args)
+                self.assertEqual((status, report["streams"]), (1, 0))
+                self.assertGreaterEqual(report["failed"], 100)
+                if mode == "streams":
+                    self.assertEqual(report["failed"], 100)
+
     def test_a_process_that_is_not_there_is_a_doubt(self):
         status, report, text = self.run_on(GOOD, "--pid", 2**22)
         self.assertEqual((status, report["streams"]), (1, 4))
