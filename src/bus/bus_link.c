@@ -235,6 +235,7 @@ static void on_flush(void *ctx)
     if (is_blocked(link))
         return; /* the socket says when */
     bool any = send_queue(link);
+    deferred_cancel(&link->flush); /* what before_send() said asked for one more, and has left */
     if (link->fd < 0 || bus_link_is_idle(link))
         return;
     if (any && !link->sent_of_first)
