@@ -35,17 +35,17 @@ NEEDED_FDS = 25_000  # of the client with 10 000 connections, and of the gateway
 def arguments():
     parser = argparse.ArgumentParser(description="What a stream costs: the table of docs/benchmarks.md.",
                                      epilog="rows: " + ", ".join(ROWS))
-    parser.add_argument("--rounds", type=int, default=9, metavar="N", help="of each row, 1..99 (9)")
+    parser.add_argument("--rounds", type=int, metavar="N", help="of each row, 1..99 (9; quick: 2)")
     parser.add_argument("--only", action="append", choices=ROWS, metavar="ROW", help="only this row; may be repeated")
-    parser.add_argument("--quick", action="store_true", help="a tenth of the work, 2 rounds")
+    parser.add_argument("--quick", action="store_true", help="a tenth of the work")
     parser.add_argument("--no-peer", action="store_true", help="without llama-server")
     parser.add_argument("--build", type=Path, default=ROOT / "build" / "release", metavar="DIR",
                         help="where millrace and bench/ are built (build/release)")
     given = parser.parse_args()
+    if given.rounds is None:
+        given.rounds = 2 if given.quick else 9
     if not 1 <= given.rounds <= 99:
         parser.error(f"--rounds {given.rounds}: allowed are 1..99")
-    if given.quick:
-        given.rounds = 2
     for program in (given.build / "millrace", given.build / "bench" / "load", given.build / "bench" / "bare_loop"):
         if not os.access(program, os.X_OK):
             parser.error(f"{program} is missing: tools/build release --buildtype=release -Dtests=disabled")

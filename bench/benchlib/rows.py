@@ -107,7 +107,7 @@ def streams_of_limit(bench, streams, shape):
 # How an engine gives its events: one step after the other with a pause, or as fast as it can.
 # The pauses leave the machine idle for part of each step, so that every event is flushed alone.
 # label: {streams: (pause in ms, tokens of each)}
-PACES = {"a write per event": {32: (3, 600), 1000: (40, 150)}, "as fast as it goes": {32: (0, 6000), 1000: (0, 600)}}
+PACES = {"a write per event": {32: (3, 600), 1000: (40, 150)}, "as fast as it goes": {32: (0, 4000), 1000: (0, 400)}}
 
 
 def event_rounds(bench, paces):
@@ -183,7 +183,7 @@ def event_nano(bench):
 
 def throughput(bench):
     """Events per second from the engine to the client, which runs on the same cores."""
-    streams, tokens = 256, bench.size(4000, 200)
+    streams, tokens = 256, bench.size(2000, 200)
     runs = bench.alternate(ours=lambda: streams_of_ours(bench, streams, tokens, 0))["ours"]
     found = estimate(run["events_per_s"] for run in runs)
     bench.chart("throughput.svg", "Events per second, end to end", "256 streams, the client on the same two cores",
