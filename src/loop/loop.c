@@ -206,6 +206,7 @@ bool loop_turn(struct loop *loop, bool may_sleep)
     any |= deadlines_fire(loop);
     any |= run_deferred(loop, &loop->deferred);
     any |= run_deferred(loop, &loop->flushes);
+    any |= run_deferred(loop, &loop->flushes); /* of those: what they gave on (loop.h) */
     any |= release_all(loop);
     loop->in_turn = false;
     loop->clock_is_read = false;

@@ -98,7 +98,9 @@ void deferred_cancel(struct deferred *deferred); /* harmless when not scheduled,
 
 /* Like deferred, but runs at the end of every turn that it was asked for, after all deferred ones:
  * where what was gathered in the turn leaves in one write (streams, bus). Asked for inside a flush:
- * the next turn, which then does not sleep. deferred_cancel() takes it back. */
+ * a second round in the same turn, for what one gathers and gives to another (the worker's outbox
+ * to the bus's link: 2.4 epoll_wait() for each step were 1.3 then). Asked for inside that: the next
+ * turn, which then does not sleep. deferred_cancel() takes it back. */
 void loop_before_sleep(struct loop *loop, struct deferred *flush);
 
 /* --- release at the end of the turn (rule 4) --- */

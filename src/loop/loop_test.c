@@ -178,9 +178,10 @@ static void run_again(void *ctx)
     again->schedule(again->loop, &again->deferred);
 }
 
-TEST(a_chain_of_deferrals_runs_once_a_turn_and_does_not_starve_io)
+TEST(a_chain_of_deferrals_is_bounded_in_a_turn_and_does_not_starve_io)
 {
     void (*const schedules[])(struct loop *, struct deferred *) = {loop_defer, loop_before_sleep};
+    const int rounds[] = {1, 2};
     for (size_t i = 0; i < ARRAY_COUNT(schedules); i++) {
         struct rig rig;
         rig_open(&rig, loop_new());
@@ -188,14 +189,44 @@ TEST(a_chain_of_deferrals_runs_once_a_turn_and_does_not_starve_io)
         deferred_init(&again.deferred, run_again, &again);
         again.schedule(rig.loop, &again.deferred);
         loop_turn(rig.loop, true);
-        CHECK_EQ(again.runs, 1);
+        CHECK_EQ(again.runs, rounds[i]);
         write_byte(&rig);
         loop_turn(rig.loop, true);
-        CHECK_EQ(again.runs, 2);
+        CHECK_EQ(again.runs, 2 * rounds[i]);
         CHECK_STR(rig.trace.text, "i");
         deferred_cancel(&again.deferred);
         rig_close(&rig);
     }
+}
+
+struct giver { /* a flush that asks for another one, as an outbox does */
+    struct loop *loop;
+    struct deferred deferred, *next;
+};
+
+static void give_on(void *ctx)
+{
+    struct giver *giver = ctx;
+    loop_before_sleep(giver->loop, giver->next);
+}
+
+TEST(what_a_flush_gives_to_another_leaves_in_the_same_turn_and_no_further)
+{
+    struct rig rig;
+    rig_open(&rig, loop_new_virtual(0));
+    struct giver last = {.loop = rig.loop, .next = &rig.flush},
+                 first = {.loop = rig.loop, .next = &last.deferred};
+    deferred_init(&last.deferred, give_on, &last);
+    deferred_init(&first.deferred, give_on, &first);
+    loop_before_sleep(rig.loop, &last.deferred);
+    CHECK(loop_turn(rig.loop, false));
+    CHECK_STR(rig.trace.text, "f");
+    loop_before_sleep(rig.loop, &first.deferred);
+    CHECK(loop_turn(rig.loop, false));
+    CHECK_STR(rig.trace.text, "f"); /* the third of a chain waits */
+    CHECK(loop_turn(rig.loop, false));
+    CHECK_STR(rig.trace.text, "ff");
+    rig_close(&rig);
 }
 
 TEST(scheduling_twice_runs_once_and_cancelling_runs_none)
