@@ -5,11 +5,11 @@
  * 1. What waits for a peer (passed on and not acknowledged) never exceeds peer_bytes_max; what
  *    would cross it bounces. It is kept until the acknowledgement, sent from where it is kept, and
  *    bounces when the peer dies.
- * 2. A sender may have BUS_OUT_WINDOWS x peer_bytes_max unsettled; one that has more than twice
- *    as much does not keep to the protocol, as one that sends what does not decode, or does not
- * read the answers to what it asks. It is cut off: its connection ends.
- * 3. A peer is dead when its connection ends, behind what it sent before that, or when nothing came
- *    from it for dead_ms. If it lives after all it joins again.
+ * 2. A sender may have BUS_OUT_WINDOWS x peer_bytes_max unsettled; one that has more than twice as
+ *    much does not keep to the protocol, as one that sends what does not decode, or does not read
+ *    the answers to what it asks. It is cut off: its connection ends.
+ * 3. A peer is dead when its connection ends, behind what it sent before that, or when nothing
+ *    came from it for dead_ms. If it lives after all it joins again.
  * 4. A switch that was held up itself takes nobody for dead on account of that time. */
 #pragma once
 

@@ -3,22 +3,24 @@
  * here:
  *
  * 1. bus_subscribe() waits until the switch has confirmed, at most its dead_ms: ERR_TIMEOUT after
- *    that. It is meant for starting up; what arrives meanwhile is kept for the loop. (Why it waits:
- *    docs/design/007-bus-zmq.md.)
- * 2. ERR_FULL from bus_publish(): too much of what was sent is not passed on or has come back and
- *    was not looked at (BUS_OUT_WINDOWS x peer_bytes_max), or there is no switch at the moment.
+ *    that. It is meant for starting up; what arrives meanwhile is kept for the loop. (Why it
+ *    waits: docs/design/007-bus-zmq.md.)
+ * 2. A frame leaves at the end of the turn of its endpoint's loop. ERR_FULL: too much of what was
+ *    sent is not passed on or has come back and was not looked at (BUS_OUT_WINDOWS x
+ *    peer_bytes_max), or there is no switch at the moment.
  * 3. An endpoint whose loop stood still for nearly dead_ms was taken for dead, or is about to be.
- * It begins anew by itself, with its subscriptions; what was under way to it has bounced
+ *    It begins anew by itself, with its subscriptions; what was under way to it has bounced
  *    (ERR_CLOSED, or ERR_AGAIN if the switch had not given it up), what it had sent last may be
  *    lost. The same when the switch was restarted. A switch that stood still itself takes nobody
  *    for dead: what was under way is late, and nothing else.
  * 4. What was handled is acknowledged with whatever the endpoint sends next, before it: nobody
- * hears of a frame's effect whose acknowledgement could still be lost. A frame that bounces with
- *    ERR_CLOSED from a process that died may have been handled by it if it said nothing since.
+ *    hears of a frame's effect whose acknowledgement could still be lost. A frame that bounces
+ *    with ERR_CLOSED from a process that died may have been handled by it if it said nothing
+ *    since.
  * 5. Of what was handled up to BUS_LAZY_BYTES, or a quarter of the cap if that is less, may still
  *    count as waiting until the next beat (dead_ms / 5) or the next thing it sends.
- * 6. Real loops only: on a virtual one time does not pass for the heartbeats, and an endpoint there
- *    would be taken for dead. The simulator uses bus_mem. */
+ * 6. Real loops only: on a virtual one time does not pass for the heartbeats, and an endpoint
+ *    there would be taken for dead. The simulator uses bus_mem. */
 #pragma once
 
 #include "bus/bus.h"

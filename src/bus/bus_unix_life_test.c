@@ -172,7 +172,7 @@ static void start_switch_process(struct child *child, const struct bus_rig *rig,
     child_says(child, 'r');
 }
 
-/* Both loops turn, so that their endpoints notice the silence. */
+/* Both loops turn: it is not they who stand still. */
 static void let_time_pass(struct end *a, struct end *b, uint32_t ms)
 {
     uint64_t until_us = clock_monotonic_us() + ms * 1000ull;
@@ -183,8 +183,8 @@ static void let_time_pass(struct end *a, struct end *b, uint32_t ms)
     }
 }
 
-/* Publishes until one arrives. Whatever comes back was lost on the way: nobody is said to be gone.
- */
+/* Publishes until one arrives. Nobody is said to be gone: if a busy machine holds one of us up too,
+ * what comes back was lost on the way. */
 static void publish_until_one_arrives(struct end *from, struct end *to, const char *subject)
 {
     uint64_t until_us = clock_monotonic_us() + RIG_PATIENCE_US;
@@ -215,8 +215,7 @@ TEST(a_switch_that_was_stopped_takes_nobody_for_dead)
         kill(child.pid, SIGSTOP);
         CHECK_EQ(waitpid(child.pid, &status, WUNTRACED), child.pid);
         enum err err = bus_publish(a.bus, SLICE("b"), (struct slice){0}, SLICE("x"));
-        CHECK(err == ERR_OK || err == ERR_FULL); /* on its way while both give up their sockets;
-                                                    full: a busy machine made it join anew now */
+        CHECK(err == ERR_OK || err == ERR_FULL); /* full: a busy machine made it join anew */
         let_time_pass(&a, &b, 3 * DEAD_MS);
         kill(child.pid, SIGCONT);
         publish_until_one_arrives(&a, &b, "b");

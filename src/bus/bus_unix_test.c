@@ -1,8 +1,6 @@
-/* bus_unix_test - what only bus_unix promises: at loops that sleep, between processes, with peers
- * that die or stop, without a switch. */
+/* bus_unix_test - what only bus_unix promises: exact caps, lazy acknowledgements, order when a
+ * callback waits, frames in pieces, no switch, threads. bus_unix_life_test: who dies, or stops. */
 #include "base/clock.h"
-#include "bus/bus_envelope.h"
-#include "bus/bus_unix.h"
 #include "bus/bus_link.h"
 #include "bus/bus_unix_rig.h"
 #include "testing/test.h"
