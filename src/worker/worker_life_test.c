@@ -31,6 +31,23 @@ static bool is_said_to_drain(void *ctx)
 
 /* --- loading and failing --- */
 
+static bool is_told_ready(void *ctx)
+{
+    return ((struct rig *)ctx)->is_ready;
+}
+
+/* States are at least state_ms apart; but a start waits for this one. */
+TEST(a_model_that_is_ready_is_told_at_once)
+{
+    struct rig *rig = rig_new();
+    rig_start(rig);
+    rig->worker->pace.state_ms = 3600 * 1000;
+    rig_until(rig, is_told_ready, rig);
+    rig_turns(rig);
+    CHECK_EQ(rig->state.phase, NODE_READY);
+    rig_free(rig);
+}
+
 TEST(a_model_that_loads_says_how_far_it_is_and_what_is_assigned_meanwhile_is_handed_back)
 {
     struct rig *rig = rig_new();

@@ -77,14 +77,16 @@ static void set_gauges(struct worker *worker)
     metric_set(worker->metrics.parked, worker->core_parked);
 }
 
-/* At the end of the turn, or state_ms after the last one. */
+/* At the end of the turn, or state_ms after the last one; another phase, of which there are few,
+ * does not wait: at the start, somebody waits for "ready". */
 void worker_state_changed(struct worker *worker)
 {
     set_gauges(worker);
     if (!is_news(worker))
         return;
     uint64_t earliest_us = worker->state_at_us + worker->pace.state_ms * (uint64_t)US_PER_MS;
-    if (loop_now_us(worker->loop) >= earliest_us)
+    bool is_urgent = state_now(worker).phase != worker->said.phase;
+    if (is_urgent || loop_now_us(worker->loop) >= earliest_us)
         loop_before_sleep(worker->loop, &worker->state_flush);
     else if (!deadline_is_armed(&worker->state_due) || worker->state_due.at_us > earliest_us)
         deadline_at(&worker->state_due, earliest_us);
