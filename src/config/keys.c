@@ -109,8 +109,10 @@ const struct config_key config_keys[] = {
             "when stopping, running requests may finish for so long, ms"),
     ROW_U32(ping_ms, "PING_MS", NULL, "10000", 100, 600000,
             "keep-alive comment after so much silence in a stream, ms"),
-    ROW_U32(max_connections, "MAX_CONNECTIONS", NULL, "10000", 1, 1000000,
-            "client connections, an equal share for each loop thread; above: 503"),
+    ROW_U32(
+        max_connections, "MAX_CONNECTIONS", NULL, "10000", 1, 1000000,
+        "client connections, an equal share for each loop thread, as far as the descriptor limit "
+        "allows; above: 503"),
     ROW_U32(streams_per_key, "STREAMS_PER_KEY", NULL, "256", 1, 100000,
             "requests to a model in flight under one API key, per loop thread; above: 429",
             CONFIG_LIVE),
