@@ -29,6 +29,7 @@ TEST(a_burst_arrives_whole_at_a_loop_that_sleeps)
             end_publish(&a, "b", 100);
         end_wait(&b, &b.count, round * BURST);
         CHECK_EQ(b.count, round * BURST);
+        CHECK_OK(bus_unix_sync(b.bus)); /* room again: a burst is more than half of the cap */
     }
     end_close(&b);
     end_close(&a);
