@@ -3,6 +3,9 @@
 #include "base/id.h"
 #include "testing/test.h"
 
+#include <sys/wait.h>
+#include <unistd.h>
+
 TEST(id_is_formatted_high_half_first_in_lower_case)
 {
     char text[ID_TEXT_BYTES + 1];
@@ -23,6 +26,26 @@ TEST(new_ids_differ_and_read_back)
         last = id;
     }
     CHECK(random_u64() != random_u64());
+}
+
+TEST(a_forked_child_draws_other_numbers_than_its_parent)
+{
+    int fds[2], status;
+    uint64_t of_child = 0;
+    (void)random_u64(); /* a stock is there that both could draw from */
+    CHECK(pipe(fds) == 0);
+    pid_t pid = fork();
+    CHECK(pid >= 0);
+    if (pid == 0) {
+        uint64_t mine = random_u64();
+        _exit(write(fds[1], &mine, sizeof(mine)) == sizeof(mine) ? 0 : 1);
+    }
+    CHECK_EQ(waitpid(pid, &status, 0), pid);
+    CHECK_EQ(status, 0);
+    CHECK_EQ(read(fds[0], &of_child, sizeof(of_child)), (ssize_t)sizeof(of_child));
+    CHECK(of_child != random_u64());
+    close(fds[0]);
+    close(fds[1]);
 }
 
 TEST(parse_takes_both_cases)

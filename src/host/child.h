@@ -25,7 +25,7 @@ enum {
     CHILD_LOG_WINDOW_MS = 100,
     CHILD_LOG_PAUSE_MS = 10,
     CHILD_LOG_PIPE_BYTES = 256 * 1024, /* what a child can say in a pause */
-    CHILD_LOG_BYTES = 1024 * 1024, /* 25 000 request lines a second */
+    CHILD_LOG_BYTES = 1024 * 1024,     /* 25 000 request lines a second */
     CHILD_ARGUMENTS_MAX = 4,
     CHILD_LISTEN_MAX = 64,
 };
