@@ -4,7 +4,11 @@
 #include "base/mem.h"
 #include "wire/frame.h"
 
-enum { NODE_ARENA_BYTES = 64 * 1024, MANAGER_ARENA_BYTES = 256 * 1024 };
+enum {
+    NODE_ARENA_BYTES = 64 * 1024,
+    MANAGER_ARENA_BYTES = 256 * 1024,
+    WANTED_FRAME_MAX_BYTES = 64,
+};
 
 struct node {
     struct arena *arena; /* holds the state's strings */
@@ -115,16 +119,32 @@ MUST_USE static enum err subscribe(struct model_table *table, struct bus *bus)
                          &table->manager_states);
 }
 
+/* Who is there already has said so before we listened, and would say it again within a second. */
+static void ask_for_states(struct bus *bus)
+{
+    struct text frame;
+    struct wire_writer writer;
+    text_init(&frame, WANTED_FRAME_MAX_BYTES);
+    wire_begin(&writer, &frame, WIRE_STATE);
+    wire_add(&writer, &(struct wire_record){.type = WIRE_STATE_WANTED});
+    if (wire_finish(&writer) == ERR_OK)
+        (void)bus_publish(bus, SLICE("state.wanted"), (struct slice){0},
+                          text_slice(&frame)); /* lost: we hear of them a little later */
+    text_fini(&frame);
+}
+
 enum err model_table_new(struct bus *bus, struct model_table **out_table)
 {
     struct model_table *table = mem_alloc(sizeof(*table));
     table->loop = bus_loop(bus);
     enum err err = subscribe(table, bus);
-    if (err == ERR_OK)
-        *out_table = table;
-    else
+    if (err != ERR_OK) {
         model_table_free(table);
-    return err;
+        return err;
+    }
+    ask_for_states(bus);
+    *out_table = table;
+    return ERR_OK;
 }
 
 void model_table_free(struct model_table *table)

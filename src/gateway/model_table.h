@@ -15,8 +15,8 @@ enum {
 };
 
 struct model_table;
-/* Subscribes to "state.nodes" and "state.manager". Nodes beyond MODEL_TABLE_NODES_MAX are ignored.
- */
+/* Subscribes to "state.nodes" and "state.manager", and asks those who are there for their states on
+ * "state.wanted". Nodes beyond MODEL_TABLE_NODES_MAX are ignored. */
 MUST_USE enum err model_table_new(struct bus *bus, struct model_table **out_table);
 void model_table_free(struct model_table *table);
 

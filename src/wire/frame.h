@@ -51,7 +51,8 @@ enum wire_type {
     WIRE_EVENT_LAST = 255,
     WIRE_CALL = 256, /* these two: call.h */
     WIRE_ANSWER = 257,
-    WIRE_METRICS = 258, /* payload: metrics/feed.h */
+    WIRE_METRICS = 258,      /* payload: metrics/feed.h */
+    WIRE_STATE_WANTED = 259, /* to all nodes, on "state.wanted", empty: say your state now */
 };
 
 struct wire_record {

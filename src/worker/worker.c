@@ -307,6 +307,7 @@ static void on_core_stopped(void *ctx)
     struct worker *worker = ctx;
     outbox_flush(worker->outbox); /* the last end events; nobody will be here to repeat them */
     worker_state_publish(worker);
+    worker_state_close(worker);
     worker_load_close(worker);
     worker_inbox_close(worker);
     deadline_clear(&worker->beat);
@@ -417,6 +418,8 @@ enum err worker_start(struct bus *bus, const struct worker_options *options,
     enum err err = worker_inbox_open(worker);
     if (err == ERR_OK)
         err = worker_load_open(worker);
+    if (err == ERR_OK)
+        err = worker_state_open(worker);
     if (err == ERR_OK)
         err = start_core(worker);
     if (err != ERR_OK) {

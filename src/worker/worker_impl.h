@@ -139,6 +139,7 @@ struct worker {
     struct text refusals; /* unknown_stream records of one message */
 
     struct bus_subscription *managers_heard;
+    struct bus_subscription *state_wanted;
     struct worker_manager managers[WORKER_MANAGERS_MAX];
     struct worker_manager *manager; /* that we tell our load; NULL: nobody */
     uint32_t last_manager_id;
@@ -237,6 +238,8 @@ void worker_load_bounced(struct worker *worker, const struct bus_message *messag
 /* --- worker_state.c --- */
 
 void worker_state_init(struct worker *worker);
+MUST_USE enum err worker_state_open(struct worker *worker); /* tells it when somebody asks, too */
+void worker_state_close(struct worker *worker);             /* no more; harmless twice */
 void worker_state_changed(struct worker *worker);
 void worker_state_again(struct worker *worker); /* at the end of the turn, news or not */
 void worker_state_publish(struct worker *worker);

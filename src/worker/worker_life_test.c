@@ -48,6 +48,25 @@ TEST(a_model_that_is_ready_is_told_at_once)
     rig_free(rig);
 }
 
+static bool has_said_more(void *ctx)
+{
+    return ((struct rig *)ctx)->state_count > 0;
+}
+
+TEST(who_begins_to_listen_is_told_the_state_when_he_asks)
+{
+    struct rig *rig = rig_new();
+    rig_start(rig);
+    rig_until(rig, is_told_ready, rig);
+    rig_turns(rig);
+    deadline_clear(&rig->worker->state_due); /* nothing else says it again */
+    rig->state_count = 0;
+    CHECK_OK(bus_publish(rig->watcher_bus, SLICE("state.wanted"), (struct slice){0}, SLICE("?")));
+    rig_until(rig, has_said_more, rig);
+    CHECK_EQ(rig->state.phase, NODE_READY);
+    rig_free(rig);
+}
+
 TEST(a_model_that_loads_says_how_far_it_is_and_what_is_assigned_meanwhile_is_handed_back)
 {
     struct rig *rig = rig_new();

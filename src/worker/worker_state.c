@@ -97,6 +97,25 @@ void worker_state_again(struct worker *worker)
     loop_before_sleep(worker->loop, &worker->state_flush);
 }
 
+/* Somebody has just begun to listen, and would else know of us a second later. However many ask in
+ * a turn, it is said once. */
+static void on_wanted(void *ctx, const struct bus_message *message)
+{
+    (void)message; /* that it came is all it says */
+    worker_state_again(ctx);
+}
+
+enum err worker_state_open(struct worker *worker)
+{
+    return bus_subscribe(worker->bus, SLICE("state.wanted"), (struct slice){0}, on_wanted, worker,
+                         &worker->state_wanted);
+}
+
+void worker_state_close(struct worker *worker)
+{
+    bus_unsubscribe(&worker->state_wanted);
+}
+
 void worker_state_init(struct worker *worker)
 {
     text_init(&worker->state_frame, STATE_FRAME_MAX_BYTES);
@@ -106,6 +125,7 @@ void worker_state_init(struct worker *worker)
 
 void worker_state_fini(struct worker *worker)
 {
+    worker_state_close(worker);
     deadline_clear(&worker->state_due);
     deferred_cancel(&worker->state_flush);
     text_fini(&worker->state_frame);
