@@ -327,10 +327,10 @@ void census_free(struct census *census)
 {
     if (!census)
         return;
-    deadline_clear(&census->say);
-    deadline_clear(&census->measure);
     while (census->work)
         (void)loop_turn(census->loop, true); /* its turn is to finish the work */
+    deadline_clear(&census->say);            /* after the turns: a role may have changed in them */
+    deadline_clear(&census->measure);
     metrics_feed_stop(&census->feed);
     metrics_free(census->metrics);
     bus_unsubscribe(&census->calls);
