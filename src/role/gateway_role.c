@@ -305,14 +305,15 @@ void gateway_role_drain(struct gateway_role *role, uint32_t drain_ms,
 
 bool gateway_role_is_alive(struct gateway_role *role)
 {
-    bool all = true;
+    unsigned turns[GATEWAY_THREADS_MAX];
     for (unsigned i = 0; i < role->count; i++) {
-        struct member *member = &role->members[i];
-        unsigned turns = atomic_load_explicit(&member->turns, memory_order_relaxed);
-        all = all && turns != member->turns_seen;
-        member->turns_seen = turns;
+        turns[i] = atomic_load_explicit(&role->members[i].turns, memory_order_relaxed);
+        if (turns[i] == role->members[i].turns_seen)
+            return false; /* the others' turns count the next time, however soon that is */
     }
-    return all;
+    for (unsigned i = 0; i < role->count; i++)
+        role->members[i].turns_seen = turns[i];
+    return true;
 }
 
 uint32_t gateway_role_streams(const struct gateway_role *role)

@@ -30,7 +30,7 @@ void gateway_role_reload(struct gateway_role *role, struct config **config);
 /* Refuses new requests, lets streams end for at most drain_ms. on_drained once. */
 void gateway_role_drain(struct gateway_role *role, uint32_t drain_ms, void (*on_drained)(void *ctx),
                         void *ctx);
-/* Has every thread turned since the last question? They do it of themselves each
+/* Has every thread turned since this was true the last time? They do it of themselves each
  * GATEWAY_TURN_MS. */
 bool gateway_role_is_alive(struct gateway_role *role);
 enum { GATEWAY_TURN_MS = 100 };

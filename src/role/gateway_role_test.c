@@ -114,14 +114,14 @@ TEST(sockets_are_closed_when_it_cannot_open)
     end();
 }
 
-TEST(it_is_alive_when_every_thread_has_turned_since_the_last_question)
+TEST(it_is_alive_when_every_thread_has_turned_since_it_was_so_the_last_time)
 {
     begin();
     CHECK_OK(gateway_role_open(&rig.place, rig.loop, &rig.address, NULL, 0, &rig.role, NULL));
     CHECK(!gateway_role_is_alive(rig.role)); /* nothing runs yet */
     CHECK_OK(gateway_role_start(rig.role));
     uint64_t until = clock_monotonic_us() + PATIENCE_US;
-    while (!gateway_role_is_alive(rig.role))
+    while (!gateway_role_is_alive(rig.role)) /* asked so often, no two turn between two questions */
         CHECK(clock_monotonic_us() < until);
     CHECK_EQ(gateway_role_streams(rig.role), 0);
     end();
