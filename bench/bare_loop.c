@@ -61,7 +61,7 @@ struct server {
 struct connection {
     struct server *server;
     struct list link;        /* of server->connections */
-    struct list stream_link; /* of server->streams */
+    struct list stream_link; /* of server->streams, while its socket takes more */
     int fd;
     uint32_t events_left; /* of its stream, [DONE] among them; 0: it has none */
     uint64_t body_left;   /* bytes of a request's body that are still to come */
@@ -94,6 +94,8 @@ static bool write_bytes(struct connection *connection, struct slice bytes)
         return false;
     }
     text_add(&connection->unsent, slice_after(bytes, sent > 0 ? (size_t)sent : 0));
+    if (connection->unsent.len > 0) /* nothing to look at before the socket says so */
+        list_remove(&connection->stream_link);
     return true;
 }
 
@@ -103,6 +105,8 @@ static bool write_unsent(struct connection *connection)
     text_init(&connection->unsent, unsent.max_bytes);
     bool is_fine = write_bytes(connection, text_slice(&unsent));
     text_fini(&unsent);
+    if (is_fine && connection->unsent.len == 0 && connection->events_left > 0)
+        list_push_back(&connection->server->streams, &connection->stream_link);
     return is_fine;
 }
 
@@ -151,11 +155,8 @@ static void write_round_to(struct connection *connection)
 
 static void write_round(struct server *server)
 {
-    LIST_FOREACH_SAFE (node, &server->streams) {
-        struct connection *connection = CONTAINER_OF(node, struct connection, stream_link);
-        if (connection->unsent.len == 0)
-            write_round_to(connection);
-    }
+    LIST_FOREACH_SAFE (node, &server->streams)
+        write_round_to(CONTAINER_OF(node, struct connection, stream_link));
 }
 
 /* --- reading --- */

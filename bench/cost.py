@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """cost - what a stream costs: ours, the limit and llama-server, measured in turn; the table of docs/benchmarks.md.
 
-    bench/cost.py                    all rows: some 20 minutes; nothing else should run on the machine
+    bench/cost.py                    all rows: some 15 minutes; nothing else should run on the machine
     bench/cost.py --only event       one of them; may be repeated
     bench/cost.py --quick            a tenth of the work: shows that it runs, not what is true
 

@@ -64,7 +64,6 @@ struct exchange {
     /* Private. */
     struct exchange_loop *loop;
     struct slice request;
-    enum answer_kind kind;
     size_t sent;
     int fd; /* -1: none */
     bool is_connected, is_reused, is_hung_up;

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """soak - everything at once for some minutes: is each stream right, and is nothing left behind?
 
-    bench/soak.py --minutes 30       what docs/benchmarks.md shows; a shorter run does not go there
+    bench/soak.py --minutes 30       goes into docs/benchmarks.md; a shorter run is not written there
 
 Laps. In each: streams that begin at random times (bench/load open, on both models), one-token requests,
 clients that leave in the middle, clients that hardly read, a SIGHUP. In each third lap a worker is

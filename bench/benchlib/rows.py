@@ -9,6 +9,7 @@ from functools import partial
 from statistics import median
 from typing import NamedTuple, Optional
 
+from benchlib.load import LoadFailed
 from benchlib.load import Load
 from benchlib.proctree import pss_kib
 from benchlib.reuseport import gateway_shares, kernel_shares
@@ -450,7 +451,12 @@ def body(bench):
             watched = bench.load.start("streams", server, concurrency=1, requests=1, max_tokens=bench.size(3000, 500))
             posting = bench.load.start("streams", server, concurrency=1, requests=bench.size(200, 30),
                                        body_file=file) if with_bodies else None
-            gaps = bench.load.finish(watched)["gap_us"]
+            try:
+                gaps = bench.load.finish(watched)["gap_us"]
+            except LoadFailed:
+                if posting:
+                    bench.load.stop(posting)
+                raise
             if posting:
                 bench.load.finish(posting)
             return gaps["max"] / 1000
