@@ -163,9 +163,9 @@ class Garbage(unittest.TestCase):
                     stranger = socket.socket(socket.AF_UNIX)
                     stranger.connect(path)
                     try:
-                        # A greeting of ZMTP 3.0, NULL mechanism, and what must not come after it; or no greeting.
-                        hello = b"\xff" + bytes(8) + b"\x7f\x03\x00NULL" + bytes(48)
-                        stranger.send(hello[:round_] if round_ < 64 else random.randbytes(64) if round_ < 100 else hello)
+                        # A HELLO, cut or whole, and what must not come after it; or no HELLO.
+                        cut = HELLO[:round_] if round_ < len(HELLO) else HELLO
+                        stranger.send(random.randbytes(64) if len(HELLO) < round_ < 100 else cut)
                         stranger.send(random.randbytes(random.randrange(1, 5000)))
                     except (BrokenPipeError, ConnectionResetError):
                         pass  # it has seen enough
