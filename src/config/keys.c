@@ -149,7 +149,7 @@ const struct config_key config_keys[] = {
     ROW_U32(dummy_delay_ms, "DUMMY_DELAY_MS", NULL, "20", 0, 60000, "time between two of them, ms"),
     ROW_U32(dummy_prefill_us, "DUMMY_PREFILL_US", NULL, "0", 0, 1000000,
             "time that a token of a prompt takes the dummy model, us"),
-    ROW_U32(dummy_slots, "DUMMY_SLOTS", NULL, "64", 1, 65536,
+    ROW_U32(dummy_slots, "DUMMY_SLOTS", NULL, "64", 1, 16384,
             "sequences the dummy model runs at once"),
     ROW_U32(dummy_fail_at, "DUMMY_FAIL_AT", NULL, "0", 0, 65536,
             "the dummy engine breaks at this token; 0: never"),

@@ -116,7 +116,7 @@ typedef bool engine_progress_fn(void *ctx, float fraction);
  * comes next depends on the last token only (a byte or nothing -> first piece; piece n -> n + 1;
  * the last -> end), so that a continuation by replay works as with a model. --- */
 struct engine_dummy_options {
-    uint32_t slots; /* 1..65536 */
+    uint32_t slots; /* 1..16384 */
     uint32_t context_tokens;
     uint32_t tokens; /* length of the script: 0..1048576; default 20 */
     /* Cut into `tokens` pieces of equal bytes, also inside characters (fewer pieces if it has not

@@ -13,7 +13,7 @@ enum {
     DUMMY_TOKEN_END = 0,
     DUMMY_FIRST_BYTE = 1,
     DUMMY_FIRST_PIECE = DUMMY_FIRST_BYTE + 256,
-    DUMMY_SLOTS_MAX = 65536,
+    DUMMY_SLOTS_MAX = 16384, /* what a worker lets live at once */
     DUMMY_TOKENS_MAX = 1 << 20,
     DUMMY_SCRIPT_MAX_BYTES = 16 << 20,
     DUMMY_BATCH_TOKENS = 512, /* or a row for each slot, if that is more */
