@@ -9,8 +9,7 @@ from functools import partial
 from statistics import median
 from typing import NamedTuple, Optional
 
-from benchlib.load import LoadFailed
-from benchlib.load import Load
+from benchlib.load import Load, LoadFailed
 from benchlib.proctree import pss_kib
 from benchlib.reuseport import gateway_shares, kernel_shares
 from benchlib.servers import NANO, Limit, Ours, Peer, get, idle_at

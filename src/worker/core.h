@@ -23,7 +23,7 @@
  *    to be good; what is gone is put in again. The text goes on as if nothing had happened.
  * 7. A decode() is aborted when all its sequences are cancelled, and when the host asks for it. A
  *    step looks at the flags of those that run; the others end with core_cancel(), so that waiting
- *    and parked ones cost a step nothing.
+ *    and saved ones cost a step nothing.
  * 8. Saved sequences get the next free slots before new ones. */
 #pragma once
 

@@ -63,7 +63,10 @@ size_t core_say_delta(struct core *core, const struct sequence *sequence, const 
         result->token_count = 1;
         core->tokens_sampled++;
     }
-    return 4 + 4 * (size_t)result->token_count + result->text.len; /* event.h */
+    return event_delta_bytes(
+        &(struct event){.type = EVENT_DELTA,
+                        .delta = {.token_count = (uint16_t)result->token_count,
+                                  .text = slice_after(text_slice(&core->next.text), text_at)}});
 }
 
 void core_say_done(struct core *core, const struct sequence *sequence, enum done_reason reason,

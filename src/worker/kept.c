@@ -57,21 +57,21 @@ static void grow_events(struct kept *kept)
 
 static void grow_payloads(struct kept *kept, size_t payload_bytes)
 {
-    struct text held;
-    size_t held_bytes = kept->made_bytes - kept->acked_bytes;
-    text_init(&held, SIZE_MAX / 2);
-    kept_write(kept, kept->acked_bytes, held_bytes, &held);
-    ASSERT(text_status(&held) == ERR_OK); /* bounded by what we let be kept */
-    if (kept->payloads_max == 0)
-        kept->payloads_max = PAYLOADS_FIRST;
+    struct kept old = *kept;
+    size_t held_bytes = old.made_bytes - old.acked_bytes;
+    kept->payloads_max = old.payloads_max ? old.payloads_max : PAYLOADS_FIRST;
     while (kept->payloads_max < held_bytes + payload_bytes)
         kept->payloads_max *= 2;
-    mem_free(kept->payloads);
     kept->payloads = mem_array(kept->payloads_max, 1);
-    kept->made_bytes = kept->acked_bytes;
-    if (held_bytes)
-        put_bytes(kept, text_slice(&held));
-    text_fini(&held);
+    kept->made_bytes = old.acked_bytes;
+    if (held_bytes) {
+        size_t begin = old.acked_bytes & (old.payloads_max - 1);
+        struct slice to_the_end = slice_of(old.payloads + begin, old.payloads_max - begin);
+        struct slice first = slice_first(to_the_end, held_bytes);
+        put_bytes(kept, first);
+        put_bytes(kept, slice_of(old.payloads, held_bytes - first.len));
+    }
+    mem_free(old.payloads);
 }
 
 void kept_add(struct kept *kept, uint16_t type, struct slice payload)

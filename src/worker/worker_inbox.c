@@ -1,6 +1,6 @@
 /* worker_inbox - what comes to the control subject: assignments from managers, credit and cancel
  * from askers; and how an assignment becomes a stream. Of a submit only the head is read here: the
- * rest may be megabytes, and is the pool's (prep.h). */
+ * rest may be megabytes, and is prep's, on the pool when it is long. */
 #include "worker/worker_impl.h"
 
 #include "base/log.h"
