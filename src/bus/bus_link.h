@@ -24,7 +24,7 @@ enum { LINK_READ_BYTES = 32 * 1024, LINK_PIECES_MAX = 128 /* in one sendmsg */ }
 enum {
     BUS_MESSAGE_BYTES = 256, /* what the switch keeps beside the bytes: see struct waiting */
     BUS_OVERHEAD_MAX = BUS_MESSAGE_BYTES + ENVELOPE_MAX_BYTES,
-    BUS_OUT_WINDOWS = 8, /* a sender's unsettled bytes, in receivers' caps: see README */
+    BUS_OUT_WINDOWS = 8, /* a sender's unsettled bytes, in receivers' caps: bus_switch.h rule 2 */
 };
 static inline size_t bus_cost(const struct envelope *envelope, size_t frame_bytes)
 {

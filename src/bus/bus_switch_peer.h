@@ -46,7 +46,8 @@ struct waiting {
     struct piece piece; /* on its way out; its body lies in parcel */
     uint64_t number;
     bool is_bounce;
-    size_t cost;           /* 0 of a bounce: its sender's window bounds it */
+    size_t cost;           /* 0 of a bounce: the window bounds what never left, the cap of a
+                              receiver that dies or begins anew what comes back then */
     size_t settles;        /* of a bounce: what its handling settles of the peer's own */
     uint64_t sender;       /* serial; of a delivery */
     struct parcel *parcel; /* what the sender wrote: its envelope, and the frame */

@@ -24,8 +24,9 @@ void deadline_after(struct deadline *deadline, uint64_t after_us)
 
 void deadline_about(struct deadline *deadline, uint64_t after_us, uint64_t grain_us)
 {
-    uint64_t at_us = loop_now_us(deadline->loop) + after_us;
-    deadline_at(deadline, at_us + (grain_us - at_us % grain_us) % grain_us);
+    ASSERT(after_us >= grain_us); /* else the nearest multiple may be over already */
+    uint64_t at_us = loop_now_us(deadline->loop) + after_us + grain_us / 2;
+    deadline_at(deadline, at_us - at_us % grain_us);
 }
 
 void deadline_clear(struct deadline *deadline)

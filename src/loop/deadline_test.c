@@ -60,8 +60,8 @@ TEST(deadlines_of_one_grain_fall_together)
     timer_init(&early, loop);
     timer_init(&late, loop);
     timer_init(&exact, loop);
-    deadline_about(&early.deadline, 50001, 50000);
-    deadline_about(&late.deadline, 98999, 50000);
+    deadline_about(&early.deadline, 75000, 50000);
+    deadline_about(&late.deadline, 123999, 50000);
     deadline_about(&exact.deadline, 99000, 50000);
     loop_advance(loop, 98999);
     CHECK_EQ(early.fired + late.fired + exact.fired, 0);
@@ -70,6 +70,21 @@ TEST(deadlines_of_one_grain_fall_together)
     CHECK_EQ(late.fired_us, 100000);
     CHECK_EQ(exact.fired_us, 100000);
     loop_free(loop);
+}
+
+TEST(a_period_that_fires_a_little_late_stays_as_long_as_it_is)
+{
+    struct timer timer;
+    timer_init(&timer, loop_new_virtual(1000));
+    deadline_about(&timer.deadline, 100000, 50000);
+    for (size_t i = 1; i <= 10; i++) {
+        loop_skip(timer.loop, i * 100000 + 300 - loop_now_us(timer.loop));
+        loop_advance(timer.loop, 10);
+        CHECK_EQ(timer.fired, i);
+        deadline_about(&timer.deadline, 100000, 50000);
+    }
+    deadline_clear(&timer.deadline);
+    loop_free(timer.loop);
 }
 
 TEST(a_deadline_that_was_slept_through_fires_late_and_once)
