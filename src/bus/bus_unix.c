@@ -47,7 +47,7 @@ struct endpoint {
     struct bus bus;
     struct bus_unix *bus_unix;
     struct bus_link *link; /* NULL: AWAY */
-    bool joined, closed;
+    bool joined;
     uint64_t lives; /* how often it joined */
     struct map *subscriptions;
     uint64_t last_id, last_token;
@@ -528,7 +528,6 @@ static void close_endpoint(struct bus *bus)
         bus_link_drain(endpoint->link, LINGER_MS);
     }
     bus_link_close(&endpoint->link);
-    endpoint->closed = true;
     endpoint->joined = false;
     drop_arrived(endpoint, true);
     deferred_cancel(&endpoint->handle_arrived);
