@@ -13,10 +13,10 @@
  * 4. Who got further than its phase before it left, or to its end, is `missed`. */
 #include "load.h"
 #include "load_poll.h"
-#include "splitmix.h"
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/splitmix.h"
 
 enum {
     POLL_US = 1000,

@@ -2,10 +2,10 @@
  * all that is measured counts from that time. So a server that falls behind shows it, where a
  * closed loop would wait for it and ask less. */
 #include "load.h"
-#include "splitmix.h"
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/splitmix.h"
 
 #include <math.h>
 

@@ -10,11 +10,11 @@
  * 3. Only loopback: it is a weapon elsewhere. */
 #include "base/json.h"
 #include "base/mem.h"
+#include "base/splitmix.h"
 #include "chat_check.h"
 #include "client/client_request.h"
 #include "footprint.h"
 #include "histogram.h"
-#include "splitmix.h"
 #include "stress_options.h"
 
 #include <math.h>

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "base/hash.h"
+#include "base/splitmix.h"
 
 /* splitmix64 over the hash: a start value, then choice_next() as often as needed. */
 static inline uint64_t choice_of(const uint8_t *data, size_t size)
@@ -12,8 +13,5 @@ static inline uint64_t choice_of(const uint8_t *data, size_t size)
 
 static inline size_t choice_next(uint64_t *choice, size_t below)
 {
-    uint64_t z = (*choice += UINT64_C(0x9e3779b97f4a7c15));
-    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
-    return (size_t)((z ^ (z >> 31)) % below);
+    return (size_t)(splitmix_next(choice) % below);
 }

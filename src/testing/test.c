@@ -2,6 +2,7 @@
 #include "testing/test.h"
 
 #include "base/mem.h"
+#include "base/splitmix.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -199,9 +200,5 @@ void test_skip(const char *format, ...)
 
 uint64_t test_random(uint64_t *state)
 {
-    *state += UINT64_C(0x9e3779b97f4a7c15);
-    uint64_t z = *state;
-    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
-    return z ^ (z >> 31);
+    return splitmix_next(state);
 }

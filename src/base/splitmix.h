@@ -1,4 +1,5 @@
-/* splitmix - seeded random numbers for programs that must be able to repeat a run. */
+/* splitmix - seeded random numbers (splitmix64, Steele and others 2014) for programs and tests that
+ * must be able to repeat a run. Not for secrets, and not the sampler's. */
 #pragma once
 
 #include <stdint.h>
