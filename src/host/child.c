@@ -3,6 +3,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "host/pace.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -15,7 +16,7 @@
 #include <unistd.h>
 #include <uv.h>
 
-enum { LAST_READ_BYTES = 1024 * 1024, US_PER_MS = 1000 };
+enum { LAST_READ_BYTES = 1024 * 1024 };
 enum { KILL_WAIT_MS = 1000, KILL_LOOK_MS = 5 }; /* until a killed process has ended */
 
 /* One of the two pipes from a child, on our side. */
@@ -39,9 +40,7 @@ struct child {
     bool told_bad_report;
     struct log_lines lines;
     struct deadline resume; /* armed while stderr is not listened to */
-    uint64_t spoke_us;      /* when its stderr last had something */
-    uint64_t window_us;
-    size_t window_bytes;
+    struct pace pace;       /* of its stderr */
 };
 
 /* --- what it says --- */
@@ -88,30 +87,9 @@ static void on_resume(void *ctx)
         listen_to(&child->errors);
 }
 
-/* A flood waits for the end of its window; so much a second is more than anybody reads. Others wait
- * for the end of the pause, if they spoke in the one before. */
-static void pause_errors(struct child *child, size_t bytes)
-{
-    uint64_t now_us = loop_now_us(child->loop), spoke_us = child->spoke_us;
-    child->spoke_us = now_us;
-    if (now_us - child->window_us >= CHILD_LOG_WINDOW_MS * US_PER_MS) {
-        child->window_us = now_us;
-        child->window_bytes = 0;
-    }
-    child->window_bytes += bytes;
-    bool is_flood = child->window_bytes >= CHILD_LOG_BYTES;
-    if (child->errors.ended ||
-        (!is_flood && now_us - spoke_us >= 2 * CHILD_LOG_PAUSE_MS * US_PER_MS))
-        return;
-    (void)uv_poll_stop(&child->errors.poll); /* always 0 */
-    deadline_at(&child->resume, is_flood ? child->window_us + CHILD_LOG_WINDOW_MS * US_PER_MS
-                                         : now_us + CHILD_LOG_PAUSE_MS * US_PER_MS);
-}
-
 static void take_errors(struct child *child, struct slice bytes)
 {
     log_lines_feed(&child->lines, bytes, child->handler.on_line, child->ctx);
-    pause_errors(child, bytes.len);
 }
 
 /* How much was read; 0: nothing now, or never again. */
@@ -133,13 +111,26 @@ static size_t read_tap(struct tap *tap)
     return 0;
 }
 
+static void pause_errors(struct child *child, uint64_t until_us)
+{
+    (void)uv_poll_stop(&child->errors.poll); /* always 0 */
+    deadline_at(&child->resume, until_us);
+}
+
 static void on_tap(uv_poll_t *poll, int status, int events)
 {
     (void)status, (void)events; /* whatever it is, read() will say it */
     struct tap *tap = CONTAINER_OF(poll, struct tap, poll);
+    struct child *child = tap->child;
     size_t total = 0;
     for (size_t got; total < CHILD_BYTES_PER_TURN && (got = read_tap(tap)) > 0;)
         total += got;
+    if (tap != &child->errors || tap->ended || total == 0)
+        return;
+    uint64_t until_us =
+        pace_step(&child->pace, loop_now_us(child->loop), total, total >= CHILD_BYTES_PER_TURN);
+    if (until_us > 0)
+        pause_errors(child, until_us);
 }
 
 /* --- start --- */

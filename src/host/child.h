@@ -5,10 +5,11 @@
  *    and what a child started and left behind is killed with it.
  * 2. It inherits what child_options names, and nothing else: every other descriptor of ours is
  *    close-on-exec. Its stdin is /dev/null; stdout and stderr go into our pipe.
- * 3. What it writes is read a bounded part at a time (CHILD_BYTES_PER_TURN; stderr at most
- *    CHILD_LOG_BYTES in CHILD_LOG_WINDOW_MS): one that floods waits, or drops lines, at its end.
- *    stderr is read once in CHILD_LOG_PAUSE_MS at most: a line for each request need not wake us
- *    each time. What waits is in the pipe, so it is not lost with the child.
+ * 3. What it writes is read a bounded part at a time (CHILD_BYTES_PER_TURN, and one read more),
+ *    and stderr as pace.h says: once in PACE_PAUSE_MS while a turn takes all there is, turn by turn
+ *    while it does not, and after PACE_WINDOW_BYTES not before the window's end. One that floods
+ *    waits then, or drops lines, at its end. What waits is in the pipe (CHILD_LOG_PIPE_BYTES), so
+ *    it is not lost with the child.
  * 4. Its end is what waitid() says, never an end of file: a grandchild may hold the pipes open.
  *
  * The loop's thread, which must be the process's main one (PR_SET_PDEATHSIG is about threads). */
@@ -22,10 +23,7 @@
 
 enum {
     CHILD_BYTES_PER_TURN = 64 * 1024,
-    CHILD_LOG_WINDOW_MS = 100,
-    CHILD_LOG_PAUSE_MS = 10,
     CHILD_LOG_PIPE_BYTES = 256 * 1024, /* what a child can say in a pause */
-    CHILD_LOG_BYTES = 1024 * 1024,     /* 25 000 request lines a second */
     CHILD_ARGUMENTS_MAX = 4,
     CHILD_LISTEN_MAX = 64,
 };
