@@ -94,3 +94,24 @@ TEST(who_asks_again_is_let_in_although_the_queue_is_full)
     CHECK_EQ(heard_for(asker, RIG_QUEUED, 3), 1);
     rig_close(&rig);
 }
+
+/* Who asked our predecessor is let in as well, as long as somebody may still have done so: askers
+ * repeat themselves, and one that is silent for 10 s is not waited for. */
+TEST(who_asked_before_us_is_let_in_by_a_full_queue_for_ten_seconds)
+{
+    for (uint64_t after_ms = 9999; after_ms <= 10000; after_ms++) {
+        struct peer *worker = open_full(0);
+        uint64_t until_ms = rig.opened_us / 1000 + after_ms;
+        for (uint64_t left_ms; (left_ms = until_ms - loop_now_us(rig.loop) / 1000) > 0;) {
+            worker_state(worker, NODE_READY, ""); /* it keeps its lease */
+            rig_run(&rig, left_ms < 500 ? left_ms : 500);
+        }
+        struct request request = rig_request(asker, 1);
+        request.arrival_ms -= 60000;
+        rig_submit(asker, &request);
+        CHECK_EQ(manager_stats(rig.manager).queued, after_ms < 10000);
+        if (after_ms == 10000)
+            check_error(asker, 1, FAULT_QUEUE_FULL);
+        rig_close(&rig);
+    }
+}

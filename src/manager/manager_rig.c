@@ -167,6 +167,7 @@ void rig_init(struct rig *rig)
 static void open_manager(struct rig *rig)
 {
     rig->bus = bus_mem_open(rig->bus_mem, rig->loop);
+    rig->opened_us = loop_now_us(rig->loop);
     CHECK_OK(manager_open(rig->bus, &rig->options, &rig->manager));
     rig_run(rig, 0);
 }

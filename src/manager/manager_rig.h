@@ -52,6 +52,7 @@ struct rig {
     struct bus_mem *bus_mem;
     struct bus *bus; /* the manager's */
     struct manager *manager;
+    uint64_t opened_us; /* when it began */
     struct metrics *metrics;
     struct peer peers[RIG_PEERS_MAX];
     size_t peer_count;

@@ -78,6 +78,15 @@ static void enter(struct ticket *ticket, struct model *model, const struct reque
     }
 }
 
+/* Asked for before we were here: an asker that repeats itself to us did so before it was silent for
+ * too long. Later only a wall clock that was set back, or an asker's own, can say so, and then it
+ * would be no reason to let everybody in. */
+static bool is_inherited(const struct manager *manager, const struct request *request)
+{
+    return request->arrival_ms < manager->opened_wall_ms &&
+           loop_now_us(manager->loop) - manager->opened_us < manager_ms(MANAGER_ASKER_SILENCE_MS);
+}
+
 static void admit(struct manager *manager, const struct request *request, struct slice payload)
 {
     struct ticket *ticket =
@@ -92,7 +101,7 @@ static void admit(struct manager *manager, const struct request *request, struct
         return; /* no room for it now: its asker repeats it */
     manager->stats.submits++;
     ticket->life->wants_progress = request->want_progress;
-    ticket->life->is_inherited = request->arrival_ms < manager->opened_wall_ms;
+    ticket->life->is_inherited = is_inherited(manager, request);
     struct model *model = model_for(manager, request->model);
     if (model)
         enter(ticket, model, request, payload);
