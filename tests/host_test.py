@@ -11,7 +11,8 @@ import tempfile
 import unittest
 from pathlib import Path
 
-from harness import WAIT_S, Server, environment, eventually, main, run_millrace
+from harness import WAIT_S, Failure, Server, environment, eventually, main, run_millrace
+from http_client import Reset, request
 from roles import ROLES, children, is_alive, ps, role_pid, role_pids
 from surfaces import infer
 
@@ -100,6 +101,35 @@ class Host(unittest.TestCase):
                 self.assertEqual(infer.ask(server).error, None)
             for pid in [server.process.pid, *children(server.process.pid)]:
                 resource.prlimit(pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+
+    def test_a_low_descriptor_limit_is_said_and_nobody_waits_for_one(self):
+        """The limit is the host's, who got it after it had read it; so the next gateway has to find it.
+        Whoever connects is served, or told that there is no room."""
+        with Server() as server:
+            resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, (300, 300))
+            os.kill(role_pid(server, "gateway"), signal.SIGKILL)
+            said = server.wait_log(r"event=fd_limit_low max_connections=10000 fd_limit=300 connections=(\d+)")
+            room, threads = int(said[1]), min(2, len(os.sched_getaffinity(0)))
+            self.assertEqual(room, 300 - 128 - 10 * threads)
+            held = [connection for connection in (self._admitted(server) for _ in range(2 * room)) if connection]
+            self.assertEqual(len(held), threads * -(-room // threads))  # an equal share each, rounded up
+            for connection in held:
+                connection.close()
+
+    @staticmethod
+    def _admitted(server):
+        """A connection that was served, or None: one that was refused at once."""
+        connection = server.connect()
+        try:
+            status = connection.exchange(request("GET", "/live"), "GET").status
+            if status == 200:
+                return connection
+            if status != 503:
+                raise Failure(f"status {status}")
+        except Reset:  # turned away while it sent
+            pass
+        connection.close()
+        return None
 
     def test_a_worker_that_crashes_again_and_again_is_held_back_and_said(self):
         """Each time while it loads: who has served is not held back (kill_test)."""

@@ -15,7 +15,10 @@
 
 enum {
     US_PER_MS = 1000,
-    FDS_RESERVED = 128, /* for loops, bus, log, listeners: of all that is no connection */
+    FDS_RESERVED = 128, /* for the main loop, the log, the bus: of all that is no connection */
+    /* Its loop has six (epoll, libuv's eventfd and pipe, the wake-up, the alarm), its listener two
+     * (one in reserve), its bus one. And one for its share of the connections, rounded up. */
+    FDS_PER_THREAD = 9 + 1,
 };
 
 struct member { /* one thread */
@@ -63,10 +66,11 @@ unsigned gateway_role_threads(const struct config *config)
 }
 
 /* As many as there can be: above, accept() would fail, and nobody would be told by a 503. */
-static uint32_t connections_from_config(const struct config *config)
+static uint32_t connections_from_config(const struct config *config, unsigned threads)
 {
     uint64_t fds = net_raise_fd_limit(); /* what it is by now */
-    uint64_t room = fds > FDS_RESERVED ? fds - FDS_RESERVED : 1;
+    uint64_t reserved = FDS_RESERVED + (uint64_t)threads * FDS_PER_THREAD;
+    uint64_t room = fds > reserved ? fds - reserved : 1;
     if (config->max_connections <= room)
         return config->max_connections;
     log_event(LOG_WARN, "fd_limit_low", "max_connections=%u fd_limit=%llu connections=%llu",
@@ -87,7 +91,7 @@ static struct http_limits limits_from_config(const struct config *config, unsign
     limits.out_max_bytes = config->out_max_bytes;
     /* An equal share each: the kernel spreads connections by hash, so the fullest loop refuses a
      * little before all of them are taken, and never after. */
-    limits.connections_max = (connections_from_config(config) + threads - 1) / threads;
+    limits.connections_max = (connections_from_config(config, threads) + threads - 1) / threads;
     return limits;
 }
 
