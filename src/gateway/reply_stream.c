@@ -317,9 +317,8 @@ static void take_error(struct reply *reply, const struct event *event)
 {
     struct api_error error;
     api_error_from_event(event, &error);
-    if (event->error.fault ==
-        FAULT_MODEL_NOT_FOUND)                    /* the manager does not know our words for it */
-        (void)reply_unknown_model(reply, &error); /* it is in the error */
+    if (event->error.fault == FAULT_MODEL_NOT_FOUND) /* the manager does not know our words */
+        (void)reply_unknown_model(reply, &error);    /* the code is in the error */
     reply_fail(reply, &error);
 }
 
