@@ -74,6 +74,8 @@ static const struct row rows[] = {
     {"slow-bytes-per-s", "K", ROW_COUNT, SLOW, AT(slow_bytes_per_s), 1, 1 << 30,
      "what each of them reads (100)"},
     {"fast", "N", ROW_COUNT, SLOW, AT(fast), 1, 10000, "streams at once beside them (8)"},
+    {"fast-requests", "N", ROW_COUNT, SLOW, AT(fast_requests), 0, 100000000,
+     "and so many in all, one after the other (as many as --fast)"},
     {"kind", "KIND", ROW_CHOICE, IDLE, AT(kind),
      .help = "what the connections do: keepalive, sse (keepalive)",
      .choices = {"keepalive", "sse"}},

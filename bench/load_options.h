@@ -35,7 +35,7 @@ struct load_options {
     double rate, seconds;           /* open; seconds also of idle */
     uint32_t phase, poll;           /* abort */
     double settle_s;                /* slow, idle: before memory is read */
-    uint32_t slow, slow_bytes_per_s, fast;
+    uint32_t slow, slow_bytes_per_s, fast, fast_requests;
     uint32_t kind, ready, connections; /* idle */
 };
 

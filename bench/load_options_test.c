@@ -95,6 +95,7 @@ static const struct bound bounds[] = {
     {"abort", "--phase", {"queued", "decode"}, {"", "dead", "0"}},
     {"slow", "--slow", {"0", "100000"}, {"100001", "", "all"}},
     {"slow", "--fast", {"1", "10000"}, {"0", "10001", ""}},
+    {"slow", "--fast-requests", {"0", "100000000"}, {"-1", "100000001", ""}},
     {"streams", "--path", {"/", "/x?y"}, {"", "x", "/a b"}},
     {"streams", "--key", {"k", "a b"}, {"", "a\nb", "\x80"}},
 };

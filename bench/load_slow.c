@@ -2,8 +2,8 @@
  *
  * Each slow reader has a small receive buffer and takes --slow-bytes-per-s once a second, the next
  * one a little later. When all of them have begun and the server has settled, its memory is read;
- * then --fast streams are measured beside them, one each. --slow 0: they alone. All ask for the
- * same; the slow ones must not be through before that. */
+ * then --fast-requests streams are measured beside them, --fast at once. --slow 0: they alone. All
+ * ask for the same; the slow ones must not be through before that. */
 #include "load.h"
 
 #include "base/clock.h"
@@ -99,7 +99,7 @@ void load_slow_run(struct load *load, struct json_out *report)
     struct load_span span;
     struct load_memory memory;
     struct slow slow = {.load = load};
-    uint32_t fast = load->options->fast;
+    uint32_t fast = load->options->fast, requests = load->options->fast_requests;
     load_streams_measure(load, 1, 1, &sum, &span); /* what is made once is made */
     load_memory_before(load, &memory);
     if (load->options->slow > 0) {
@@ -107,7 +107,7 @@ void load_slow_run(struct load *load, struct json_out *report)
         wait_begun(&slow);
     }
     load_memory_after(load, &memory);
-    load_streams_measure(load, fast, fast, &sum, &span);
+    load_streams_measure(load, fast, requests > fast ? requests : fast, &sum, &span);
     load_memory_end(load, &memory);
     sum.failed += slow.over;
     load_report_sum(report, &sum);

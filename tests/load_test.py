@@ -103,8 +103,9 @@ class Modes(unittest.TestCase):
 
     def test_slow(self):
         with Server(dummy_delay_ms=0, dummy_tokens=3000) as server:
-            report = self.check("slow", server, "--slow", 20, "--fast", 2, "--max-tokens", 3000, "--settle", 0.1)
-        self.assertEqual((report["slow"], report["streams"], report["events"]), (20, 2, 2 * 3003))
+            report = self.check("slow", server, "--slow", 20, "--fast", 2, "--max-tokens", 3000, "--settle", 0.1,
+                                "--fast-requests", 5)
+        self.assertEqual((report["slow"], report["streams"], report["events"]), (20, 5, 5 * 3003))
         self.assertLessEqual({"before", "after", "end", "per_connection_bytes"}, report["pss_kib"].keys())
 
     def test_idle_keepalive(self):

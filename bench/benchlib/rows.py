@@ -353,13 +353,14 @@ def crowd(bench):
 def slow(bench):
     """8 that read and 1000 that hardly do: is the memory flat, and are the 8 as fast as alone?"""
     count, tokens = bench.size(1000, 100), bench.size(20_000, 4000)
+    fast_streams = bench.size(64, 8)  # 3 s and more: one each is over in 0.3 s, and tells of the moment only
 
     def run(readers):
         # As many tokens as the fast ones read: each is an entry of the vocabulary that is sampled from.
         keys = {"dummy_slots": count + 8, "dummy_delay_ms": 0, "dummy_tokens": tokens, "stall_ms": 600_000}
         with Ours(bench.program, **keys) as server:
-            return bench.load.run("slow", server, slow=readers, slow_bytes_per_s=100, fast=8, settle=5,
-                                  max_tokens=tokens)
+            return bench.load.run("slow", server, slow=readers, slow_bytes_per_s=100, fast=8,
+                                  fast_requests=fast_streams, settle=5, max_tokens=tokens)
 
     found = bench.alternate(LONG_ROUNDS, crowd=lambda: run(count), alone=lambda: run(0))
     speed, cost = both(found, "events_per_s"), both(found, "cpu_us_per_event")
