@@ -24,6 +24,7 @@ struct call {
     struct request request;     /* prompt of choice 0 */
     struct slice *more_prompts; /* choices 1.. (PROMPT_TEXT), NULL if one; prompts that no answer
                                    repeats are gone when the workers have been asked */
+    struct slice *encoded;      /* of each choice, when the pool has encoded it; may be empty */
     uint32_t choices;           /* 1..CALL_CHOICES_MAX */
     bool stream;
     bool query_stream; /* streaming was asked for by the query and not by the body ("Serving v2") */

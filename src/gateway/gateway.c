@@ -130,6 +130,7 @@ enum err gateway_open(struct bus *bus, const struct gateway_options *options,
     gateway->ready = ready_new(gateway);
     list_init(&gateway->replies);
     deadline_init(&gateway->drain_deadline, gateway->loop, on_drain_over, gateway);
+    deferred_init(&gateway->turn_end, reply_on_turn_end, gateway);
     gateway_reload(gateway, &options->live);
     gateway->options.live = (struct gateway_live){0}; /* it was borrowed; ours are the copies */
     enum err err = open_parts(gateway, out_note);
@@ -161,6 +162,7 @@ void gateway_close(struct gateway **gateway_slot)
         http_server_close(&gateway->server);
     while (gateway->reply_count > 0)
         loop_turn(gateway->loop, true);
+    deferred_cancel(&gateway->turn_end);
     ready_free(gateway->ready);
     if (gateway->hub) {
         bool idle = false;

@@ -193,16 +193,16 @@ static void turn_until_in_flight(void)
     TURN_UNTIL(&rig->http.net, gateway_stats(rig->gateway).in_flight == 1);
 }
 
-TEST(a_body_above_64_kib_is_parsed_on_the_pool)
+TEST(a_body_above_8_kib_is_parsed_on_the_pool)
 {
-    static const size_t sizes[] = {PARSE_ON_POOL_BYTES - 1, PARSE_ON_POOL_BYTES,
-                                   PARSE_ON_POOL_BYTES + 1};
+    static const size_t sizes[] = {PARSE_PER_TURN_BYTES - 1, PARSE_PER_TURN_BYTES,
+                                   PARSE_PER_TURN_BYTES + 1};
     for (size_t i = 0; i < ARRAY_COUNT(sizes); i++) {
         struct text body = padded(sizes[i]);
         rig = gateway_rig_open(NULL);
         client_post(&rig->client, "/v1/infer", "", text_slice(&body));
         turn_until_in_flight();
-        CHECK_EQ(rig_reply(rig)->state == REPLY_PARSING, sizes[i] > PARSE_ON_POOL_BYTES);
+        CHECK_EQ(rig_reply(rig)->state == REPLY_PARSING, sizes[i] > PARSE_PER_TURN_BYTES);
         client_settle(&rig->client);
         make_delta(rig_last_job(rig));
         job_done(rig_last_job(rig), DONE_EOS);
@@ -212,9 +212,77 @@ TEST(a_body_above_64_kib_is_parsed_on_the_pool)
     }
 }
 
+static size_t count_parsing(void)
+{
+    size_t count = 0;
+    LIST_FOREACH (node, &rig->gateway->replies)
+        count += CONTAINER_OF(node, struct reply, link)->state == REPLY_PARSING;
+    return count;
+}
+
+TEST(the_bodies_of_a_turn_share_what_it_parses_itself)
+{
+    for (size_t more = 0; more <= 1; more++) {
+        struct text bodies[] = {padded(PARSE_PER_TURN_BYTES - 100), padded(100 + more)};
+        struct client clients[2];
+        rig = gateway_rig_open(NULL);
+        rig->obliges = true;
+        for (size_t round = 0; round < 2; round++) { /* the next turn has a share of its own */
+            for (size_t i = 0; i < 2; i++) {
+                client_open(&clients[i], &rig->http);
+                client_settle(&clients[i]); /* accepted: what both say now comes in one turn */
+            }
+            for (size_t i = 0; i < 2; i++)
+                client_post(&clients[i], "/v1/infer", "", text_slice(&bodies[i]));
+            TURN_UNTIL(&rig->http.net, gateway_stats(rig->gateway).in_flight > 0);
+            CHECK_EQ(gateway_stats(rig->gateway).in_flight, 2);
+            CHECK_EQ(count_parsing(), more);
+            client_settle(&clients[0]);
+            CHECK_EQ(rig->job_count, 2);
+            for (size_t i = 0; i < 2; i++) {
+                client_leave(&clients[i], BY_RESET);
+                client_fini(&clients[i]);
+            }
+            rig_forget_jobs(rig);
+        }
+        for (size_t i = 0; i < 2; i++)
+            text_fini(&bodies[i]);
+        gateway_rig_close(rig);
+    }
+}
+
+/* The pool encodes, too: each choice's own prompt, and each with a seed of its own. */
+TEST(what_the_pool_has_encoded_is_what_was_asked_for)
+{
+    struct text body, prompt;
+    text_init(&prompt, PARSE_PER_TURN_BYTES);
+    for (size_t i = 0; i < 1000; i++)
+        text_add(&prompt, SLICE("\"\n\x01\xc3\xa9"));
+    text_init(&body, 8 * PARSE_PER_TURN_BYTES);
+    text_add(&body, SLICE("{\"model\":\"dummy\",\"stream\":true,\"prompt\":[\"one\","));
+    json_add_string(&body, text_slice(&prompt));
+    text_add(&body, SLICE(",\"three\"]}"));
+    rig = gateway_rig_open(NULL);
+    rig->obliges = true;
+    client_post(&rig->client, "/v1/completions", "", text_slice(&body));
+    client_settle(&rig->client);
+    CHECK_EQ(rig->job_count, 3);
+    CHECK_SLICE(rig->jobs[0].request.prompt, "one");
+    CHECK_SLICES(rig->jobs[1].request.prompt, text_slice(&prompt));
+    CHECK_SLICE(rig->jobs[2].request.prompt, "three");
+    for (size_t i = 0; i < 3; i++) {
+        CHECK(rig->jobs[i].request.sampling.has_seed);
+        CHECK(rig->jobs[i].request.sampling.seed != rig->jobs[(i + 1) % 3].request.sampling.seed);
+    }
+    client_leave(&rig->client, BY_RESET);
+    text_fini(&prompt);
+    text_fini(&body);
+    gateway_rig_close(rig);
+}
+
 TEST(a_client_may_leave_while_the_pool_parses)
 {
-    struct text body = padded(PARSE_ON_POOL_BYTES + 1);
+    struct text body = padded(PARSE_PER_TURN_BYTES + 1);
     rig = gateway_rig_open(NULL);
     client_post(&rig->client, "/v1/infer", "", text_slice(&body));
     turn_until_in_flight();
@@ -229,7 +297,7 @@ TEST(a_client_may_leave_while_the_pool_parses)
 
 TEST(a_drain_may_end_while_the_pool_parses)
 {
-    struct text body = padded(PARSE_ON_POOL_BYTES + 1);
+    struct text body = padded(PARSE_PER_TURN_BYTES + 1);
     rig = gateway_rig_open(NULL);
     client_post(&rig->client, "/v1/infer", "", text_slice(&body));
     turn_until_in_flight();

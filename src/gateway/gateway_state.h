@@ -29,6 +29,8 @@ struct gateway {
     struct ready *ready;
     struct list replies; /* struct reply.link */
     uint32_t reply_count;
+    size_t parsed_bytes; /* of bodies, in this turn: see reply.h rule 4 */
+    struct deferred turn_end;
     struct gateway_stats stats;
     struct deadline drain_deadline;
     bool draining, drain_is_over, server_drained;

@@ -169,19 +169,28 @@ static void choose_seed(struct sampling *sampling)
     sampling->seed = random_u64() >> (64 - SEED_BITS);
 }
 
+/* What a choice asks for. Any thread. */
+static struct request request_of(const struct call *call, uint32_t index)
+{
+    struct request request = call->request;
+    if (index > 0) {
+        request.id = id_new();
+        request.prompt = call->more_prompts[index - 1];
+    }
+    if (!request.sampling.has_seed)
+        choose_seed(&request.sampling);
+    if (call->encoded)
+        request.encoded_body = call->encoded[index]; /* with a seed of its own */
+    return request;
+}
+
 MUST_USE static enum err open_asks(struct reply *reply, struct api_error *out_error)
 {
     struct call *call = reply->call;
-    struct request request = call->request;
     for (uint32_t i = 0; i < call->choices; i++) {
         struct choice *choice = &reply->choices[i];
+        struct request request = request_of(call, i);
         *choice = (struct choice){.reply = reply, .index = i};
-        if (i > 0) {
-            request.id = id_new();
-            request.prompt = call->more_prompts[i - 1];
-        }
-        if (!call->request.sampling.has_seed)
-            choose_seed(&request.sampling);
         enum err err =
             ask_open(reply->gateway->hub, &request, reply_on_event, choice, &choice->ask);
         if (err == ERR_FULL)
@@ -230,6 +239,7 @@ static void forget_prompt(struct reply *reply)
     call->arena = arena;
     call->request = kept;
     call->more_prompts = NULL;
+    call->encoded = NULL;
 }
 
 static void ask_all(struct reply *reply)
@@ -309,6 +319,36 @@ static void parse(void *ctx)
     text_fini(&parsing->body);
 }
 
+/* What has no room in the arena is encoded by who needs it. */
+static void encode_choice(struct call *call, uint32_t index)
+{
+    struct request request = request_of(call, index);
+    struct text body;
+    text_init(&body, WIRE_FRAME_MAX_BYTES);
+    request_encode_body(&request, &body);
+    if (text_status(&body) != ERR_OK ||
+        arena_dup(call->arena, text_slice(&body), &call->encoded[index]) != ERR_OK)
+        call->encoded[index] = (struct slice){0};
+    text_fini(&body);
+}
+
+/* The whole way of a large body, so that the loop has nothing left but to copy it. */
+static void parse_and_encode(void *ctx)
+{
+    struct parsing *parsing = ctx;
+    struct call *call = parsing->reply->call;
+    parse(parsing);
+    if (parsing->result != ERR_OK)
+        return;
+    struct slice *encoded = arena_array(call->arena, call->choices, sizeof(*encoded));
+    if (!encoded)
+        return;
+    memset(encoded, 0, call->choices * sizeof(*encoded));
+    call->encoded = encoded;
+    for (uint32_t i = 0; i < call->choices; i++)
+        encode_choice(call, i);
+}
+
 static void on_parsed(struct parsing *parsing)
 {
     struct reply *reply = parsing->reply;
@@ -339,7 +379,7 @@ static void parse_on_pool(const struct parsing *parsing)
     struct reply *reply = parsing->reply;
     struct parsing *kept = mem_alloc(sizeof(*kept));
     *kept = *parsing;
-    reply->parsing = loop_work_start(reply->gateway->loop, parse, on_pool_parsed, kept);
+    reply->parsing = loop_work_start(reply->gateway->loop, parse_and_encode, on_pool_parsed, kept);
 }
 
 /* The client's own id is a label: at most 64 visible ASCII, else it is ignored. */
@@ -419,6 +459,22 @@ static struct reply *reply_new(struct gateway *gateway, struct http_conn *conn,
     return reply;
 }
 
+void reply_on_turn_end(void *ctx)
+{
+    struct gateway *gateway = ctx;
+    gateway->parsed_bytes = 0;
+}
+
+/* True: so much is still parsed in this turn. */
+static bool takes_turns_share(struct gateway *gateway, size_t bytes)
+{
+    if (bytes > PARSE_PER_TURN_BYTES - gateway->parsed_bytes)
+        return false;
+    gateway->parsed_bytes += bytes;
+    loop_before_sleep(gateway->loop, &gateway->turn_end);
+    return true;
+}
+
 void reply_start(struct gateway *gateway, struct http_conn *conn, const struct dialect *dialect,
                  const struct http_request *request, struct key *key)
 {
@@ -434,11 +490,11 @@ void reply_start(struct gateway *gateway, struct http_conn *conn, const struct d
     }
     if (parsing.has_body)
         parsing.body = http_conn_take_body(conn);
-    if (parsing.body.len > PARSE_ON_POOL_BYTES) {
-        parse_on_pool(&parsing);
-    } else {
+    if (takes_turns_share(gateway, parsing.body.len)) {
         parse(&parsing);
         on_parsed(&parsing);
+    } else {
+        parse_on_pool(&parsing);
     }
 }
 

@@ -128,7 +128,7 @@ static void encode_head(struct text *out, const struct request *request)
     json_out_end_object(&json);
 }
 
-static void encode_body(struct text *out, const struct request *request)
+void request_encode_body(const struct request *request, struct text *out)
 {
     struct json_out json = json_out_to(out);
     json_out_begin_object(&json);
@@ -152,7 +152,10 @@ void request_encode(const struct request *request, struct text *out)
         return;
     /* A head of 4 GiB does not exist: its strings were limited, or no frame will take it. */
     little_put32(out->data + start, (uint32_t)(out->len - start - PREFIX_BYTES));
-    encode_body(out, request);
+    if (request->encoded_body.len)
+        text_add(out, request->encoded_body);
+    else
+        request_encode_body(request, out);
 }
 
 /* The epoch is always the second member, behind an id of one length. */

@@ -80,6 +80,8 @@ struct request {
     int64_t arrival_ms;     /* wall clock at the gateway; kept when the submit is repeated */
     uint32_t credit_events; /* the first credit, so that nothing waits for a round trip */
     uint32_t credit_bytes;
+
+    struct slice encoded_body; /* what request_encode_body() made of it; empty: nothing yet */
 };
 
 static inline uint64_t request_stream(const struct request *request)
@@ -92,6 +94,9 @@ static inline uint64_t request_stream(const struct request *request)
  * only schedules reads the head and passes the bytes on as they came. text overflow shows in
  * text_status(). */
 void request_encode(const struct request *request, struct text *out);
+/* The body alone, for a large one that another thread encodes: it takes 7 ns a byte where there is
+ * much to escape. request_encode() then copies it. */
+void request_encode_body(const struct request *request, struct text *out);
 /* Another epoch in a payload that request_encode() wrote, in place; the new length. `payload` has
  * room for REQUEST_EPOCH_ROOM bytes more than were encoded. */
 enum { REQUEST_EPOCH_ROOM = 9 };

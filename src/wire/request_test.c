@@ -236,6 +236,20 @@ TEST(a_head_is_held_to_its_limit_and_never_needs_it)
     text_fini(&out);
 }
 
+TEST(a_body_that_was_encoded_elsewhere_makes_the_same_payload)
+{
+    struct request request = full_request();
+    struct text at_once = encoded(&request), body;
+    text_init(&body, 1 << 20);
+    request_encode_body(&request, &body);
+    request.encoded_body = text_slice(&body);
+    struct text in_parts = encoded(&request);
+    CHECK_SLICES(text_slice(&in_parts), text_slice(&at_once));
+    text_fini(&in_parts);
+    text_fini(&at_once);
+    text_fini(&body);
+}
+
 TEST(another_epoch_is_what_encoding_it_would_have_been)
 {
     static const uint32_t epochs[] = {2, 9, 10, 99, UINT32_MAX, 3, 1};
