@@ -5,6 +5,8 @@
 
 const struct family *const families[FAMILY_COUNT] = {
     &family_copying,
+    &family_calls,
+    &family_results,
 };
 
 void score_count(struct score *score, enum gate gate, bool is_right)

@@ -1,0 +1,101 @@
+/* offer - which tools are offered beside each other. */
+#include "nano/offer.h"
+
+enum { INVENTED_PERCENT = 60, ALIKE_PERCENT = 35 };
+
+static const struct invented_tool *invented_of(const struct offer *offer, const struct tool *tool)
+{
+    for (size_t i = 0; i < offer->invented_count; i++) {
+        if (tool == &offer->invented[i].tool)
+            return &offer->invented[i];
+    }
+    return NULL;
+}
+
+static bool is_taken(const struct offer *offer, const struct tool *tool)
+{
+    for (size_t i = 0; i < offer->count; i++) {
+        if (strcmp(tool->group, offer->tools[i]->group) == 0 ||
+            strcmp(tool->name, offer->tools[i]->name) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Has the verb and the noun of one that is offered, or one of them (may_share: that is fine). */
+static bool is_ambiguous(const struct offer *offer, const struct invented_tool *tool,
+                         bool may_share)
+{
+    for (size_t i = 0; i < offer->count; i++) {
+        const struct invented_tool *other = invented_of(offer, offer->tools[i]);
+        if (!other)
+            continue;
+        bool is_same = tool->verb == other->verb && tool->noun == other->noun;
+        if (is_same || (!may_share && invented_is_like(tool, other)))
+            return true;
+    }
+    return false;
+}
+
+static const struct invented_tool *some_invented(const struct offer *offer, struct choice *choice)
+{
+    const struct tool *tool = offer->tools[choice_below(choice, offer->count)];
+    return invented_of(offer, tool);
+}
+
+static const struct tool *draw_invented(struct offer *offer, bool is_stranger,
+                                        struct choice *choice, enum split split)
+{
+    const struct invented_tool *like = NULL;
+    if (!is_stranger && offer->count && choice_percent(choice, ALIKE_PERCENT))
+        like = some_invented(offer, choice);
+    ASSERT(offer->invented_count < OFFER_TOOLS_MAX + 1);
+    struct invented_tool *tool = &offer->invented[offer->invented_count];
+    do {
+        tool_invent(tool, like, choice, split);
+    } while (is_taken(offer, &tool->tool) || is_ambiguous(offer, tool, !is_stranger));
+    offer->invented_count++;
+    return &tool->tool;
+}
+
+static const struct tool *draw(struct offer *offer, bool is_stranger, struct choice *choice,
+                               enum split split)
+{
+    if (choice_percent(choice, INVENTED_PERCENT))
+        return draw_invented(offer, is_stranger, choice, split);
+    const struct tool *tool;
+    do { /* there are more groups among them than are ever offered */
+        tool = toolbox_draw(choice, split);
+    } while (is_taken(offer, tool));
+    return tool;
+}
+
+void offer_make(struct offer *out, struct choice *choice, enum split split)
+{
+    static const uint8_t counts[] = {1, 2, 2, 3, 3, 4};
+    out->count = out->invented_count = 0;
+    size_t count = CHOICE_OF(choice, counts);
+    while (out->count < count) {
+        const struct tool *tool = draw(out, false, choice, split);
+        out->tools[out->count++] = tool;
+    }
+    out->wanted = out->tools[choice_below(choice, out->count)];
+}
+
+const struct tool *offer_stranger(struct offer *offer, struct choice *choice, enum split split)
+{
+    return draw(offer, true, choice, split);
+}
+
+void offer_tell(const struct offer *offer, struct sample *sample, struct choice *choice)
+{
+    unsigned style = (unsigned)choice_below(choice, TOOL_STYLES);
+    struct text schema;
+    text_init(&schema, SAMPLE_BYTES_MAX);
+    for (size_t i = 0; i < offer->count; i++) {
+        text_clear(&schema);
+        tool_add_schema(&schema, offer->tools[i], style);
+        sample_offer(sample, text_slice(&schema));
+    }
+    text_fini(&schema);
+}
