@@ -1,6 +1,13 @@
 /* plan - the budget is dealt out to the prompts' parts, then the empty ones are dropped. */
 #include "worker/plan.h"
 
+struct budget {
+    uint32_t rows;
+    const struct step_cost *cost; /* NULL: only the rows end */
+    struct step_shape shape;      /* what is in already */
+    double target_us;
+};
+
 static uint32_t min_u32(uint32_t a, uint32_t b)
 {
     return a < b ? a : b;
@@ -11,13 +18,23 @@ static uint32_t decode_rows(const struct plan_state *state)
 {
     /* A batch of one row cannot be shared: prompts then wait until the decoding ones have ended. */
     bool keeps_a_row = state->prompt_count > 0 && state->batch_tokens > 1;
-    return min_u32(state->decode_count, state->batch_tokens - keeps_a_row);
+    uint32_t rows = min_u32(state->decode_count, state->batch_tokens - keeps_a_row);
+    if (state->cost && state->prompt_count == 0 && rows > 0)
+        rows = step_cost_decode_width(state->cost, rows);
+    return rows;
 }
 
-static uint32_t prompt_budget(const struct plan_state *state, uint32_t rows_taken)
+static struct budget prompt_budget(const struct plan_state *state, const struct plan_batch *batch)
 {
     uint32_t wanted = state->decode_count > 0 ? state->prefill_tokens : state->prefill_alone_tokens;
-    return min_u32(wanted ? wanted : 1, state->batch_tokens - rows_taken);
+    uint32_t rows = min_u32(wanted ? wanted : 1, state->batch_tokens - batch->row_count);
+    struct budget budget = {.rows = rows, .shape = batch->shape};
+    if (state->cost && batch->decode_count > 0) {
+        budget.cost = state->cost;
+        budget.target_us =
+            step_cost_target_us(state->cost, &batch->shape, state->batch_tokens, state->itl_us);
+    }
+    return budget;
 }
 
 /* The prompt behind the oldest that is nearest to its end; the older of equals. */
@@ -31,39 +48,71 @@ static uint32_t shortest_of_the_others(const struct plan_state *state)
     return best;
 }
 
-/* Gives the prompt up to `most` more rows out of the budget. */
-static void give(const struct plan_seq *prompt, struct plan_part *part, uint32_t most,
-                 uint32_t *budget)
+/* Rows the prompt can still take in this step (rule 6). */
+static uint32_t room_of(const struct plan_seq *prompt, const struct plan_part *part)
 {
-    uint32_t count = min_u32(prompt->left - part->count, min_u32(most, *budget));
-    part->count += count;
-    *budget -= count;
+    uint32_t end = prompt->left;
+    if (prompt->stop > 0)
+        end = min_u32(end, prompt->stop - prompt->position);
+    return end - part->count;
 }
 
-static void share_among_prompts(const struct plan_state *state, uint32_t budget,
+/* Gives the prompt up to `most` more rows out of the budget, as long as the step is no longer than
+ * until_us. */
+static void give(const struct plan_seq *prompt, struct plan_part *part, uint32_t most,
+                 double until_us, struct budget *budget)
+{
+    uint32_t position = part->position + part->count;
+    uint32_t count = min_u32(room_of(prompt, part), min_u32(most, budget->rows));
+    if (budget->cost)
+        count = step_cost_fit(budget->cost, &budget->shape, position, count, until_us);
+    part->count += count;
+    budget->rows -= count;
+    step_shape_add_prompt(&budget->shape, position, count);
+}
+
+/* Where a quarter of the time that is left for prompts is over. */
+static double quarter_us(const struct budget *budget)
+{
+    double taken_us = budget->cost ? step_cost_us(budget->cost, &budget->shape) : 0;
+    return taken_us + (budget->target_us - taken_us) / 4;
+}
+
+static void share_among_prompts(const struct plan_state *state, struct budget *budget,
                                 struct plan_part *parts)
 {
-    for (uint32_t i = 0; i < state->prompt_count; i++)
-        parts[i] = (struct plan_part){
-            .index = i, .is_prompt = true, .position = state->prompts[i].position};
+    uint32_t quarter = budget->rows / 4;
+    for (uint32_t i = 0; i < state->prompt_count; i++) {
+        const struct plan_seq *prompt = &state->prompts[i];
+        ASSERT(prompt->left >= 1 && (prompt->stop == 0 || prompt->stop > prompt->position));
+        parts[i] = (struct plan_part){.index = i, .is_prompt = true, .position = prompt->position};
+    }
+    if (state->prompt_count > 0 && budget->rows > 0) { /* rule 4: it moves in every step */
+        parts[0].count = 1;
+        budget->rows--;
+        step_shape_add_prompt(&budget->shape, parts[0].position, 1);
+    }
     if (state->prompt_count > 1) {
         uint32_t quick = shortest_of_the_others(state);
-        give(&state->prompts[quick], &parts[quick], budget / 4, &budget);
+        give(&state->prompts[quick], &parts[quick], quarter, quarter_us(budget), budget);
     }
-    for (uint32_t i = 0; i < state->prompt_count && budget > 0; i++)
-        give(&state->prompts[i], &parts[i], UINT32_MAX, &budget);
+    for (uint32_t i = 0; i < state->prompt_count && budget->rows > 0; i++)
+        give(&state->prompts[i], &parts[i], UINT32_MAX, budget->target_us, budget);
 }
 
 /* Drops the parts that got nothing. */
 static void add_prompts(const struct plan_state *state, struct plan_batch *batch)
 {
     struct plan_part *parts = batch->parts + batch->part_count;
-    share_among_prompts(state, prompt_budget(state, batch->row_count), parts);
+    struct budget budget = prompt_budget(state, batch);
+    share_among_prompts(state, &budget, parts);
+    batch->shape = budget.shape;
     for (uint32_t i = 0; i < state->prompt_count; i++) {
         struct plan_part part = parts[i];
         if (part.count == 0)
             continue;
         part.wants_logits = part.count == state->prompts[i].left;
+        part.forks = part.wants_logits ? state->prompts[i].forks : 0;
         batch->parts[batch->part_count++] = part;
         batch->row_count += part.count;
     }
@@ -77,6 +126,7 @@ struct plan_batch plan_step(const struct plan_state *state, struct plan_part *ou
         ASSERT(state->decodes[i].left == 1);
         out_parts[i] = (struct plan_part){
             .index = i, .wants_logits = true, .position = state->decodes[i].position, .count = 1};
+        step_shape_add_decode(&batch.shape, state->decodes[i].position);
     }
     batch.part_count = batch.row_count = batch.decode_count;
     add_prompts(state, &batch);

@@ -4,26 +4,41 @@
  * 1. A batch holds at most batch_tokens rows. It is empty only when there is nothing to do.
  * 2. Decoding goes first: every decoding sequence gets its row. Should they not all fit, those at
  *    the front of the list do; the caller then moves them to its back, and all get their turn.
+ *    Without prompts, and where narrower steps are faster for all (step_cost_decode_width()), so
+ *    many of the front as are best do: with n that decode and w rows everyone has its turn within
+ *    ceil(n / w) steps.
  * 3. Prompts share what is left, and no more than prefill_tokens of it when something decodes
- * (their work makes everyone's next token later), prefill_alone_tokens when nothing does.
- * 4. No prompt starves. While one waits, a row is kept for it, even if rule 2 has to give way; the
- *    oldest gets three quarters of the budget in every step. The last quarter goes to the one with
- *    the fewest tokens left, so that a short prompt need not see the end of a long one. What these
- *    two do not use goes on to the others, oldest first.
- * 5. A part begins at the position its sequence has reached and has no holes. */
+ * (their work makes everyone's next token later), prefill_alone_tokens when nothing does. With a
+ *    `cost`, a step in which something decodes also takes no longer than step_cost_target_us(), as
+ *    far as step_cost_us() knows; but for the first row of the oldest prompt.
+ * 4. No prompt starves. While one waits, a row is kept for it, even if rule 2 has to give way. The
+ *    oldest moves in every step and gets three quarters of the budget (of the time, when it is the
+ *    time that ends). The last quarter goes to the one with the fewest tokens left, so that a short
+ *    prompt need not see the end of a long one. What these two do not use goes on to the others,
+ *    oldest first.
+ * 5. A part begins at the position its sequence has reached and has no holes.
+ * 6. A part ends at its sequence's `stop`, where the caller wants to save the cells of exactly so
+ *    many tokens (prefix_tree.h); what is left of the prompt goes in from the next step on.
+ * 7. A prompt that several sequences wait for (`n` answers to one request) goes in once. The part
+ *    with its last row says to how many of them the slot is copied before anything else is put into
+ *    it; all of them then sample from the logits of this row, each with its own seed. */
 #pragma once
 
-#include "base/err.h"
+#include "worker/step_cost.h"
 
 struct plan_seq {
     uint32_t position; /* tokens its slot holds = position of the next one */
     uint32_t left;     /* tokens to put in before it can be sampled; >= 1; 1 when it decodes */
+    uint32_t stop;     /* of a prompt: rule 6; > position, or 0: nowhere */
+    uint32_t forks;    /* of a prompt: rule 7; each has its slot already */
 };
 
 struct plan_state {
     uint32_t batch_tokens;          /* >= 1 */
-    uint32_t prefill_tokens;        /* 0 counts as 1 */
+    uint32_t prefill_tokens;        /* 0 counts as 1; UINT32_MAX leaves it to `cost` */
     uint32_t prefill_alone_tokens;  /* 0 counts as 1 */
+    const struct step_cost *cost;   /* NULL: the counts above alone decide */
+    uint64_t itl_us;                /* target_itl_ms; 0: by itself (step_cost_target_us()) */
     const struct plan_seq *decodes; /* longest without a row first */
     uint32_t decode_count;
     const struct plan_seq *prompts; /* oldest first */
@@ -36,12 +51,14 @@ struct plan_part {  /* rows of one sequence */
     bool wants_logits; /* of its last row: nothing is left after it, so a token is sampled there */
     uint32_t position; /* of its first row */
     uint32_t count;    /* >= 1 */
+    uint32_t forks;    /* of a prompt's last part: copy the slot to so many (rule 7); else 0 */
 };
 
 struct plan_batch {
     struct plan_part *parts; /* decodes in their order, then prompts in theirs */
     uint32_t part_count, row_count;
-    uint32_t decode_count; /* parts that decode: decodes[0] up to this one */
+    uint32_t decode_count;   /* parts that decode: decodes[0] up to this one */
+    struct step_shape shape; /* what step_cost_learn() wants to hear with the time it took */
 };
 
 /* out_parts has room for decode_count + prompt_count of them. */

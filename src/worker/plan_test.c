@@ -112,6 +112,139 @@ TEST(a_budget_of_zero_still_moves_prompts)
     CHECK_EQ(plan_step(&state, parts).row_count, 1);
 }
 
+/* --- with a cost: time decides --- */
+
+/* Learned from a machine on which a row costs 2 ms and a step 10 ms, whatever is in it. */
+static struct step_cost simple_cost(void)
+{
+    struct step_cost cost;
+    step_cost_init(&cost);
+    for (uint32_t i = 0; i < 400; i++) {
+        struct step_shape shape = {.decode_rows = i % 16 + 1, .prompt_rows = i % 3 ? i % 97 : 0};
+        step_cost_learn(&cost, &shape, 10000 + 2000 * (shape.decode_rows + shape.prompt_rows));
+    }
+    return cost;
+}
+
+static struct plan_state timed_state(const struct step_cost *cost, uint64_t itl_us)
+{
+    return (struct plan_state){.batch_tokens = 512,
+                               .prefill_tokens = UINT32_MAX,
+                               .prefill_alone_tokens = 512,
+                               .cost = cost,
+                               .itl_us = itl_us};
+}
+
+TEST(in_company_prompts_get_the_time_that_the_target_leaves)
+{
+    struct step_cost cost = simple_cost();
+    struct plan_seq decodes[] = {{5, 1}, {9, 1}}, prompt = {100, 1000};
+    struct plan_part parts[3];
+    struct plan_state state = timed_state(&cost, 100000);
+    state.decodes = decodes;
+    state.decode_count = 2;
+    state.prompts = &prompt;
+    state.prompt_count = 1;
+    CHECK_NEAR(plan_step(&state, parts).row_count, 45, 2); /* 10 + 2 * 45 ms */
+    state.prefill_tokens = 20;                             /* both hold */
+    CHECK_EQ(plan_step(&state, parts).row_count, 22);
+    state.decode_count = 0;
+    CHECK_EQ(plan_step(&state, parts).row_count, 512); /* alone there is nobody to wait */
+}
+
+TEST(of_the_time_the_shortest_gets_a_quarter_and_the_oldest_the_rest)
+{
+    struct step_cost cost = simple_cost();
+    struct plan_seq decode = {5, 1}, prompts[] = {{0, 1000}, {0, 900}};
+    struct plan_part parts[3];
+    struct plan_state state = timed_state(&cost, 212000); /* 100 rows for prompts */
+    state.decodes = &decode;
+    state.decode_count = 1;
+    state.prompts = prompts;
+    state.prompt_count = 2;
+    CHECK_EQ(plan_step(&state, parts).part_count, 3);
+    CHECK_NEAR(parts[1].count, 75, 3);
+    CHECK_NEAR(parts[2].count, 25, 2);
+}
+
+TEST(the_oldest_prompt_moves_by_a_row_even_when_decodes_take_all_the_time)
+{
+    struct step_cost cost = simple_cost();
+    struct plan_seq decodes[200], prompt = {0, 50};
+    struct plan_part parts[201];
+    for (uint32_t i = 0; i < ARRAY_COUNT(decodes); i++)
+        decodes[i] = (struct plan_seq){100000, 1};
+    struct plan_state state = timed_state(&cost, 1);
+    /* What the cells cost was not seen: say that it is more than the target by far. */
+    cost.line[3] = 1e6;
+    state.decodes = decodes;
+    state.decode_count = ARRAY_COUNT(decodes);
+    state.prompts = &prompt;
+    state.prompt_count = 1;
+    struct plan_batch batch = plan_step(&state, parts);
+    CHECK_EQ(batch.decode_count, ARRAY_COUNT(decodes));
+    CHECK_EQ(batch.row_count, batch.decode_count + 1);
+}
+
+TEST(decodes_take_turns_where_narrow_steps_are_faster)
+{
+    struct step_cost cost;
+    struct plan_seq decodes[] = {{1, 1}, {2, 1}, {3, 1}}, prompt = {0, 5};
+    struct plan_part parts[4];
+    step_cost_init(&cost);
+    for (int i = 0; i < 3; i++) {
+        for (uint32_t width = 1; width <= 3; width++) {
+            struct step_shape shape = {.decode_rows = width};
+            step_cost_learn(&cost, &shape, width == 1 ? 6000 : 25000);
+        }
+    }
+    struct plan_state state = timed_state(&cost, 0);
+    state.decodes = decodes;
+    state.decode_count = 3;
+    CHECK_EQ(plan_step(&state, parts).row_count, 1);
+    CHECK_EQ(parts[0].index, 0);
+    /* With prompt rows it is another kind of step: all go along. */
+    state.prompts = &prompt;
+    state.prompt_count = 1;
+    CHECK_EQ(plan_step(&state, parts).decode_count, 3);
+}
+
+TEST(the_shape_says_what_went_in)
+{
+    struct plan_seq decodes[] = {{7, 1}, {9, 1}}, prompts[] = {{0, 3}, {10, 2}};
+    struct plan_part parts[4];
+    struct plan_batch batch = plan(512, decodes, 2, prompts, 2, parts);
+    CHECK_EQ(batch.shape.decode_rows, 2);
+    CHECK_EQ(batch.shape.prompt_rows, 5);
+    CHECK_EQ(batch.shape.pairs, 8 + 10 + (1 + 2 + 3) + (11 + 12));
+}
+
+TEST(a_part_ends_at_its_stop_and_the_others_get_the_rest)
+{
+    struct plan_seq prompts[] = {{100, 1000, .stop = 130}, {0, 900}};
+    struct plan_part parts[2];
+    struct plan_batch batch = plan(512, NULL, 0, prompts, 2, parts);
+    CHECK_EQ(batch.row_count, 512);
+    CHECK_EQ(parts[0].count, 30);
+    CHECK(!parts[0].wants_logits);
+    CHECK_EQ(parts[1].count, 482);
+    struct plan_seq at_its_end = {0, 30, .stop = 30};
+    CHECK_EQ(plan(512, NULL, 0, &at_its_end, 1, parts).row_count, 30);
+    CHECK(parts[0].wants_logits);
+}
+
+TEST(a_slot_is_copied_after_the_last_row_of_its_prompt)
+{
+    struct plan_seq prompt = {0, 600, .forks = 3};
+    struct plan_part part;
+    CHECK_EQ(plan(512, NULL, 0, &prompt, 1, &part).row_count, 512);
+    CHECK_EQ(part.forks, 0);
+    prompt = (struct plan_seq){512, 88, .forks = 3};
+    CHECK_EQ(plan(512, NULL, 0, &prompt, 1, &part).row_count, 88);
+    CHECK(part.wants_logits);
+    CHECK_EQ(part.forks, 3);
+}
+
 /* --- many random workloads, each run to its end through plan_step() alone --- */
 
 struct job {
