@@ -79,8 +79,20 @@ static bool forget_one(struct metrics_table *table)
     return false;
 }
 
+/* A worker that is killed again and again would leave 5 KiB each time, and work for each question.
+ */
+static void forget_surplus(struct metrics_table *table)
+{
+    size_t gone = 0;
+    LIST_FOREACH (link, &table->nodes)
+        gone += !is_alive(table, CONTAINER_OF(link, struct node, link));
+    for (; gone > METRICS_GONE_MAX; gone--)
+        (void)forget_one(table); /* there is one */
+}
+
 static struct node *node_new(struct metrics_table *table, uint64_t feed_id)
 {
+    forget_surplus(table);
     while (map_count(table->by_feed) >= METRICS_NODES_MAX)
         if (!forget_one(table))
             return NULL;
@@ -249,6 +261,11 @@ double metrics_table_total(struct metrics_table *table, const char *name)
 double metrics_table_sum_seconds(struct metrics_table *table, const char *name)
 {
     return total_of(table, name).seconds;
+}
+
+size_t metrics_table_nodes(const struct metrics_table *table)
+{
+    return map_count(table->by_feed);
 }
 
 /* --- life --- */

@@ -1,13 +1,14 @@
 /* table - everybody's metrics, put together: what "state.metrics" told last of each node, our own
  * as it is now. Counters and histograms of a node that is gone are kept in the sum (a counter must
- * not go back), its gauges are not. Bounded: METRICS_NODES_MAX nodes, METRICS_SERIES_MAX series
- * each; more are ignored and counted. */
+ * not go back), its gauges are not. Of those that are gone the last METRICS_GONE_MAX are kept as
+ * they were, since one may only have been stopped; what others counted is in one sum. Bounded:
+ * METRICS_NODES_MAX nodes, METRICS_SERIES_MAX series each; more are ignored and counted. */
 #pragma once
 
 #include "bus/bus.h"
 #include "metrics/feed.h"
 
-enum { METRICS_NODES_MAX = 512 };
+enum { METRICS_NODES_MAX = 512, METRICS_GONE_MAX = 16 };
 #define METRICS_CONTENT_TYPE "text/plain; version=0.0.4; charset=utf-8"
 
 struct metrics_table;
@@ -22,3 +23,5 @@ void metrics_table_write(struct metrics_table *table, struct text *out);
 /* The sum over all nodes and labels; 0 when there is none. For histograms: count and sum. */
 double metrics_table_total(struct metrics_table *table, const char *name);
 double metrics_table_sum_seconds(struct metrics_table *table, const char *name);
+/* How many nodes it keeps a snapshot of, living and gone. */
+size_t metrics_table_nodes(const struct metrics_table *table);

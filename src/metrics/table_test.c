@@ -323,6 +323,23 @@ TEST(a_graceful_end_takes_the_gauges_at_once)
     world_close(&world);
 }
 
+TEST(a_worker_that_is_started_again_and_again_leaves_no_more_each_time)
+{
+    struct world world = world_open();
+    struct metrics_table *table = table_open(&world, NULL);
+    for (uint64_t start = 1; start <= 200; start++) {
+        say(&world, start, 1, 0, 1);
+        loop_advance(world.loop, METRICS_DEAD_MS * 1000ull + 1);
+        check_totals(table, (int)start, 0, (int)start);
+        CHECK(metrics_table_nodes(table) <= METRICS_GONE_MAX + 1);
+    }
+    say(&world, 200, 2, 0, 3); /* it was only stopped, and so were the others of the last ones */
+    say(&world, 200 - METRICS_GONE_MAX, 2, 0, 3);
+    check_totals(table, 200 + 2 + 2, 6, 200);
+    metrics_table_free(table);
+    world_close(&world);
+}
+
 TEST(the_dead_make_room_for_the_living_and_their_counters_stay)
 {
     struct world world = world_open();
