@@ -4,6 +4,7 @@
 #include "base/hash.h"
 
 const struct family *const families[FAMILY_COUNT] = {
+    &family_facts,
     &family_copying,
     &family_calls,
     &family_results,

@@ -1,0 +1,105 @@
+/* facts - questions about millrace and what is so (facts.txt).
+ *
+ * Held out: the lines `test`, and every fifth template of the forms (facts_file.c). */
+#include "nano/facts.h"
+
+#include "nano/opening.h"
+#include "nano/phrase.h"
+
+#include <pthread.h>
+
+static const char facts_text[] =
+#include "facts_text.inc" /* facts.txt as string literals (meson.build) */
+    ;
+
+static struct facts *facts_read_once;
+
+static void read_facts(void)
+{
+    struct err_note note;
+    ASSERT_MSG(facts_read(SLICE(facts_text), &facts_read_once, &note) == ERR_OK, "facts.txt, %s",
+               note.text);
+}
+
+const struct facts *facts_of_millrace(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, read_facts);
+    return facts_read_once;
+}
+
+static const char *draw_name(struct choice *choice)
+{
+    static const char *const names[] = {"it",          "millrace", "millrace",    "the server",
+                                        "this server", "Millrace", "your server", "the service"};
+    return CHOICE_OF(choice, names);
+}
+
+static void add_question(struct text *out, struct choice *choice, const struct fact *fact,
+                         enum split split)
+{
+    struct slot it = {"it", slice_str(draw_name(choice))};
+    /* Half of the test are questions that people wrote for it, half are templates. */
+    if (split == SPLIT_TEST && choice_percent(choice, 50)) {
+        phrase_add(out, choice, fact->tests[choice_below(choice, fact->test_count)], &it, 1);
+        return;
+    }
+    size_t nth = choice_below(choice, fact->wording_count);
+    if (split == SPLIT_TEST && fact->wordings[nth].form == FACT_ASK) {
+        phrase_add(out, choice, fact->tests[choice_below(choice, fact->test_count)], &it, 1);
+        return;
+    }
+    struct text wording;
+    text_init(&wording, 1024);
+    phrase_add(&wording, choice, fact->wordings[nth].pattern, &it, 1);
+    struct fact_templates list = fact_templates(fact->wordings[nth].form);
+    const char *template = list.patterns[list_part(choice, list.count, split)];
+    PHRASE(out, choice, template, it, {"x", slice_trim(text_slice(&wording))});
+    text_fini(&wording);
+}
+
+static void add_chinese(struct text *out, struct choice *choice, struct slice question)
+{
+    static const char *const before[] = {"", "", "", "", "你好，", "请问，", "您好，"};
+    static const char *const behind[] = {"？", "？", "?", "", "", "。", "？"};
+    text_add_str(out, CHOICE_OF(choice, before));
+    text_add(out, question);
+    text_add_str(out, CHOICE_OF(choice, behind));
+}
+
+static void make_round(struct sample *sample, struct choice *choice, enum split split)
+{
+    const struct facts *facts = facts_of_millrace();
+    sample->kind = (unsigned)choice_below(choice, facts->count);
+    const struct fact *fact = &facts->facts[sample->kind];
+    struct text question, asked;
+    text_init(&question, 2048);
+    text_init(&asked, 4096);
+    add_question(&question, choice, fact, split);
+    if (fact->is_chinese)
+        add_chinese(&asked, choice, text_slice(&question));
+    else
+        opening_ask(&asked, choice, slice_trim(text_slice(&question)), '?',
+                    split == SPLIT_TRAIN ? 12 : 4);
+    sample_say(sample, SPEAKER_USER, text_slice(&asked));
+    /* The first wording is the usual one: a model that says the likeliest needs one. */
+    size_t say = choice_percent(choice, 75) ? 0 : choice_below(choice, fact->say_count);
+    sample_say(sample, SPEAKER_ASSISTANT, fact->says[say]);
+    text_fini(&asked);
+    text_fini(&question);
+}
+
+static void make(struct sample *sample, struct choice *choice, enum split split)
+{
+    opening_add(sample, choice, split, 35);
+    size_t rounds = choice_percent(choice, 35) ? (size_t)choice_between(choice, 2, 5) : 1;
+    for (size_t i = 0; i < rounds; i++)
+        make_round(sample, choice, split);
+}
+
+static void judge(const struct sample *sample, struct slice answer, struct score *score)
+{
+    score_count(score, GATE_FACTS, fact_is_told(&facts_of_millrace()->facts[sample->kind], answer));
+}
+
+const struct family family_facts = {"facts", 18, make, judge};
