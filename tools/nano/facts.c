@@ -45,14 +45,15 @@ static void add_question(struct text *out, struct choice *choice, const struct f
         return;
     }
     size_t nth = choice_below(choice, fact->wording_count);
-    if (split == SPLIT_TEST && fact->wordings[nth].form == FACT_ASK) {
+    enum fact_form form = fact->wordings[nth].form;
+    if (split == SPLIT_TEST && (form == FACT_ASK || form == FACT_ZH_ASK)) {
         phrase_add(out, choice, fact->tests[choice_below(choice, fact->test_count)], &it, 1);
         return;
     }
     struct text wording;
     text_init(&wording, 1024);
     phrase_add(&wording, choice, fact->wordings[nth].pattern, &it, 1);
-    struct fact_templates list = fact_templates(fact->wordings[nth].form);
+    struct fact_templates list = fact_templates(form);
     const char *template = list.patterns[list_part(choice, list.count, split)];
     PHRASE(out, choice, template, it, {"x", slice_trim(text_slice(&wording))});
     text_fini(&wording);

@@ -75,6 +75,22 @@ void sample_say_f(struct sample *sample, enum speaker speaker, const char *forma
     end_turn(sample, speaker, begin);
 }
 
+/* As tojson of the template writes it: a space behind the colons and commas between values. */
+static void add_spaced_json(struct text *out, struct slice json)
+{
+    bool in_string = false;
+    for (size_t i = 0; i < json.len; i++) {
+        char byte = json.data[i];
+        text_add_byte(out, byte);
+        if (in_string && byte == '\\')
+            text_add_byte(out, json.data[++i]);
+        else if (byte == '"')
+            in_string = !in_string;
+        else if (!in_string && (byte == ',' || byte == ':') && json.data[i + 1] != ' ')
+            text_add_byte(out, ' ');
+    }
+}
+
 void sample_offer(struct sample *sample, struct slice tool_json)
 {
     struct text *bytes = &sample->bytes;
@@ -85,9 +101,10 @@ void sample_offer(struct sample *sample, struct slice tool_json)
                    "tools are offered one behind the other");
         text_add_byte(bytes, '\n');
     }
+    ASSERT(tool_json.len > 1 && tool_json.data[0] == '{' &&
+           tool_json.data[tool_json.len - 1] == '}');
     ASSERT(slice_find_byte(tool_json, '\n') == SLICE_NPOS);
-    check_content(tool_json);
-    text_add(bytes, tool_json);
+    add_spaced_json(bytes, tool_json);
     ASSERT_MSG(!bytes->overflowed, "a sample of more than %d bytes", SAMPLE_BYTES_MAX);
     sample->tools_bytes = (uint32_t)(bytes->len - sample->tools_begin);
 }

@@ -51,7 +51,8 @@ void sample_clear(struct sample *sample); /* keeps its memory */
 void sample_say(struct sample *sample, enum speaker speaker, struct slice text);
 void sample_say_f(struct sample *sample, enum speaker speaker, const char *format, ...)
     PRINTF_LIKE(3, 4);
-void sample_offer(struct sample *sample, struct slice tool_json); /* one more tool */
+/* One more tool: an object on one line, which is spaced as the template's tojson does. */
+void sample_offer(struct sample *sample, struct slice tool_json);
 void sample_need(struct sample *sample, struct slice needle);
 
 struct slice sample_text(const struct sample *sample, size_t turn); /* good until more is said */
