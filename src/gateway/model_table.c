@@ -32,10 +32,11 @@ static bool is_dead(const struct model_table *table, const struct node *node)
     return loop_now_us(table->loop) - node->heard_us > NODE_STATE_DEAD_MS * 1000ull;
 }
 
-static void bury_the_dead(struct model_table *table)
+/* `early`: also those whose model is still known by them. */
+static void bury_the_dead(struct model_table *table, bool early)
 {
     for (size_t i = 0; i < table->count;) {
-        if (table->nodes[i].is_gone || is_dead(table, &table->nodes[i])) {
+        if (is_dead(table, &table->nodes[i]) || (early && table->nodes[i].is_gone)) {
             arena_free(table->nodes[i].arena);
             table->nodes[i] = table->nodes[--table->count];
         } else {
@@ -44,13 +45,16 @@ static void bury_the_dead(struct model_table *table)
     }
 }
 
+/* A new one makes those go that nobody asks after any more: a worker that is killed again and again
+ * is a new node each time. */
 static struct node *place_for(struct model_table *table, struct slice name)
 {
     for (size_t i = 0; i < table->count; i++)
         if (slice_eq(table->nodes[i].state.node, name))
             return &table->nodes[i];
+    bury_the_dead(table, false);
     if (table->count == MODEL_TABLE_NODES_MAX)
-        bury_the_dead(table);
+        bury_the_dead(table, true);
     if (table->count == MODEL_TABLE_NODES_MAX)
         return NULL;
     table->nodes[table->count] = (struct node){0};
@@ -220,6 +224,11 @@ struct model_sum model_table_sum(struct model_table *table, struct slice model)
         sum.tokens_total += state->tokens_total;
     }
     return sum;
+}
+
+size_t model_table_kept(const struct model_table *table)
+{
+    return table->count;
 }
 
 bool model_table_is_empty(struct model_table *table)

@@ -38,3 +38,5 @@ struct model_sum {
 };
 struct model_sum model_table_sum(struct model_table *table, struct slice model);
 bool model_table_is_empty(struct model_table *table);
+/* Nodes that it remembers: the living, and the dead until the next new one comes. */
+size_t model_table_kept(const struct model_table *table);

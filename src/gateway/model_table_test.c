@@ -5,6 +5,8 @@
 #include "testing/test.h"
 #include "wire/frame.h"
 
+#include <stdio.h>
+
 enum { CAP = 1024 * 1024 };
 
 struct listener {
@@ -22,6 +24,52 @@ static void on_wanted(void *ctx, const struct bus_message *message)
     CHECK_OK(wire_next(&reader, &record));
     listener->type = (enum wire_type)record.type;
     listener->asked++;
+}
+
+static void say_ready(struct bus *bus, const char *node)
+{
+    struct text frame;
+    struct wire_writer writer;
+    struct node_state state = {.node = slice_str(node),
+                               .model = SLICE("m"),
+                               .engine = SLICE("dummy"),
+                               .control = bus_inbox(bus),
+                               .phase = NODE_READY,
+                               .load_fraction = 1};
+    text_init(&frame, CAP);
+    wire_begin(&writer, &frame, WIRE_STATE);
+    wire_open_record(&writer, &(struct wire_record){.type = WIRE_NODE_STATE});
+    node_state_encode(&state, &frame);
+    wire_close_record(&writer);
+    CHECK_OK(wire_finish(&writer));
+    CHECK_OK(bus_publish(bus, SLICE("state.nodes"), (struct slice){0}, text_slice(&frame)));
+    text_fini(&frame);
+}
+
+/* Its model is known for so long as somebody may ask for it, and then nothing of it is left. */
+TEST(a_worker_that_is_started_again_and_again_is_remembered_once)
+{
+    struct loop *loop = loop_new_virtual(1000000);
+    struct bus_mem *bus_mem = bus_mem_new(CAP);
+    struct bus *worker = bus_mem_open(bus_mem, loop), *gateway = bus_mem_open(bus_mem, loop);
+    struct model_table *table = NULL;
+    CHECK_OK(model_table_new(gateway, &table));
+    for (int start = 1; start <= 200; start++) {
+        char name[32];
+        snprintf(name, sizeof(name), "m-%d", start);
+        say_ready(worker, name);
+        loop_advance(loop, 0);
+        CHECK_EQ(model_table_kept(table), 1);
+        loop_advance(loop, NODE_STATE_DEAD_MS * 1000ull);
+        CHECK(model_table_knows(table, SLICE("m")));
+        loop_advance(loop, 1);
+        CHECK(!model_table_knows(table, SLICE("m")));
+    }
+    model_table_free(table);
+    bus_close(&gateway);
+    bus_close(&worker);
+    bus_mem_free(bus_mem);
+    loop_free(loop);
 }
 
 TEST(who_is_there_already_is_asked_for_its_state)
