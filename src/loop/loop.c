@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
@@ -92,6 +93,12 @@ static void set_alarm(struct loop *loop)
     struct itimerspec at = {.it_value = {.tv_sec = (time_t)(at_us / 1000000),
                                          .tv_nsec = (long)(at_us % 1000000) * 1000}};
     ASSERT(timerfd_settime(loop->alarm_fd, TFD_TIMER_ABSTIME, &at, NULL) == 0);
+}
+
+/* May not sleep: something is pending, here or (see io_is_ready()) in libuv. */
+static bool must_run(struct loop *loop)
+{
+    return something_waits(loop) || uv_backend_timeout(&loop->uv) == 0;
 }
 
 /* libuv has something to do now, as far as can be seen without doing it: its timeout is 0 when it
@@ -196,21 +203,81 @@ static bool release_all(struct loop *loop)
 
 /* --- the turn --- */
 
-bool loop_turn(struct loop *loop, bool may_sleep)
+/* From the mailboxes on: what a turn does with what came. */
+static bool run_rest(struct loop *loop)
 {
-    ASSERT(!loop->in_turn);
-    loop->in_turn = true;
-    bool any = run_io(loop, may_sleep &&
-                                !loop->is_virtual); /* sleeps; the clock is read once it is awake */
-    any |= mailboxes_deliver(loop);
+    bool any = mailboxes_deliver(loop);
     any |= deadlines_fire(loop);
     any |= run_deferred(loop, &loop->deferred);
     any |= run_deferred(loop, &loop->flushes);
     any |= run_deferred(loop, &loop->flushes); /* of those: what they gave on (loop.h) */
     any |= release_all(loop);
+    return any;
+}
+
+/* Outside of libuv, so that nothing in there is touched while others may take the turn; what woke
+ * us stays ready (level-triggered) for the uv_run() that follows. */
+static void sleep_lent(struct loop *loop)
+{
+    struct epoll_event ready;
+    pthread_mutex_lock(&loop->turn);
+    atomic_store(&loop->asleep, true);
+    if (!must_run(loop)) {
+        set_alarm(loop);
+        pthread_mutex_unlock(&loop->turn);
+        (void)epoll_wait(uv_backend_fd(&loop->uv), &ready, 1, uv_backend_timeout(&loop->uv));
+        pthread_mutex_lock(&loop->turn); /* whoever has it finishes his turn */
+    }
+    atomic_store(&loop->asleep, false);
+    pthread_mutex_unlock(&loop->turn);
+}
+
+bool loop_turn(struct loop *loop, bool may_sleep)
+{
+    may_sleep = may_sleep && !loop->is_virtual;
+    bool is_lent = loop->is_lent; /* a callback may lend it */
+    if (is_lent && may_sleep)
+        sleep_lent(loop);
+    ASSERT(!loop->in_turn);
+    loop->in_turn = true;
+    bool any = run_io(loop, may_sleep && !is_lent); /* sleeps; the clock is read once awake */
+    any |= run_rest(loop);
     loop->in_turn = false;
     loop->clock_is_read = false;
-    return any;
+    return any || (is_lent && may_sleep);
+}
+
+/* --- lending the turn --- */
+
+void loop_lend(struct loop *loop)
+{
+    loop->is_lent = true;
+}
+
+/* What only the loop's own thread can do (I/O, descriptors to be watched anew) is left to it. */
+static bool turn_for_sleeper(struct loop *loop)
+{
+    if (!loop->is_lent || pthread_mutex_trylock(&loop->turn) != 0)
+        return false;
+    bool is_ours = atomic_load(&loop->asleep);
+    if (is_ours) {
+        loop->in_turn = true;
+        (void)run_rest(loop);
+        loop->in_turn = false;
+        loop->clock_is_read = false;
+        if (must_run(loop))
+            loop_wake(loop);
+        else
+            set_alarm(loop);
+    }
+    pthread_mutex_unlock(&loop->turn);
+    return is_ours;
+}
+
+void loop_turn_or_wake(struct loop *loop)
+{
+    if (!turn_for_sleeper(loop))
+        loop_wake(loop);
 }
 
 void loop_run(struct loop *loop)
@@ -303,6 +370,7 @@ static struct loop *new_at(bool is_virtual, uint64_t now_us, uint64_t tick_us)
     loop->tick_us = tick_us;
     loop->alarm_tick = WHEEL_NEVER;
     wheel_init(&loop->wheel, now_us / tick_us);
+    ASSERT(pthread_mutex_init(&loop->turn, NULL) == 0);
     list_init(&loop->mailboxes);
     list_init(&loop->deferred);
     list_init(&loop->flushes);
@@ -351,5 +419,6 @@ void loop_free(struct loop *loop)
     if (loop->alarm_fd >= 0)
         close(loop->alarm_fd); /* the handles are closed: nobody watches them */
     close(loop->wake_fd);
+    pthread_mutex_destroy(&loop->turn);
     mem_free(loop);
 }

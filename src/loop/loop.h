@@ -4,6 +4,7 @@
  *   clock -> I/O -> mailboxes -> deadlines -> deferred -> before_sleep hooks -> free-later
  *
  * 1. What a loop owns, only its thread touches. Other threads speak through a mailbox (mailbox.h).
+ *    (Of a lent loop: only who has its turn. See loop_lend().)
  * 2. A callback never waits. Blocking work goes to the pool (loop_work) and comes back as a call.
  * 3. Time is loop_now_us(): monotonic, read once per turn.
  * 4. Nothing is freed under a caller: loop_free_later() releases at the end of the turn.
@@ -50,6 +51,14 @@ bool loop_turn(struct loop *loop, bool may_sleep);
 /* Any thread, and signal handlers. loop_run() returns at the end of the turn. Sticky: when nothing
  * runs, the next loop_run() returns after its first turn. */
 void loop_stop(struct loop *loop);
+
+/* From now on another thread that has something for this loop may take its turn while it sleeps,
+ * instead of waking it (mailbox_post_and_turn()): what that thread brings is then handled, and what
+ * becomes of it sent, without a change of threads. What a loop owns belongs to whoever has its
+ * turn, one at a time; I/O stays with the loop's own thread. The price: each sleep of it is one
+ * epoll_wait() more. Never taken back. The loop's thread, before the other one knows it; harmless
+ * twice. A virtual loop does not sleep, so nothing changes. */
+void loop_lend(struct loop *loop);
 
 /* For net/, bus/ and mains, which do I/O on it. */
 struct uv_loop_s *loop_uv(struct loop *loop);

@@ -3,6 +3,7 @@
 
 #include "loop/loop.h"
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <uv.h>
 
@@ -30,14 +31,20 @@ struct loop {
     struct list mark; /* end of the part of a list that this turn runs; the parts do not nest */
     struct free_later *free_first, *free_last;
 
-    /* The only two that other threads touch. */
+    /* The only two that other threads touch without having the turn. */
     atomic_bool asleep; /* or about to be: whoever clears it has to wake the loop */
     atomic_bool stop;
+
+    bool is_lent;         /* loop_lend() */
+    pthread_mutex_t turn; /* of a lent one: who changes `asleep` for himself, or has it and turns
+                             while it is set, holds this */
 };
 
 /* Any thread. Makes the loop look at its mailboxes and its stop flag again before it sleeps; costs
  * a system call only when it is asleep. The caller must keep the loop from being freed. */
 void loop_wake(struct loop *loop);
+/* The same, but a lent loop that sleeps is turned by the caller instead. */
+void loop_turn_or_wake(struct loop *loop);
 
 /* The parts of a turn that live in other files. True if anything happened. */
 bool deadlines_fire(struct loop *loop);    /* deadline.c */

@@ -42,7 +42,7 @@ struct mailbox *mailbox_new(struct loop *loop, size_t max_mails, mailbox_fn *on_
     return mailbox;
 }
 
-static enum err post_locked(struct mailbox *mailbox, struct mail **mail)
+static enum err put_locked(struct mailbox *mailbox, struct mail **mail)
 {
     if (!mailbox->loop)
         return ERR_CLOSED;
@@ -51,15 +51,27 @@ static enum err post_locked(struct mailbox *mailbox, struct mail **mail)
     mail_queue_push(&mailbox->posted, *mail);
     *mail = NULL;
     atomic_fetch_add(&mailbox->waiting, 1);
-    loop_wake(mailbox->loop); /* inside the lock: after it, close and loop_free() may come */
     return ERR_OK;
 }
 
 enum err mailbox_post(struct mailbox *mailbox, struct mail **mail)
 {
     pthread_mutex_lock(&mailbox->lock);
-    enum err err = post_locked(mailbox, mail);
+    enum err err = put_locked(mailbox, mail);
+    if (err == ERR_OK)
+        loop_wake(mailbox->loop); /* inside the lock: after it, close and loop_free() may come */
     pthread_mutex_unlock(&mailbox->lock);
+    return err;
+}
+
+enum err mailbox_post_and_turn(struct mailbox *mailbox, struct mail **mail)
+{
+    pthread_mutex_lock(&mailbox->lock);
+    struct loop *loop = mailbox->loop; /* the caller keeps it */
+    enum err err = put_locked(mailbox, mail);
+    pthread_mutex_unlock(&mailbox->lock);
+    if (err == ERR_OK)
+        loop_turn_or_wake(loop);
     return err;
 }
 

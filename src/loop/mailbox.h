@@ -21,6 +21,11 @@ struct mailbox *mailbox_new(struct loop *loop, size_t max_mails, mailbox_fn *on_
 /* Any thread. Takes *mail on success (and sets it NULL). ERR_FULL: max_mails are waiting;
  * ERR_CLOSED: the consumer is going away. */
 MUST_USE enum err mailbox_post(struct mailbox *mailbox, struct mail **mail);
+/* The same, for a loop that is lent (loop_lend()): if it sleeps, the caller takes its turn, and the
+ * mail has been handled when this returns; if it is awake, or somebody else has its turn, this is
+ * mailbox_post(). The caller must not be on a loop, keeps this one from being freed, and must not
+ * be what a callback of it waits for. */
+MUST_USE enum err mailbox_post_and_turn(struct mailbox *mailbox, struct mail **mail);
 /* Loop thread: from now on ERR_CLOSED; mails still waiting are given to drop() at once. The
  * producers may still hold the pointer: memory goes with the last mailbox_unref(). */
 void mailbox_close(struct mailbox *mailbox, void (*drop)(void *ctx, struct mail *mail), void *ctx);

@@ -5,8 +5,11 @@
 #include "testing/test.h"
 
 #include <poll.h>
+#include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
+#include <sys/socket.h>
+#include <unistd.h>
 #include <uv.h>
 
 struct letter {
@@ -288,6 +291,7 @@ struct office {
     struct mailbox *mailbox;
     int last[PRODUCERS]; /* the number last seen of each, delivered or dropped */
     int delivered, dropped, close_at;
+    bool is_lent; /* its producers take turns of it */
     atomic_int refused;
     struct letter letters[PRODUCERS][LETTERS];
 };
@@ -331,7 +335,10 @@ static void produce(void *ctx)
         letter->producer = producer->index;
         letter->number = i;
         enum err err;
-        while ((err = mailbox_post(office->mailbox, &mail)) == ERR_FULL)
+        bool turns =
+            office->is_lent && i % 3 != 0; /* each kind of post finds the other under way */
+        while ((err = turns ? mailbox_post_and_turn(office->mailbox, &mail)
+                            : mailbox_post(office->mailbox, &mail)) == ERR_FULL)
             sched_yield();
         if (err == ERR_CLOSED)
             atomic_fetch_add(&office->refused, 1);
@@ -339,11 +346,13 @@ static void produce(void *ctx)
     mailbox_unref(office->mailbox);
 }
 
-static void run_office(struct office *office, int close_at)
+static void run_office(struct office *office, int close_at, bool is_lent)
 {
     struct producer producers[PRODUCERS];
     struct thread *threads[PRODUCERS];
-    *office = (struct office){.loop = loop_new(), .close_at = close_at};
+    *office = (struct office){.loop = loop_new(), .close_at = close_at, .is_lent = is_lent};
+    if (is_lent)
+        loop_lend(office->loop);
     office->mailbox = mailbox_new(office->loop, SMALL_BOX, on_office_mail, office);
     for (int i = 0; i < PRODUCERS; i++) {
         office->last[i] = -1;
@@ -352,28 +361,154 @@ static void run_office(struct office *office, int close_at)
         CHECK_OK(thread_start("producer", produce, &producers[i], &threads[i]));
     }
     loop_run(office->loop);
-    loop_free(office->loop); /* while producers may still be posting */
+    if (!is_lent)
+        loop_free(office->loop); /* while producers may still be posting */
     for (int i = 0; i < PRODUCERS; i++)
         thread_join(&threads[i]);
+    if (is_lent)
+        loop_free(office->loop);
     mailbox_unref(office->mailbox);
 }
 
 TEST(four_threads_lose_nothing_and_each_keeps_its_order)
 {
     static struct office office;
-    run_office(&office, PRODUCERS * LETTERS);
-    CHECK_EQ(office.delivered, PRODUCERS * LETTERS);
-    CHECK_EQ(office.dropped, 0);
-    CHECK_EQ(office.refused, 0);
+    for (int is_lent = 0; is_lent <= 1; is_lent++) {
+        run_office(&office, PRODUCERS * LETTERS, is_lent);
+        CHECK_EQ(office.delivered, PRODUCERS * LETTERS);
+        CHECK_EQ(office.dropped, 0);
+        CHECK_EQ(office.refused, 0);
+    }
 }
 
 TEST(closing_among_four_posting_threads_accounts_for_every_mail)
 {
     static struct office office;
     for (int close_at = 1; close_at < PRODUCERS * LETTERS; close_at = close_at * 3 + 1) {
-        run_office(&office, close_at);
+        run_office(&office, close_at, close_at % 2 == 0);
         CHECK_EQ(office.delivered, close_at);
         CHECK(office.dropped <= SMALL_BOX);
         CHECK_EQ(office.delivered + office.dropped + office.refused, PRODUCERS * LETTERS);
     }
+}
+
+/* --- a lent loop: its own thread runs it until it is stopped, the test's thread posts --- */
+
+struct lent {
+    struct loop *loop;
+    struct mailbox *mailbox;
+    struct thread *thread;
+    struct letter letter;
+    pthread_t poster;
+    atomic_bool was_here;           /* the poster handled one */
+    void (*ask)(struct lent *lent); /* for what only the loop's own thread can see */
+    struct deadline deadline;
+    uv_poll_t poll;
+    int fds[2]; /* [0] can be read */
+};
+
+static void on_lent_mail(void *ctx, struct mail *mail)
+{
+    struct lent *lent = ctx;
+    (void)mail; /* lives in it */
+    if (!pthread_equal(pthread_self(), lent->poster) || atomic_load(&lent->was_here))
+        return;
+    lent->ask(lent);
+    atomic_store(&lent->was_here, true);
+}
+
+static void on_lent_deadline(void *ctx)
+{
+    loop_stop(((struct lent *)ctx)->loop);
+}
+
+static void ask_for_deadline(struct lent *lent)
+{
+    deadline_after(&lent->deadline, 1000);
+}
+
+static void on_lent_socket(uv_poll_t *poll, int status, int events)
+{
+    struct lent *lent = poll->data;
+    CHECK(status == 0 && events == UV_READABLE);
+    CHECK(!pthread_equal(pthread_self(), lent->poster));
+    loop_stop(lent->loop);
+}
+
+static void ask_for_socket(struct lent *lent)
+{
+    CHECK_EQ(uv_poll_start(&lent->poll, UV_READABLE, on_lent_socket), 0);
+}
+
+static void ask_to_stop(struct lent *lent)
+{
+    loop_stop(lent->loop);
+}
+
+static void run_lent(void *ctx)
+{
+    loop_run(((struct lent *)ctx)->loop);
+}
+
+static void lent_open(struct lent *lent, void (*ask)(struct lent *lent))
+{
+    *lent = (struct lent){.loop = loop_new(), .poster = pthread_self(), .ask = ask};
+    lent->mailbox = mailbox_new(lent->loop, 1, on_lent_mail, lent);
+    deadline_init(&lent->deadline, lent->loop, on_lent_deadline, lent);
+    CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, lent->fds), 0);
+    CHECK_EQ(uv_poll_init(loop_uv(lent->loop), &lent->poll, lent->fds[0]), 0);
+    CHECK_EQ(write(lent->fds[1], "x", 1), 1);
+    lent->poll.data = lent;
+    loop_lend(lent->loop);
+    CHECK_OK(thread_start("lender", run_lent, lent, &lent->thread));
+}
+
+static void lent_close(struct lent *lent)
+{
+    int dropped = 0;
+    thread_join(&lent->thread);
+    mailbox_close(lent->mailbox, no_drop, &dropped);
+    mailbox_unref(lent->mailbox);
+    uv_close((uv_handle_t *)&lent->poll, NULL);
+    loop_free(lent->loop);
+    close(lent->fds[0]);
+    close(lent->fds[1]);
+}
+
+/* As long as the loop is awake, its own thread handles them. */
+static void post_until_handled_here(struct lent *lent)
+{
+    while (!atomic_load(&lent->was_here)) {
+        struct mail *mail = &lent->letter.mail;
+        enum err err = mailbox_post_and_turn(lent->mailbox, &mail);
+        CHECK(err == ERR_OK || err == ERR_FULL);
+    }
+}
+
+TEST(who_posts_to_a_lent_loop_that_sleeps_takes_its_turn_and_the_sleeper_sees_what_came_of_it)
+{
+    void (*const asks[])(struct lent *) = {ask_to_stop, ask_for_deadline, ask_for_socket};
+    for (size_t i = 0; i < ARRAY_COUNT(asks); i++) {
+        struct lent lent;
+        lent_open(&lent, asks[i]);
+        post_until_handled_here(&lent);
+        lent_close(&lent); /* would hang if the loop slept on */
+    }
+}
+
+TEST(a_lent_loop_that_is_awake_is_only_posted_to)
+{
+    struct reader reader;
+    struct letter letter = {.number = 0};
+    struct mail *mail = &letter.mail;
+    reader_open(&reader, loop_new(), 4);
+    loop_lend(reader.loop);
+    loop_turn(reader.loop, false);
+    CHECK_OK(mailbox_post_and_turn(reader.mailbox, &mail));
+    CHECK(mail == NULL && reader.count == 0);
+    CHECK(!was_woken(reader.loop));
+    loop_turn(reader.loop, true);
+    CHECK_EQ(reader.count, 1);
+    reader_close(&reader);
+    loop_free(reader.loop);
 }

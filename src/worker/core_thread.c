@@ -11,6 +11,10 @@ enum {
     COMMANDS_PER_STEP = 256, /* so that a flood of them cannot stop the decoding */
     LETTERS_MAX = 256,
     GATHERED_KEYS_MAX = 1 << 20,
+    /* Of a report that the engine thread hands on itself when the loop sleeps: a token then goes
+     * without a change of threads from the step to the bus. With more of them the loop's thread
+     * is worth waking: it works while the next step does. */
+    TURN_RESULTS_MAX = 16,
     RETRY_US = 5000 /* a full chan, a full mailbox: when to look again */
 };
 static const uint64_t RESTING = UINT64_MAX; /* as the time of the last progress */
@@ -144,7 +148,10 @@ static void letter_free(struct letter *letter)
 static bool try_to_post(struct core_thread *thread, struct letter *letter)
 {
     struct mail *mail = &letter->mail;
-    return mailbox_post(thread->letters, &mail) == ERR_OK;
+    bool is_small =
+        letter->kind == LETTER_REPORT && letter->report.result_count <= TURN_RESULTS_MAX;
+    return (is_small ? mailbox_post_and_turn(thread->letters, &mail)
+                     : mailbox_post(thread->letters, &mail)) == ERR_OK;
 }
 
 /* Waits for the loop to make room (rule 4); commands go on being taken. */
@@ -441,6 +448,7 @@ enum err core_thread_start(struct loop *loop, const char *name, engine_open_fn *
     thread->options.poll = poll_host;
     thread->options.on_progress = on_decode_progress;
     thread->options.host = thread;
+    loop_lend(loop);
     thread->commands = chan_new(COMMANDS_MAX);
     thread->letters = mailbox_new(loop, LETTERS_MAX, on_letter, thread);
     thread->gathered_by_key = map_new(GATHERED_KEYS_MAX);
