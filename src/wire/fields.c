@@ -176,3 +176,21 @@ const json_t *fields_object(struct fields *fields, const char *key)
     fields_fail(fields, ERR_PROTOCOL, key, "an object is required");
     return NULL;
 }
+
+void *fields_memory(struct fields *fields, const char *key, size_t count, size_t item_bytes)
+{
+    void *items = arena_array(fields->arena, count, item_bytes);
+    if (!items)
+        fields_fail(fields, ERR_LIMIT, key, "no room for it");
+    return items;
+}
+
+int32_t fields_token(struct fields *fields, const char *key, const json_t *item)
+{
+    json_int_t token = json_integer_value(item);
+    if (!json_is_integer(item) || token < 0 || token > INT32_MAX) {
+        fields_fail(fields, ERR_PROTOCOL, key, "token ids are integers from 0 to 2147483647");
+        return 0;
+    }
+    return (int32_t)token;
+}

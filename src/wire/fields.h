@@ -51,6 +51,11 @@ const json_t *fields_object(struct fields *fields, const char *key);
 struct slice fields_item_string(struct fields *fields, const char *key, const json_t *item,
                                 size_t max_bytes);
 
+/* Arena for `count` items of the array named `key`; NULL only after failing. */
+void *fields_memory(struct fields *fields, const char *key, size_t count, size_t item_bytes);
+/* An item of the array named `key` that is a token id; 0 after failing. */
+int32_t fields_token(struct fields *fields, const char *key, const json_t *item);
+
 /* For the encoders: a count that no reader would have to refuse. */
 static inline uint64_t fields_clamp(uint64_t count)
 {

@@ -4,19 +4,12 @@
 #include "wire/fields.h"
 #include "wire/little.h"
 
-#include <float.h>
 #include <stdio.h>
 
 enum { PREFIX_BYTES = 4 /* u32: bytes of the head */ };
 
 static const char *const priority_names[] = {
     [PRIORITY_NORMAL] = "normal", [PRIORITY_HIGH] = "high", [PRIORITY_LOW] = "low"};
-
-struct sampling sampling_default(void)
-{
-    return (struct sampling){
-        .temperature = 1, .top_p = 1, .repeat_penalty = 1, .penalty_last_n = 64};
-}
 
 /* --- encoding --- */
 
@@ -60,41 +53,6 @@ static void encode_prompt(struct json_out *json, const struct request *request)
     }
 }
 
-static void encode_bias(struct json_out *json, const struct sampling *sampling)
-{
-    json_out_key(json, "bias");
-    json_out_begin_array(json);
-    for (size_t i = 0; i < sampling->bias_count; i++) {
-        json_out_begin_array(json);
-        json_out_i64(json, sampling->bias[i].token);
-        json_out_double(json, (double)sampling->bias[i].bias);
-        json_out_end_array(json);
-    }
-    json_out_end_array(json);
-}
-
-static void encode_sampling(struct json_out *json, const struct sampling *sampling)
-{
-    json_out_key(json, "sampling");
-    json_out_begin_object(json);
-    json_out_add_double(json, "temperature", (double)sampling->temperature);
-    json_out_add_double(json, "top_p", (double)sampling->top_p);
-    json_out_add_double(json, "min_p", (double)sampling->min_p);
-    json_out_add_i64(json, "top_k", sampling->top_k);
-    json_out_add_double(json, "repeat_penalty", (double)sampling->repeat_penalty);
-    json_out_add_double(json, "frequency_penalty", (double)sampling->frequency_penalty);
-    json_out_add_double(json, "presence_penalty", (double)sampling->presence_penalty);
-    json_out_add_i64(json, "penalty_last_n", sampling->penalty_last_n);
-    if (sampling->has_seed) {
-        char seed[24];
-        snprintf(seed, sizeof(seed), "%llu", (unsigned long long)sampling->seed);
-        json_out_add_string(json, "seed", slice_str(seed));
-    }
-    if (sampling->bias_count)
-        encode_bias(json, sampling);
-    json_out_end_object(json);
-}
-
 static void encode_stops(struct json_out *json, const struct request *request)
 {
     if (request->stop_count == 0)
@@ -133,7 +91,8 @@ void request_encode_body(const struct request *request, struct text *out)
     struct json_out json = json_out_to(out);
     json_out_begin_object(&json);
     encode_prompt(&json, request);
-    encode_sampling(&json, &request->sampling);
+    json_out_key(&json, "sampling");
+    sampling_encode(&request->sampling, &json);
     json_out_add_i64(&json, "max_tokens", request->max_tokens);
     encode_stops(&json, request);
     json_out_add_bool(&json, "ignore_eos", request->ignore_eos);
@@ -180,30 +139,12 @@ size_t request_set_epoch(char *payload, size_t bytes, uint32_t epoch)
 
 /* --- decoding --- */
 
-static void *item_memory(struct fields *fields, const char *key, size_t count, size_t item_bytes)
-{
-    void *items = arena_array(fields->arena, count, item_bytes);
-    if (!items)
-        fields_fail(fields, ERR_LIMIT, key, "no room for it");
-    return items;
-}
-
-static int32_t token_from(struct fields *fields, const char *key, const json_t *item)
-{
-    json_int_t token = json_integer_value(item);
-    if (!json_is_integer(item) || token < 0 || token > INT32_MAX) {
-        fields_fail(fields, ERR_PROTOCOL, key, "token ids are integers from 0 to 2147483647");
-        return 0;
-    }
-    return (int32_t)token;
-}
-
 static void decode_tokens(struct fields *fields, const json_t *array, struct request *request)
 {
     size_t count = json_array_size(array);
-    int32_t *tokens = item_memory(fields, "tokens", count, sizeof(*tokens));
+    int32_t *tokens = fields_memory(fields, "tokens", count, sizeof(*tokens));
     for (size_t i = 0; tokens && i < count; i++)
-        tokens[i] = token_from(fields, "tokens", json_array_get(array, i));
+        tokens[i] = fields_token(fields, "tokens", json_array_get(array, i));
     request->prompt_kind = PROMPT_TOKENS;
     request->tokens = tokens;
     request->token_count = count;
@@ -224,7 +165,7 @@ static struct chat_message message_from(struct fields *fields, const json_t *ite
 static void decode_messages(struct fields *fields, const json_t *array, struct request *request)
 {
     size_t count = json_array_size(array);
-    struct chat_message *messages = item_memory(fields, "messages", count, sizeof(*messages));
+    struct chat_message *messages = fields_memory(fields, "messages", count, sizeof(*messages));
     for (size_t i = 0; messages && i < count; i++)
         messages[i] = message_from(fields, json_array_get(array, i));
     request->prompt_kind = PROMPT_CHAT;
@@ -246,53 +187,13 @@ static void decode_prompt(struct fields *fields, struct request *request)
         request->prompt = fields_string(fields, "prompt", SIZE_MAX);
 }
 
-static struct logit_bias bias_from(struct fields *fields, const json_t *pair)
-{
-    const json_t *bias = json_array_get(pair, 1);
-    double value = json_number_value(bias);
-    if (json_array_size(pair) != 2 || !json_is_number(bias) || !(value >= -100 && value <= 100)) {
-        fields_fail(fields, ERR_PROTOCOL, "bias", "pairs of token id and -100..100 are required");
-        return (struct logit_bias){0};
-    }
-    return (struct logit_bias){token_from(fields, "bias", json_array_get(pair, 0)), (float)value};
-}
-
-static void decode_bias(struct fields *fields, struct sampling *sampling)
-{
-    const json_t *array = fields_optional_array(fields, "bias", REQUEST_BIAS_MAX);
-    if (!array)
-        return;
-    size_t count = json_array_size(array);
-    struct logit_bias *bias = item_memory(fields, "bias", count, sizeof(*bias));
-    for (size_t i = 0; bias && i < count; i++)
-        bias[i] = bias_from(fields, json_array_get(array, i));
-    sampling->bias = bias;
-    sampling->bias_count = count;
-}
-
-static void decode_sampling(struct fields *fields, struct sampling *sampling)
-{
-    sampling->temperature = fields_float(fields, "temperature", 0, FLT_MAX);
-    sampling->top_p = fields_float(fields, "top_p", FLT_TRUE_MIN, 1);
-    sampling->min_p = fields_float(fields, "min_p", 0, 1);
-    sampling->top_k = (int32_t)fields_i64(fields, "top_k", 0, INT32_MAX);
-    sampling->repeat_penalty = fields_float(fields, "repeat_penalty", FLT_TRUE_MIN, FLT_MAX);
-    sampling->frequency_penalty = fields_float(fields, "frequency_penalty", -2, 2);
-    sampling->presence_penalty = fields_float(fields, "presence_penalty", -2, 2);
-    sampling->penalty_last_n = (int32_t)fields_i64(fields, "penalty_last_n", -1, INT32_MAX);
-    sampling->has_seed = fields_has(fields, "seed");
-    if (sampling->has_seed)
-        sampling->seed = fields_u64_text(fields, "seed");
-    decode_bias(fields, sampling);
-}
-
 static void decode_stops(struct fields *fields, struct request *request)
 {
     const json_t *array = fields_optional_array(fields, "stops", REQUEST_STOPS_MAX);
     if (!array)
         return;
     size_t count = json_array_size(array);
-    struct slice *stops = item_memory(fields, "stops", count, sizeof(*stops));
+    struct slice *stops = fields_memory(fields, "stops", count, sizeof(*stops));
     for (size_t i = 0; stops && i < count; i++) {
         stops[i] =
             fields_item_string(fields, "stops", json_array_get(array, i), REQUEST_STOP_MAX_BYTES);
@@ -343,7 +244,7 @@ static void decode_body(struct fields *fields, struct request *request)
     decode_stops(fields, request);
     request->ignore_eos = fields_bool(fields, "ignore_eos");
     struct fields inside = fields_inside(fields, fields_object(fields, "sampling"));
-    decode_sampling(&inside, &request->sampling);
+    sampling_decode(&inside, &request->sampling);
     if (fields->err == ERR_OK)
         fields->err = inside.err;
 }

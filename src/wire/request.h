@@ -6,6 +6,7 @@
 #include "base/arena.h"
 #include "base/id.h"
 #include "base/text.h"
+#include "wire/sampling.h"
 
 enum prompt_kind { PROMPT_TEXT, PROMPT_TOKENS, PROMPT_CHAT };
 
@@ -15,34 +16,11 @@ struct chat_message {
     struct slice name;    /* may be empty */
 };
 
-struct logit_bias {
-    int32_t token;
-    float bias; /* -100..100; -100 forbids */
-};
-
-/* Neutral values switch a stage off. */
-struct sampling {
-    float temperature;       /* 0..2 (any finite >= 0); 0 = greedy */
-    float top_p;             /* (0, 1]; 1 = off */
-    float min_p;             /* [0, 1]; 0 = off */
-    int32_t top_k;           /* 0 = off */
-    float repeat_penalty;    /* > 0; 1 = off (llama.cpp's meaning) */
-    float frequency_penalty; /* -2..2 */
-    float presence_penalty;  /* -2..2 */
-    int32_t penalty_last_n;  /* tokens looked at; 0 = off, -1 = the whole context */
-    bool has_seed;
-    uint64_t seed;
-    const struct logit_bias *bias;
-    size_t bias_count;
-};
-struct sampling sampling_default(void); /* temperature 1 (OpenAI), everything else off, last_n 64 */
-
 enum request_priority { PRIORITY_NORMAL, PRIORITY_HIGH, PRIORITY_LOW };
 
 enum {
     REQUEST_STOPS_MAX = 16,
     REQUEST_STOP_MAX_BYTES = 256,
-    REQUEST_BIAS_MAX = 1024,
     REQUEST_MESSAGES_MAX = 4096,
     REQUEST_TOKENS_MAX = 2 * 1024 * 1024,
     REQUEST_INBOX_MAX_BYTES = 160,

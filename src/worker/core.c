@@ -366,6 +366,7 @@ void core_start(struct core *core, struct core_job **job)
 {
     struct sequence *sequence = mem_alloc(sizeof(*sequence));
     sequence->job = *job;
+    sequence->sampler_state = sampler_state_first(&sequence->job->sampling);
     *job = NULL;
     ASSERT(sequence->job->cancel && sequence->job->max_tokens >= 1);
     ASSERT(sequence->job->prompt_count >= 1 &&

