@@ -1,0 +1,132 @@
+#include "testing/test.h"
+
+#include "nano/family_check.h"
+#include "nano/log_format.h"
+
+enum { SAMPLES = 4000 };
+
+TEST(logs_are_the_same_for_the_same_choice)
+{
+    check_deterministic(&family_logs, 300);
+}
+
+TEST(logs_keep_their_length)
+{
+    check_bounds(&family_logs, SAMPLES, 1100, 3072);
+}
+
+TEST(what_logs_say_themselves_is_right)
+{
+    struct score score = judged(&family_logs, SAMPLES, NULL);
+    CHECK_EQ(score.asked[GATE_LOGS] + score.asked[GATE_LOGS_UNSEEN], SAMPLES);
+    CHECK_EQ(score.right[GATE_LOGS], score.asked[GATE_LOGS]);
+    CHECK_EQ(score.right[GATE_LOGS_UNSEEN], score.asked[GATE_LOGS_UNSEEN]);
+    CHECK(score.asked[GATE_LOGS_UNSEEN] > SAMPLES / 5);
+}
+
+static void replace(struct text *out, struct slice text, struct slice what, struct slice by)
+{
+    for (size_t at; (at = slice_find(text, what)) != SLICE_NPOS;
+         text = slice_after(text, at + what.len)) {
+        text_add(out, slice_first(text, at));
+        text_add(out, by);
+    }
+    text_add(out, text);
+}
+
+static bool name_another(const struct sample *sample, struct slice answer, struct text *out)
+{
+    struct text name;
+    text_init(&name, 512);
+    text_add_f(&name, SLICE_FMT "-x", SLICE_ARG(sample_needle(sample, 0)));
+    replace(out, answer, sample_needle(sample, 0), text_slice(&name));
+    text_fini(&name);
+    return true;
+}
+
+TEST(another_component_is_wrong)
+{
+    struct score score = judged(&family_logs, SAMPLES, name_another);
+    CHECK_EQ(score.asked[GATE_LOGS] + score.asked[GATE_LOGS_UNSEEN], SAMPLES);
+    CHECK_EQ(score.right[GATE_LOGS] + score.right[GATE_LOGS_UNSEEN], 0);
+}
+
+static bool say_another_severity(const struct sample *sample, struct slice answer, struct text *out)
+{
+    struct slice severity = sample_needle(sample, 1);
+    replace(out, answer, severity, slice_eq_str(severity, "high") ? SLICE("low") : SLICE("high"));
+    return true;
+}
+
+TEST(another_severity_is_wrong)
+{
+    struct score score = judged(&family_logs, SAMPLES, say_another_severity);
+    CHECK_EQ(score.right[GATE_LOGS] + score.right[GATE_LOGS_UNSEEN], 0);
+}
+
+static bool swap_prose_and_json(const struct sample *sample, struct slice answer, struct text *out)
+{
+    if (answer.data[0] == '{')
+        text_add_f(out, "The root cause is in " SLICE_FMT ": x. Severity: " SLICE_FMT ".",
+                   SLICE_ARG(sample_needle(sample, 0)), SLICE_ARG(sample_needle(sample, 1)));
+    else
+        text_add_f(out,
+                   "{\"root_cause\": \"" SLICE_FMT "\", \"severity\": \"" SLICE_FMT
+                   "\", \"suggested_fixes\": [\"x\"]}",
+                   SLICE_ARG(sample_needle(sample, 0)), SLICE_ARG(sample_needle(sample, 1)));
+    return true;
+}
+
+TEST(prose_where_json_was_asked_for_is_wrong_and_the_other_way_round)
+{
+    struct score score = judged(&family_logs, SAMPLES, swap_prose_and_json);
+    CHECK_EQ(score.right[GATE_LOGS] + score.right[GATE_LOGS_UNSEEN], 0);
+}
+
+/* What the answer quotes stands in the log: there is nothing to be known by heart. */
+TEST(component_stands_in_the_question)
+{
+    struct sample sample;
+    sample_init(&sample);
+    for (uint64_t i = 0; i < SAMPLES; i++) {
+        check_make(&family_logs, &sample, i, i % 2 ? SPLIT_TEST : SPLIT_TRAIN);
+        if (slice_eq_str(sample_needle(&sample, 1), "low"))
+            continue;
+        struct slice question = sample_text(&sample, sample.turn_count - 2);
+        CHECK(slice_find(question, sample_needle(&sample, 0)) != SLICE_NPOS);
+    }
+    sample_fini(&sample);
+}
+
+/* A third of the formats is kept from training. */
+TEST(formats_seen_and_unseen_have_no_shape_and_no_program_in_common)
+{
+    enum { DRAWS = 3000 };
+    static char unseen[DRAWS][256];
+    struct log_format format;
+    for (uint64_t i = 0; i < DRAWS; i++) {
+        struct choice choice = {i};
+        log_format_draw(&format, true, &choice, SPLIT_TEST);
+        memcpy(unseen[i], format.program ? format.program->name : format.shape,
+               format.program ? strlen(format.program->name) + 1 : sizeof(format.shape));
+    }
+    for (uint64_t i = 0; i < DRAWS; i++) {
+        struct choice choice = {i + DRAWS};
+        log_format_draw(&format, false, &choice, SPLIT_TRAIN);
+        const char *name = format.program ? format.program->name : format.shape;
+        for (size_t j = 0; j < DRAWS; j++)
+            CHECK(strcmp(name, unseen[j]) != 0);
+    }
+}
+
+TEST(every_program_has_errors_and_says_which_component)
+{
+    for (size_t i = 0; i < log_program_count; i++) {
+        const struct log_program *program = &log_programs[i];
+        CHECK(program->lines[LOG_LEVEL_ERROR] && log_topic_has(program->topic, LOG_LEVEL_ERROR));
+        for (size_t level = LOG_LEVEL_WARN; level < LOG_LEVELS; level++) {
+            const char *line = program->lines[level];
+            CHECK(!line || (strstr(line, "%c") && strstr(line, "%m")));
+        }
+    }
+}
