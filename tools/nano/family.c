@@ -8,6 +8,8 @@ const struct family *const families[FAMILY_COUNT] = {
     &family_copying,
     &family_calls,
     &family_results,
+    &family_logs,
+    &family_values,
 };
 
 void score_count(struct score *score, enum gate gate, bool is_right)
