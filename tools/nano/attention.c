@@ -7,19 +7,20 @@
 #include <math.h>
 #include <string.h>
 
-enum { HEAD = MODEL_HEAD_WIDTH, BLOCK = 48 /* queries; a multiple of the tile's 6 rows */ };
+enum { HEAD = MODEL_HEAD_WIDTH, BLOCK = 48 /* queries; a multiple of a tile's 6 rows and of V8 */ };
 
+/* A row per key, a column per query of the block: so softmax is by column, eight at a time, and the
+ * products that follow need no packing of the large side. Columns past the block's end hold what
+ * they held; nothing reads them. */
 struct attention_room {
-    size_t stride; /* of weights and dweights: keys, up to a whole vector more */
     float *weights, *dweights;
 };
 
 struct attention_room *attention_room_new(size_t document_tokens_max)
 {
     struct attention_room *room = mem_alloc(sizeof(*room));
-    room->stride = (document_tokens_max + V8 - 1) / V8 * V8;
-    room->weights = mem_array(BLOCK * room->stride, sizeof(*room->weights));
-    room->dweights = mem_array(BLOCK * room->stride, sizeof(*room->dweights));
+    room->weights = mem_array(document_tokens_max * BLOCK, sizeof(*room->weights));
+    room->dweights = mem_array(document_tokens_max * BLOCK, sizeof(*room->dweights));
     return room;
 }
 
@@ -59,64 +60,67 @@ static const float *queries(const struct block *block)
     return block->rows->q_k_v + block->first * block->rows->stride + block->q;
 }
 
-/* weights = queries * keys^T, without the scale. */
+static float *log_sums(const struct block *block)
+{
+    return block->rows->log_sums + block->head * block->rows->count + block->first;
+}
+
+static const float *values(const struct block *block, size_t what)
+{
+    return block->rows->q_k_v + what;
+}
+
+/* weights = keys * queries^T, without the scale; where the key is later than the query, so low that
+ * nothing is left of it. */
 static void score(struct attention_room *room, struct gemm_room *gemm_room,
                   const struct block *block)
 {
     size_t stride = block->rows->stride;
-    gemm(gemm_room, block->count, block->keys, HEAD, rows_of(queries(block), stride),
-         transposed(block->rows->q_k_v + block->k, stride), room->weights, room->stride, false);
+    gemm(gemm_room, block->keys, block->count, HEAD, rows_of(values(block, block->k), stride),
+         transposed(queries(block), stride), room->weights, BLOCK, false);
+    for (size_t key = 1; key < block->count; key++)
+        for (size_t query = 0; query < key; query++)
+            room->weights[(block->first + key) * BLOCK + query] = -1e30f;
 }
 
-/* What a query may not see gets the weight 0: up to `keys`, and to the end of the last vector. */
-static void hide_later(float *values, size_t seen, size_t keys)
+/* Of eight columns: weights become e^(scale * score - highest). */
+static void softmax_columns(float *weights, size_t keys, float scale, v8 *out_sums, v8 *out_highest)
 {
-    size_t end = (keys + V8 - 1) / V8 * V8;
-    memset(values + seen, 0, (end - seen) * sizeof(*values));
-}
-
-static float highest_of(const float *values, size_t count)
-{
-    float highest = values[0];
-    for (size_t i = 1; i < count; i++)
-        highest = values[i] > highest ? values[i] : highest;
-    return highest;
-}
-
-/* values become e^(scale * value - shift), and their sum is returned; the rest 0. */
-static float exponents(float *values, size_t seen, size_t keys, float scale, float shift)
-{
-    for (size_t i = 0; i < seen; i += V8)
-        v8_store(values + i, v8_exp(v8_load(values + i) * scale - shift));
-    hide_later(values, seen, keys);
-    v8 sums = {0};
-    for (size_t i = 0; i < seen; i += V8)
-        sums += v8_load(values + i);
-    return v8_sum(sums);
+    v8 highest = v8_load(weights), sums = {0};
+    for (size_t key = 1; key < keys; key++)
+        highest = v8_max(highest, v8_load(weights + key * BLOCK));
+    highest *= scale;
+    for (size_t key = 0; key < keys; key++) {
+        v8 power = v8_exp(v8_load(weights + key * BLOCK) * scale - highest);
+        v8_store(weights + key * BLOCK, power);
+        sums += power;
+    }
+    *out_sums = sums;
+    *out_highest = highest;
 }
 
 static void forward_block(struct attention_room *room, struct gemm_room *gemm_room,
                           const struct model *model, const struct block *block)
 {
     const struct attention_rows *rows = block->rows;
-    const float scale = 1.0f / sqrtf(HEAD);
     size_t width = model->shape.width;
     float *out = rows->out + block->first * width + block->q;
-    float sums[BLOCK];
+    float sums[BLOCK], highest[BLOCK];
     score(room, gemm_room, block);
-    for (size_t i = 0; i < block->count; i++) {
-        float *weights = room->weights + i * room->stride;
-        size_t seen = block->first + i + 1;
-        float shift = highest_of(weights, seen) * scale;
-        sums[i] = exponents(weights, seen, block->keys, scale, shift);
-        rows->log_sums[(block->first + i) * model->shape.heads + block->head] =
-            shift + logf(sums[i]);
+    for (size_t i = 0; i < block->count; i += V8) {
+        v8 column_sums, column_highest;
+        softmax_columns(room->weights + i, block->keys, 1.0f / sqrtf(HEAD), &column_sums,
+                        &column_highest);
+        v8_store(sums + i, column_sums);
+        v8_store(highest + i, column_highest);
     }
-    gemm(gemm_room, block->count, HEAD, block->keys, rows_of(room->weights, room->stride),
-         rows_of(rows->q_k_v + block->v, rows->stride), out, width, false);
-    for (size_t i = 0; i < block->count; i++)
+    gemm(gemm_room, block->count, HEAD, block->keys, transposed(room->weights, BLOCK),
+         rows_of(values(block, block->v), rows->stride), out, width, false);
+    for (size_t i = 0; i < block->count; i++) {
+        log_sums(block)[i] = highest[i] + logf(sums[i]);
         for (size_t k = 0; k < HEAD; k += V8)
             v8_store(out + i * width + k, v8_load(out + i * width + k) / sums[i]);
+    }
 }
 
 void attention_forward(struct attention_room *room, struct gemm_room *gemm_room,
@@ -140,22 +144,21 @@ static float dot(const float *a, const float *b, size_t count)
 
 /* weights: scores in, weights out. dweights: gradients of weights in, of scores out; for weights p,
  * ds = p (dp - sum p dp) scale, and the sum is out * dout. */
-static void backward_softmax(struct attention_room *room, const struct model *model,
-                             const struct block *block, const float *dout)
+static void softmax_backward(struct attention_room *room, const struct block *block,
+                             const float *means)
 {
-    const struct attention_rows *rows = block->rows;
     const float scale = 1.0f / sqrtf(HEAD);
-    size_t width = model->shape.width;
-    for (size_t i = 0; i < block->count; i++) {
-        size_t row = block->first + i, seen = row + 1;
-        float *weights = room->weights + i * room->stride;
-        float *dweights = room->dweights + i * room->stride;
-        float log_sum = rows->log_sums[row * model->shape.heads + block->head];
-        (void)exponents(weights, seen, block->keys, scale, log_sum); /* it is 1 */
-        float mean = dot(rows->out + row * width + block->q, dout + row * width + block->q, HEAD);
-        for (size_t k = 0; k < seen; k += V8)
-            v8_store(dweights + k, v8_load(weights + k) * (v8_load(dweights + k) - mean) * scale);
-        hide_later(dweights, seen, block->keys);
+    float sums[BLOCK] = {0};
+    memcpy(sums, log_sums(block), block->count * sizeof(*sums));
+    for (size_t i = 0; i < block->count; i += V8) {
+        v8 log_sum = v8_load(sums + i), mean = v8_load(means + i);
+        for (size_t key = 0; key < block->keys; key++) {
+            float *weights = room->weights + key * BLOCK + i;
+            float *dweights = room->dweights + key * BLOCK + i;
+            v8 weight = v8_exp(v8_load(weights) * scale - log_sum);
+            v8_store(weights, weight);
+            v8_store(dweights, weight * (v8_load(dweights) - mean) * scale);
+        }
     }
 }
 
@@ -164,17 +167,22 @@ static void backward_block(struct attention_room *room, struct gemm_room *gemm_r
                            float *dq_k_v)
 {
     const struct attention_rows *rows = block->rows;
-    size_t stride = rows->stride, width = model->shape.width, first_row = block->first * stride;
+    size_t stride = rows->stride, width = model->shape.width;
     const float *dout_block = dout + block->first * width + block->q;
+    const float *out_block = rows->out + block->first * width + block->q;
+    float means[BLOCK] = {0};
+    for (size_t i = 0; i < block->count; i++)
+        means[i] = dot(out_block + i * width, dout_block + i * width, HEAD);
     score(room, gemm_room, block);
-    gemm(gemm_room, block->count, block->keys, HEAD, rows_of(dout_block, width),
-         transposed(rows->q_k_v + block->v, stride), room->dweights, room->stride, false);
-    backward_softmax(room, model, block, dout);
-    gemm(gemm_room, block->count, HEAD, block->keys, rows_of(room->dweights, room->stride),
-         rows_of(rows->q_k_v + block->k, stride), dq_k_v + first_row + block->q, stride, true);
-    gemm(gemm_room, block->keys, HEAD, block->count, transposed(room->dweights, room->stride),
+    gemm(gemm_room, block->keys, block->count, HEAD, rows_of(values(block, block->v), stride),
+         transposed(dout_block, width), room->dweights, BLOCK, false);
+    softmax_backward(room, block, means);
+    gemm(gemm_room, block->count, HEAD, block->keys, transposed(room->dweights, BLOCK),
+         rows_of(values(block, block->k), stride), dq_k_v + block->first * stride + block->q,
+         stride, true);
+    gemm(gemm_room, block->keys, HEAD, block->count, rows_of(room->dweights, BLOCK),
          rows_of(queries(block), stride), dq_k_v + block->k, stride, true);
-    gemm(gemm_room, block->keys, HEAD, block->count, transposed(room->weights, room->stride),
+    gemm(gemm_room, block->keys, HEAD, block->count, rows_of(room->weights, BLOCK),
          rows_of(dout_block, width), dq_k_v + block->v, stride, true);
 }
 

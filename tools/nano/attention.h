@@ -16,7 +16,7 @@ struct attention_rows {
     size_t count, stride; /* stride: of q_k_v, width + 2 kv_width */
     float *q_k_v;         /* each row: queries of all heads, keys, values */
     float *out;           /* width a row */
-    float *log_sums;      /* heads a row: log of the sum of exponents */
+    float *log_sums;      /* count a head: log of the sum of exponents */
 };
 
 void attention_forward(struct attention_room *room, struct gemm_room *gemm_room,

@@ -22,7 +22,7 @@ static inline struct operand transposed(const float *data, size_t stride)
     return (struct operand){data, 1, stride};
 }
 
-/* Where blocks are packed; 1.2 MB. One thread at a time. */
+/* Where blocks are packed; 512 KiB. One thread at a time. */
 struct gemm_room;
 struct gemm_room *gemm_room_new(void);
 void gemm_room_free(struct gemm_room *room);

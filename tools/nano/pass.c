@@ -119,6 +119,7 @@ void losses_add(struct losses *sum, const struct losses *more)
     sum->weighted += more->weighted;
     sum->weights += more->weights;
     sum->tokens += more->tokens;
+    sum->left_out += more->left_out;
     for (size_t kind = 0; kind < ROW_KINDS_MAX; kind++) {
         sum->answers[kind] += more->answers[kind];
         sum->answer_tokens[kind] += more->answer_tokens[kind];
@@ -306,6 +307,7 @@ static void predict_all(struct pass *pass, const float *params, const struct row
                      scale, grads, losses);
     }
     losses->tokens += row->token_count;
+    losses->left_out += row->left_out;
 }
 
 /* -- back -------------------------------------------------------------------- */

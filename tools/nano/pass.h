@@ -9,7 +9,7 @@ struct losses {                    /* sums; whoever adds rows begins with zeros 
     double weighted, weights;      /* of all tokens, by weight */
     double answers[ROW_KINDS_MAX]; /* of tokens that weigh 100 */
     uint64_t answer_tokens[ROW_KINDS_MAX], right[ROW_KINDS_MAX]; /* right: would be said so */
-    uint64_t tokens;
+    uint64_t tokens, left_out; /* of rows; documents that were too long for them */
 };
 void losses_add(struct losses *sum, const struct losses *more);
 

@@ -4,7 +4,8 @@
  *
  * 1. Row i of a source is a pure function of i: there is no corpus and no epoch, and a run that
  * goes on needs to know its step only.
- * 2. A document longer than ROW_DOCUMENT_TOKENS_MAX is our bug (ASSERT). */
+ * 2. A document longer than ROW_DOCUMENT_TOKENS_MAX is left out, and counted: it is a family's
+ *    mistake, but a rare one must not end a training of an hour. */
 #pragma once
 
 #include "nano/sample.h"
@@ -28,14 +29,15 @@ struct row {
     uint32_t document_ends[ROW_DOCUMENTS_MAX];
     uint8_t document_kinds[ROW_DOCUMENTS_MAX];
     uint64_t weight_sum;
+    size_t left_out; /* documents (rule 2) */
 };
 
 void row_init(struct row *row, size_t row_tokens);
 void row_fini(struct row *row);
 void row_clear(struct row *row);
 
-/* Appends one document. */
-void row_add(struct row *row, const struct tokenizer *tokenizer, const struct rendering *document,
+/* Appends one document; false: it was left out. */
+bool row_add(struct row *row, const struct tokenizer *tokenizer, const struct rendering *document,
              unsigned kind);
 /* Makes it row `index`. */
 void row_fill(struct row *row, size_t row_tokens, const struct tokenizer *tokenizer,
