@@ -12,9 +12,9 @@ enum {
     LETTERS_MAX = 256,
     GATHERED_KEYS_MAX = 1 << 20,
     /* Of a report that the engine thread hands on itself when the loop sleeps: a token then goes
-     * without a change of threads from the step to the bus. With more of them the loop's thread
-     * is worth waking: it works while the next step does. */
-    TURN_RESULTS_MAX = 16,
+     * without a change of threads from the step to the bus. It takes 1 us for each; with more of
+     * them the loop's thread is worth waking, as it works while the next step does. */
+    TURN_RESULTS_MAX = 64,
     RETRY_US = 5000 /* a full chan, a full mailbox: when to look again */
 };
 static const uint64_t RESTING = UINT64_MAX; /* as the time of the last progress */
