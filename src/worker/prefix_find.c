@@ -183,7 +183,7 @@ static void consider_copies(struct search *search, uint32_t to, double loss)
     const struct prefix_tree *tree = search->tree;
     for (uint32_t slot = 0; slot < tree->options.slots && tree->options.can_cut; slot++) {
         const struct held *held = &tree->slots[slot];
-        if (!held->is_busy || !held->node->parent)
+        if (!held->is_busy || held->is_filling || !held->node->parent)
             continue;
         uint32_t tokens = usable_tokens(search, held->node);
         struct prefix_answer way = {.how = PREFIX_COPY,
@@ -201,7 +201,7 @@ static void consider_all(struct search *search)
 {
     double loss = 0;
     uint32_t slot = cheapest_slot(search->tree, &loss);
-    search->best = (struct prefix_answer){.how = PREFIX_NOTHING, .slot = PREFIX_NO_SLOT};
+    search->best = (struct prefix_answer){.slot = PREFIX_NO_SLOT};
     if (slot == PREFIX_NO_SLOT)
         return;
     consider_cuts(search);
@@ -209,6 +209,25 @@ static void consider_all(struct search *search)
     consider_copies(search, slot, loss);
     struct prefix_answer nothing = {.how = PREFIX_NOTHING, .slot = slot, .saves_us = -loss};
     consider(search, &nothing, NULL);
+}
+
+/* Its prompt is not in yet, so the whole of it need not fit where a model cannot cut: it can stop.
+ */
+static void find_whom_to_wait_for(const struct search *search, struct prefix_answer *answer)
+{
+    const struct prefix_options *options = &search->tree->options;
+    uint32_t most = answer->tokens + (options->save_tokens ? options->save_tokens - 1 : 0);
+    answer->wait_slot = PREFIX_NO_SLOT;
+    for (uint32_t slot = 0; slot < options->slots && options->blob_bytes_max > 0; slot++) {
+        const struct held *held = &search->tree->slots[slot];
+        if (!held->is_filling)
+            continue;
+        uint32_t tokens = min_u32(common_tokens(&search->match, held->node), search->most);
+        if (tokens > most) {
+            answer->wait_slot = slot;
+            answer->wait_tokens = most = tokens;
+        }
+    }
 }
 
 /* --- what to save on the way (rule 6) --- */
@@ -268,6 +287,7 @@ struct prefix_answer prefix_tree_find(struct prefix_tree *tree, const struct pre
                             .most = prompt->count - 1};
     consider_all(&search);
     struct prefix_answer *answer = &search.best;
+    find_whom_to_wait_for(&search, answer);
     if (answer->slot == PREFIX_NO_SLOT)
         return *answer;
     const struct held *held = &tree->slots[answer->slot];

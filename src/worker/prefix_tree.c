@@ -291,8 +291,8 @@ void prefix_tree_note(struct prefix_tree *tree, const struct prefix_prompt *prom
 
 /* --- slots --- */
 
-static void slot_set(struct prefix_tree *tree, uint32_t slot, const token_id *ids, uint32_t count,
-                     bool is_busy)
+static struct held *slot_set(struct prefix_tree *tree, uint32_t slot, const token_id *ids,
+                             uint32_t count)
 {
     ASSERT(slot < tree->options.slots);
     struct held *held = &tree->slots[slot];
@@ -304,20 +304,28 @@ static void slot_set(struct prefix_tree *tree, uint32_t slot, const token_id *id
     list_remove(&node->unused);
     node->slots++;
     before->slots--;
-    *held = (struct held){.node = node, .is_busy = is_busy, .used_at = tree->prompts};
+    *held = (struct held){.node = node, .used_at = tree->prompts};
     tidy(tree, before);
+    return held;
+}
+
+void prefix_tree_slot_filling(struct prefix_tree *tree, uint32_t slot, const token_id *ids,
+                              uint32_t count)
+{
+    struct held *held = slot_set(tree, slot, ids, count);
+    held->is_busy = held->is_filling = true;
 }
 
 void prefix_tree_slot_busy(struct prefix_tree *tree, uint32_t slot, const token_id *ids,
                            uint32_t count)
 {
-    slot_set(tree, slot, ids, count, true);
+    slot_set(tree, slot, ids, count)->is_busy = true;
 }
 
 void prefix_tree_slot_idle(struct prefix_tree *tree, uint32_t slot, const token_id *ids,
                            uint32_t count)
 {
-    slot_set(tree, slot, ids, count, false);
+    slot_set(tree, slot, ids, count);
 }
 
 uint32_t prefix_tree_slot_tokens(const struct prefix_tree *tree, uint32_t slot)

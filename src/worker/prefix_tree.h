@@ -95,6 +95,11 @@ struct prefix_answer {
     uint32_t blob_count; /* RESTORE, FETCH: ids that it is of, at least `tokens` */
     double saves_us;     /* what it is worth against NOTHING in an empty slot; < 0: what is lost */
     bool slot_kept;      /* rule 6: save `slot` before anything is done with it */
+    /* A prompt that is being put in has `wait_tokens` of this one, and that is at least save_tokens
+     * more than `tokens`: better let the older one go on, have it stop there (plan_seq.stop; if it
+     * is beyond already, and the model can cut, at its end), save, and find again. Whoever comes
+     * second would have waited for its rows anyway. The slot, or PREFIX_NO_SLOT. */
+    uint32_t wait_slot, wait_tokens;
     /* Where to save a blob on the way (plan_seq.stop), rising; > 0, < count. One at `tokens` is to
      * be saved at once. */
     uint32_t stops[PREFIX_STOPS_MAX];
@@ -119,6 +124,10 @@ void prefix_tree_note(struct prefix_tree *tree, const struct prefix_prompt *prom
 
 /* --- what slots hold --- */
 
+/* The slot will hold these when its prompt is in: nobody can use them yet, but may wait for them.
+ */
+void prefix_tree_slot_filling(struct prefix_tree *tree, uint32_t slot, const token_id *ids,
+                              uint32_t count);
 /* From now on, the slot holds (begins with) these; count 0: it is free, when idle. */
 void prefix_tree_slot_busy(struct prefix_tree *tree, uint32_t slot, const token_id *ids,
                            uint32_t count);

@@ -24,8 +24,8 @@ struct node {
 
 struct held { /* what a slot holds */
     struct node *node;
-    bool is_busy;
-    uint64_t used_at; /* prompts noted before */
+    bool is_busy, is_filling; /* filling: busy, and not all of it is there */
+    uint64_t used_at;         /* prompts noted before */
 };
 
 struct prefix_tree {

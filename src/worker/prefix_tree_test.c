@@ -226,6 +226,25 @@ TEST(the_end_of_a_system_prompt_deserves_a_blob_at_once)
     prefix_tree_free(tree);
 }
 
+TEST(whoever_comes_second_waits_for_a_prompt_that_is_on_its_way)
+{
+    struct prefix_options options = options_of(3);
+    struct prefix_tree *tree = prefix_tree_new(&options);
+    prefix_tree_slot_filling(tree, 0, long_ids, 80);
+    struct prefix_answer answer = find(tree, 60, 90);
+    CHECK_EQ(answer.how, PREFIX_NOTHING); /* nothing of it is there, also not to be copied */
+    CHECK_EQ(answer.wait_slot, 0);
+    CHECK_EQ(answer.wait_tokens, 60);
+    CHECK_EQ(find(tree, 3, 90).wait_slot, PREFIX_NO_SLOT); /* too few */
+    save(tree, long_ids, 58, 10);
+    CHECK_EQ(find(tree, 60, 90).wait_slot, PREFIX_NO_SLOT); /* too little more */
+    prefix_tree_slot_busy(tree, 0, long_ids, 80);
+    answer = find(tree, 70, 90);
+    CHECK_EQ(answer.how, PREFIX_COPY);
+    CHECK_EQ(answer.wait_slot, PREFIX_NO_SLOT);
+    prefix_tree_free(tree);
+}
+
 TEST(of_blobs_the_one_goes_that_spares_least_for_its_bytes)
 {
     struct prefix_options options = options_of(1);
