@@ -207,10 +207,11 @@ class Limit(Server):
 
     name = "limit"
 
-    def __init__(self, program, event_bytes, events, events_per_write=1, interval_us=0):
+    def __init__(self, program, event_bytes, events, events_per_write=1, interval_us=0, has_clock=False):
         super().__init__()
         self.args = [str(Path(program).resolve()), "--port", "0", "--event-bytes", str(event_bytes), "--events",
                      str(events), "--events-per-write", str(events_per_write), "--interval-us", str(interval_us)]
+        self.args += ["--clock"] if has_clock else []
 
     def command(self):
         return self.args
