@@ -1,6 +1,7 @@
 /* sampler_impl - what the files of the sampler share: sampler.c (the chain and the draw),
  * sampler_values.c (the row), sampler_weights.c (probabilities, and cuts by rank),
- * sampler_stages.c (the rarer stages), sampler_dry.c. Nobody else includes it.
+ * sampler_stages.c (the rarer stages), sampler_dry.c. Nobody else includes it but the test that
+ * compares probabilities (sampler_llama_test).
  *
  * 1. What the chain has kept so far is what ranks at or above `cut` and is not -infinity. Nearly
  *    every stage only moves that one mark. Those that take from the middle or the top (typ_p, xtc)
