@@ -46,7 +46,7 @@ def arguments():
         given.rounds = 2 if given.quick else 9
     if not 1 <= given.rounds <= 99:
         parser.error(f"--rounds {given.rounds}: allowed are 1..99")
-    for program in (given.build / "millrace", given.build / "bench" / "load", given.build / "bench" / "bare_loop"):
+    for program in (given.build / name for name in ("millrace", "bench/load", "bench/bare_loop", "bench/turn_cost")):
         if not os.access(program, os.X_OK):
             parser.error(f"{program} is missing: tools/build release --buildtype=release -Dtests=disabled")
     return given

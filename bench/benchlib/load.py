@@ -12,6 +12,12 @@ class LoadFailed(Exception):
     """A stream was wrong, or the run could not be made."""
 
 
+def spawn(arguments):
+    """A program of ours that prints one JSON object; Load.finish() takes it."""
+    return subprocess.Popen(list(map(str, arguments)), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                            stderr=subprocess.PIPE, text=True)
+
+
 class Load:
     """The program, and what every run of it has in common. `counts_cpu`: it looks at the server's processes,
     and all of them must live as long as the run."""
@@ -30,8 +36,7 @@ class Load:
 
     def start(self, mode, server, **options):
         """It runs beside what follows; hand it to finish()."""
-        return subprocess.Popen(self.arguments(mode, server, options), stdin=subprocess.DEVNULL,
-                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        return spawn(self.arguments(mode, server, options))
 
     def finish(self, process, allowed_s=RUN_S):
         try:

@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchlib.load import Load, LoadFailed
 from benchlib.reuseport import kernel_shares
-from benchlib.rows import BIG_BODY_BYTES, ROWS, Bench, Shape, big_body, shape_of
+from benchlib.rows import BIG_BODY_BYTES, ROWS, Bench, Shape, big_body, shape_of, worst_turns
 from benchlib.servers import Server, ServerFailed
 
 
@@ -48,6 +48,14 @@ class Rounds(unittest.TestCase):
         body = json.loads(big_body())
         self.assertLess(abs(len(big_body()) - BIG_BODY_BYTES), 500)
         self.assertEqual(body["messages"], [{"role": "user", "content": "Hi"}])
+
+    def test_the_worst_kind_of_body_is_each_loop_s_own(self):
+        def kind(gateway, switch, worker):
+            return {loop: {"median_us": us, "max_us": 9e9} for loop, us in
+                    (("gateway", gateway), ("switch", switch), ("manager", 9e9), ("worker", worker))}
+
+        report = {"kinds": {"a": kind(100, 2000, 30), "b": kind(300, 20, 10)}}
+        self.assertEqual(worst_turns(report), {"gateway": (0.3, "b"), "switch": (2.0, "a"), "worker": (0.03, "a")})
 
     def test_every_row_says_what_it_is(self):
         for name, row in ROWS.items():
