@@ -1,0 +1,66 @@
+/* step_sim - a worker's steps in virtual time, for tests of plan, step_cost and prefix_tree
+ * together: requests come, get a slot by what the tree says, are planned and "decoded" by a machine
+ * that takes as long as its figures say, and end. No engine: a slot is the ids that were put into
+ * it. Holds everybody to their rules in every step (ASSERT, with the seed). Test code only. */
+#pragma once
+
+#include "worker/plan.h"
+#include "worker/prefix_tree.h"
+
+enum { STEP_SIM_SLOTS_MAX = 64, STEP_SIM_REQUESTS_MAX = 64, STEP_SIM_WIDTHS = 6 };
+
+struct step_machine {
+    double decode_ms[STEP_SIM_WIDTHS]; /* of 1, 2, 3, 4, 8, 16 decodes; others in between */
+    double fixed_ms, decode_row_ms, prompt_row_ms, pair_us; /* of a step with a prompt */
+    double noise;                                           /* relative */
+    uint32_t hang_chance; /* of 10000 steps, this many take 50 times as long */
+};
+
+struct sim_request {
+    token_id *ids; /* the prompt's, then the answer's: context_tokens of them */
+    uint32_t prompt_count, answer_count, system_tokens;
+    uint32_t forks; /* answers beyond the first: each a request of its own, `parent` its first */
+    uint64_t arrive_us;
+
+    /* What became of it. */
+    enum { SIM_COMING, SIM_QUEUED, SIM_FILLING, SIM_DECODING, SIM_FORK, SIM_ENDED } state;
+    struct sim_request *parent;
+    uint32_t slot, position, cached, answered;
+    uint32_t stops[PREFIX_STOPS_MAX + 1], stop_count;
+    uint64_t idle_steps; /* since it last had a row */
+    uint64_t steps, steps_allowed;
+    uint64_t first_us, last_us, worst_gap_us; /* when tokens came */
+};
+
+struct step_sim {
+    uint64_t seed, random;
+    struct step_machine machine;
+    struct plan_state limits;
+    bool uses_cost;
+    struct step_cost cost;
+    struct prefix_options prefix;
+    struct prefix_tree *tree; /* NULL: no reuse */
+    struct sim_request requests[STEP_SIM_REQUESTS_MAX];
+    uint32_t request_count;
+    token_id *held[STEP_SIM_SLOTS_MAX];
+    uint32_t held_count[STEP_SIM_SLOTS_MAX];
+    struct sim_request *owner[STEP_SIM_SLOTS_MAX];
+    struct sim_request *decodes[STEP_SIM_SLOTS_MAX], *prompts[STEP_SIM_SLOTS_MAX]; /* as plan's */
+    uint32_t decode_count, prompt_count;
+    uint32_t cancel_chance; /* of 10000 steps */
+    uint64_t now_us, steps, rows, ended;
+    double worst_of_target; /* predicted time of a step as a part of its target */
+};
+
+/* slots and context from `prefix`; the tree is made when has_tree. */
+void step_sim_init(struct step_sim *sim, uint64_t seed, const struct prefix_options *prefix,
+                   bool has_tree);
+void step_sim_fini(struct step_sim *sim);
+/* The prompt's ids are for the caller to fill; prompt + answer fit into the context. */
+struct sim_request *step_sim_add(struct step_sim *sim, uint64_t arrive_us, uint32_t prompt_count,
+                                 uint32_t answer_count, uint32_t forks);
+/* Three steps of each width, and a few of prompts, as a start does. */
+void step_sim_calibrate(struct step_sim *sim);
+double step_machine_us(const struct step_machine *machine, const struct step_shape *shape);
+uint32_t step_sim_below(struct step_sim *sim, uint32_t limit);
+void step_sim_run(struct step_sim *sim); /* until all have ended */
