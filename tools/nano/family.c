@@ -10,6 +10,8 @@ const struct family *const families[FAMILY_COUNT] = {
     &family_results,
     &family_logs,
     &family_values,
+    &family_chat,
+    &family_stories,
 };
 
 void score_count(struct score *score, enum gate gate, bool is_right)
