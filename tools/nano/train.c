@@ -4,7 +4,10 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "nano/checkpoint.h"
 #include "nano/cpu.h"
+#include "nano/export.h"
+#include "nano/file.h"
 #include "nano/lessons.h"
 #include "nano/trainer.h"
 
@@ -235,6 +238,52 @@ enum err train_train(const struct train_options *options, struct err_note *out_n
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
     enum err err = train_with(options, tokenizer, out_note);
+    tokenizer_free(tokenizer);
+    return err;
+}
+
+/* -- exporting ----------------------------------------------------------------- */
+
+static enum err export_with(const struct train_options *options, const struct tokenizer *tokenizer,
+                            struct slice chat_template, struct err_note *out_note)
+{
+    struct shape shape;
+    uint64_t steps_done;
+    float *params = NULL;
+    TRY(checkpoint_params(options->checkpoint_path, &shape, &steps_done, &params, out_note));
+    enum err err;
+    if (shape.vocab != tokenizer_size(tokenizer)) {
+        err = err_note_fail(out_note, ERR_REFUSED,
+                            "%s has %u tokens, %s %u: they do not belong "
+                            "together",
+                            options->checkpoint_path, shape.vocab, options->tokenizer_path,
+                            tokenizer_size(tokenizer));
+    } else {
+        struct model model;
+        model_init(&model, &shape);
+        err = export_write(&(struct export_parts){.model = &model,
+                                                  .params = params,
+                                                  .tokenizer = tokenizer,
+                                                  .chat_template = chat_template},
+                           options->model_path, out_note);
+    }
+    if (err == ERR_OK)
+        printf("%s: step %llu\n", options->model_path, (unsigned long long)steps_done);
+    mem_free(params);
+    return err;
+}
+
+enum err train_export(const struct train_options *options, struct err_note *out_note)
+{
+    enum { TEMPLATE_BYTES_MAX = 64 * 1024 };
+    struct tokenizer *tokenizer = NULL;
+    TRY(tokenizer_load(options->tokenizer_path, &tokenizer, out_note));
+    struct text chat_template;
+    text_init(&chat_template, TEMPLATE_BYTES_MAX);
+    enum err err = file_read(options->template_path, &chat_template, out_note);
+    if (err == ERR_OK)
+        err = export_with(options, tokenizer, text_slice(&chat_template), out_note);
+    text_fini(&chat_template);
     tokenizer_free(tokenizer);
     return err;
 }

@@ -5,7 +5,7 @@
 #include "base/err.h"
 
 struct train_options {
-    const char *tokenizer_path, *checkpoint_path, *model_path;
+    const char *tokenizer_path, *checkpoint_path, *template_path, *model_path;
     uint32_t vocab;   /* 0: the recipe's */
     uint32_t steps;   /* 0: the recipe's */
     uint32_t rows;    /* of the last steps; 0: the recipe's */
@@ -15,6 +15,8 @@ struct train_options {
 
 /* Learns the tokenizer from documents of training. Writes tokenizer_path. */
 MUST_USE enum err train_learn(const struct train_options *options, struct err_note *out_note);
+/* Writes model_path: GGUF of checkpoint_path, whatever step it is of, and template_path's Jinja. */
+MUST_USE enum err train_export(const struct train_options *options, struct err_note *out_note);
 /* Trains to the recipe's end, going on from checkpoint_path when it is there. SIGINT and SIGTERM
  * end it after the step, with a checkpoint (ERR_CANCELLED). */
 MUST_USE enum err train_train(const struct train_options *options, struct err_note *out_note);

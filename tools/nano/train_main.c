@@ -11,9 +11,11 @@ static const char usage[] =
     "usage: nano_train learn TOKENIZER [--vocab N]\n"
     "       nano_train train TOKENIZER CHECKPOINT [--steps N] [--rows N] [--stop-at N]\n"
     "                        [--threads N]\n"
+    "       nano_train export TOKENIZER CHECKPOINT TEMPLATE MODEL.gguf\n"
     "\n"
     "learn    learns the tokenizer from documents of training\n"
     "train    trains, going on from CHECKPOINT when it is there\n"
+    "export   writes CHECKPOINT as llama.cpp reads it, at Q8_0, with the chat template\n"
     "\n"
     "--vocab N     tokens: a multiple of 32, 288..4096\n"
     "--steps N     of the whole training, 1..1000000: the schedule depends on it\n"
@@ -74,13 +76,15 @@ int main(int argc, char **argv)
         const char *name;
         int paths;
         enum err (*run)(const struct train_options *options, struct err_note *out_note);
-    } commands[] = {{"learn", 1, train_learn}, {"train", 2, train_train}};
+    } commands[] = {
+        {"learn", 1, train_learn}, {"train", 2, train_train}, {"export", 4, train_export}};
     struct train_options options = parse_options(argc, argv);
     const char *name = optind < argc ? argv[optind] : "";
     int paths = argc - optind - 1;
     options.tokenizer_path = paths > 0 ? argv[optind + 1] : NULL;
     options.checkpoint_path = paths > 1 ? argv[optind + 2] : NULL;
-    options.model_path = paths > 2 ? argv[optind + 3] : NULL;
+    options.template_path = paths > 2 ? argv[optind + 3] : NULL;
+    options.model_path = paths > 3 ? argv[optind + 4] : NULL;
     for (size_t i = 0; i < ARRAY_COUNT(commands); i++) {
         if (strcmp(name, commands[i].name) != 0 || paths != commands[i].paths)
             continue;
