@@ -32,6 +32,23 @@ static void check_survives_writing(const struct request *request)
     arena_free(arena);
 }
 
+static void check_sampling(const struct sampling *sampling)
+{
+    ASSERT(sampling->temperature >= 0 && sampling->top_p > 0 && sampling->typical_p > 0);
+    ASSERT(sampling->mirostat <= 2 && sampling->min_keep >= 0 && sampling->dry_base >= 1);
+    ASSERT(sampling->dry_allowed >= 0 && sampling->dry_last_n >= -1);
+    ASSERT(sampling->dry_breaker_count <= SAMPLING_BREAKERS_MAX);
+    for (size_t i = 0; i < sampling->dry_breaker_count; i++)
+        ASSERT(sampling->dry_breakers[i].len >= 1 &&
+               sampling->dry_breakers[i].len <= SAMPLING_BREAKER_MAX_BYTES);
+    ASSERT(sampling->order_count <= SAMPLING_STAGES);
+    uint32_t seen = 0;
+    for (uint32_t i = 0; i < sampling->order_count; i++) {
+        ASSERT(sampling->order[i] < SAMPLING_STAGES && !(seen >> sampling->order[i] & 1));
+        seen |= UINT32_C(1) << sampling->order[i];
+    }
+}
+
 static void check_limits(const struct request *request)
 {
     ASSERT(!id_is_zero(request->id) && request->epoch > 0 && request->model.len > 0);
@@ -40,7 +57,7 @@ static void check_limits(const struct request *request)
     for (size_t i = 0; i < request->stop_count; i++)
         ASSERT(request->stops[i].len >= 1 && request->stops[i].len <= REQUEST_STOP_MAX_BYTES);
     ASSERT(request->sampling.bias_count <= REQUEST_BIAS_MAX);
-    ASSERT(request->sampling.temperature >= 0 && request->sampling.top_p > 0);
+    check_sampling(&request->sampling);
     ASSERT(request->message_count <= REQUEST_MESSAGES_MAX);
     for (size_t i = 0; i < request->token_count; i++)
         ASSERT(request->tokens[i] >= 0);

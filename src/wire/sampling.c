@@ -268,5 +268,6 @@ void sampling_decode(struct fields *fields, struct sampling *out_sampling)
     if (sampling.has_seed)
         sampling.seed = fields_u64_text(fields, "seed");
     decode_bias(fields, &sampling);
-    *out_sampling = sampling;
+    if (fields->err == ERR_OK)
+        *out_sampling = sampling;
 }

@@ -78,5 +78,6 @@ bool sampling_has_default_order(const struct sampling *sampling);
 
 /* One object. Members that only matter with a stage that is off are left out with it. */
 void sampling_encode(const struct sampling *sampling, struct json_out *json);
-/* What is left out is as in sampling_default(). Failures are the fields'. */
+/* What is left out is as in sampling_default(). Failures are the fields'; *out_sampling is then as
+ * it was. */
 void sampling_decode(struct fields *fields, struct sampling *out_sampling);

@@ -186,6 +186,29 @@ TEST(the_page_shows_a_request)
     text_fini(&out);
 }
 
+TEST(the_page_shows_what_may_be_said_about_sampling)
+{
+    struct sampling sampling = sampling_default();
+    struct logit_bias bias = {7, -0.5f};
+    static const uint8_t order[] = {SAMPLING_DRY, SAMPLING_TOP_K, SAMPLING_XTC,
+                                    SAMPLING_TEMPERATURE};
+    sampling.temperature = 0.5f, sampling.top_p = 0.75f, sampling.min_p = 0.25f;
+    sampling.top_k = 40, sampling.repeat_penalty = 1.5f, sampling.penalty_last_n = -1;
+    sampling.typical_p = 0.875f, sampling.top_n_sigma = 1, sampling.min_keep = 2;
+    sampling.xtc_probability = 0.5f, sampling.xtc_threshold = 0.25f;
+    sampling.dynatemp_range = 0.5f, sampling.dry_multiplier = 0.75f;
+    sampling.mirostat = 2, sampling.mirostat_eta = 0.125f;
+    sampling.has_seed = true, sampling.seed = 1;
+    sampling.bias = &bias, sampling.bias_count = 1;
+    memcpy(sampling.order, order, sizeof(order)), sampling.order_count = ARRAY_COUNT(order);
+    struct text out;
+    text_init(&out, 1 << 16);
+    struct json_out json = json_out_to(&out);
+    sampling_encode(&sampling, &json);
+    check_page_shows(text_slice(&out));
+    text_fini(&out);
+}
+
 /* The payload of the one record that was just written. */
 static void check_page_shows_only_payload(struct wire_writer *writer)
 {
