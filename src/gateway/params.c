@@ -1,19 +1,17 @@
 /* params - reading one member of a request body, with an error that names it. */
 #include "gateway/params.h"
 
-#include <float.h>
+#include "gateway/sampling_params.h"
 
-enum { MAX_TOKENS_MAX = 1024 * 1024, TOKEN_ID_MAX = 1 << 24, QUERY_VALUE_MAX = 16 };
+enum { MAX_TOKENS_MAX = 1024 * 1024, QUERY_VALUE_MAX = 16 };
 
-/* The member, or NULL when it is absent or null. */
-static const json_t *member(const json_t *body, const char *key)
+const json_t *param_member(const json_t *body, const char *key)
 {
     const json_t *value = json_object_get(body, key);
     return json_is_null(value) ? NULL : value;
 }
 
-MUST_USE static enum err wrong_type(struct api_error *out_error, const char *key,
-                                    const char *wanted)
+enum err param_wrong_type(struct api_error *out_error, const char *key, const char *wanted)
 {
     return api_error_set(out_error, 400, "invalid_type", key, "%s must be %s", key, wanted);
 }
@@ -21,11 +19,11 @@ MUST_USE static enum err wrong_type(struct api_error *out_error, const char *key
 enum err param_string(struct call *call, const json_t *body, const char *key,
                       struct slice *out_value, struct api_error *out_error)
 {
-    const json_t *value = member(body, key);
+    const json_t *value = param_member(body, key);
     if (!value)
         return ERR_OK;
     if (!json_is_string(value))
-        return wrong_type(out_error, key, "a string");
+        return param_wrong_type(out_error, key, "a string");
     if (arena_dup(call->arena, json_slice(value), out_value) != ERR_OK)
         return api_error_set(out_error, 413, "body_too_large", key, "%s is too large", key);
     return ERR_OK;
@@ -34,11 +32,11 @@ enum err param_string(struct call *call, const json_t *body, const char *key,
 enum err param_bool(const json_t *body, const char *key, bool *out_value,
                     struct api_error *out_error)
 {
-    const json_t *value = member(body, key);
+    const json_t *value = param_member(body, key);
     if (!value)
         return ERR_OK;
     if (!json_is_boolean(value))
-        return wrong_type(out_error, key, "true or false");
+        return param_wrong_type(out_error, key, "true or false");
     *out_value = json_is_true(value);
     return ERR_OK;
 }
@@ -46,11 +44,11 @@ enum err param_bool(const json_t *body, const char *key, bool *out_value,
 enum err param_integer(const json_t *body, const char *key, int64_t min, int64_t max,
                        int64_t *out_value, struct api_error *out_error)
 {
-    const json_t *value = member(body, key);
+    const json_t *value = param_member(body, key);
     if (!value)
         return ERR_OK;
     if (!json_is_integer(value))
-        return wrong_type(out_error, key, "an integer");
+        return param_wrong_type(out_error, key, "an integer");
     int64_t number = json_integer_value(value);
     if (number < min || number > max)
         return api_error_set(out_error, 400, "invalid_value", key,
@@ -63,11 +61,11 @@ enum err param_integer(const json_t *body, const char *key, int64_t min, int64_t
 enum err param_number(const json_t *body, const char *key, double min, double max, float *out_value,
                       struct api_error *out_error)
 {
-    const json_t *value = member(body, key);
+    const json_t *value = param_member(body, key);
     if (!value)
         return ERR_OK;
     if (!json_is_number(value))
-        return wrong_type(out_error, key, "a number");
+        return param_wrong_type(out_error, key, "a number");
     double number = json_number_value(value);
     if (!(number >= min && number <= max)) /* also refuses NaN */
         return api_error_set(out_error, 400, "invalid_value", key, "%s is %g: allowed is %g..%g",
@@ -83,72 +81,6 @@ enum err param_object(const json_t *body, struct api_error *out_error)
     return api_error_set(out_error, 400, "invalid_type", NULL, "the body must be a JSON object");
 }
 
-/* --- sampling --- */
-
-/* "50256" -> 50256: the keys of logit_bias are token ids as strings. */
-MUST_USE static enum err read_bias(const char *key, const json_t *value,
-                                   struct logit_bias *out_bias, struct api_error *out_error)
-{
-    uint64_t token;
-    if (slice_parse_u64(slice_str(key), TOKEN_ID_MAX, &token) != ERR_OK)
-        return api_error_set(out_error, 400, "invalid_value", "logit_bias",
-                             "logit_bias has the key '%.32s': keys are token ids", key);
-    double bias = json_number_value(value);
-    if (!json_is_number(value) || !(bias >= -100 && bias <= 100))
-        return api_error_set(out_error, 400, "invalid_value", "logit_bias",
-                             "logit_bias of token %s: allowed is -100..100", key);
-    *out_bias = (struct logit_bias){(int32_t)token, (float)bias};
-    return ERR_OK;
-}
-
-MUST_USE static enum err param_logit_bias(struct call *call, const json_t *body,
-                                          struct api_error *out_error)
-{
-    json_t *value =
-        (json_t *)(uintptr_t)member(body, "logit_bias"); /* jansson iterates non-const */
-    if (!value)
-        return ERR_OK;
-    if (!json_is_object(value))
-        return wrong_type(out_error, "logit_bias", "an object");
-    size_t count = json_object_size(value), filled = 0;
-    if (count > REQUEST_BIAS_MAX)
-        return api_error_set(out_error, 400, "invalid_value", "logit_bias",
-                             "logit_bias has %zu entries: allowed are %d", count, REQUEST_BIAS_MAX);
-    struct logit_bias *list = arena_array(call->arena, count + 1, sizeof(*list));
-    if (!list)
-        return api_error_set(out_error, 413, "body_too_large", "logit_bias", "out of memory");
-    const char *key;
-    json_t *one;
-    json_object_foreach(value, key, one) TRY(read_bias(key, one, &list[filled++], out_error));
-    call->request.sampling.bias = list;
-    call->request.sampling.bias_count = filled;
-    return ERR_OK;
-}
-
-MUST_USE static enum err param_sampling(struct call *call, const json_t *body,
-                                        struct api_error *out_error)
-{
-    struct sampling *sampling = &call->request.sampling;
-    int64_t top_k = sampling->top_k, last_n = sampling->penalty_last_n, seed = -1;
-    TRY(param_number(body, "temperature", 0, 100, &sampling->temperature, out_error));
-    TRY(param_number(body, "top_p", 0, 1, &sampling->top_p, out_error));
-    TRY(param_number(body, "min_p", 0, 1, &sampling->min_p, out_error));
-    TRY(param_integer(body, "top_k", -1, INT32_MAX, &top_k, out_error));
-    TRY(param_number(body, "repeat_penalty", 0.01, 100, &sampling->repeat_penalty, out_error));
-    TRY(param_integer(body, "repeat_last_n", -1, INT32_MAX, &last_n, out_error));
-    TRY(param_number(body, "frequency_penalty", -2, 2, &sampling->frequency_penalty, out_error));
-    TRY(param_number(body, "presence_penalty", -2, 2, &sampling->presence_penalty, out_error));
-    /* -1 is llama.cpp's and Ollama's way to say "a random one". */
-    TRY(param_integer(body, "seed", -1, INT64_MAX, &seed, out_error));
-    if (sampling->top_p == 0) /* the token that crosses p is kept: only the likeliest one */
-        sampling->top_p = FLT_MIN;
-    sampling->top_k = top_k < 0 ? 0 : (int32_t)top_k;
-    sampling->penalty_last_n = (int32_t)last_n;
-    sampling->has_seed = seed >= 0;
-    sampling->seed = seed >= 0 ? (uint64_t)seed : 0;
-    return param_logit_bias(call, body, out_error);
-}
-
 /* --- stop, a string or a list of them --- */
 
 MUST_USE static enum err read_stop(struct call *call, const json_t *value, struct slice *out_stop,
@@ -156,7 +88,7 @@ MUST_USE static enum err read_stop(struct call *call, const json_t *value, struc
 {
     struct slice stop = json_slice(value);
     if (!json_is_string(value))
-        return wrong_type(out_error, "stop", "a string or a list of strings");
+        return param_wrong_type(out_error, "stop", "a string or a list of strings");
     if (stop.len == 0 || stop.len > REQUEST_STOP_MAX_BYTES)
         return api_error_set(out_error, 400, "invalid_value", "stop",
                              "a stop string has %zu bytes: allowed are 1..%d", stop.len,
@@ -169,7 +101,7 @@ MUST_USE static enum err read_stop(struct call *call, const json_t *value, struc
 MUST_USE static enum err param_stop(struct call *call, const json_t *body,
                                     struct api_error *out_error)
 {
-    const json_t *value = member(body, "stop");
+    const json_t *value = param_member(body, "stop");
     if (!value)
         return ERR_OK;
     size_t count = json_is_array(value) ? json_array_size(value) : 1;
@@ -228,7 +160,7 @@ enum err param_generation(struct call *call, const struct dialect_input *input,
     TRY(param_session(call, input, out_error));
     TRY(param_integer(input->body, "max_tokens", 1, MAX_TOKENS_MAX, &max_tokens, out_error));
     TRY(param_bool(input->body, "ignore_eos", &request->ignore_eos, out_error));
-    TRY(param_sampling(call, input->body, out_error));
+    TRY(sampling_params(call, input->body, out_error));
     TRY(param_stop(call, input->body, out_error));
     TRY(param_priority(call, input->body, out_error));
     request->max_tokens = (uint32_t)max_tokens;
@@ -237,7 +169,7 @@ enum err param_generation(struct call *call, const struct dialect_input *input,
 
 enum err param_prompt(struct call *call, const json_t *body, struct api_error *out_error)
 {
-    if (!member(body, "prompt"))
+    if (!param_member(body, "prompt"))
         return api_error_set(out_error, 400, "missing_parameter", "prompt", "prompt is missing");
     call->request.prompt_kind = PROMPT_TEXT;
     return param_string(call, body, "prompt", &call->request.prompt, out_error);
@@ -269,15 +201,15 @@ enum err param_stream(struct call *call, const struct dialect_input *input,
     bool from_query = false;
     TRY(param_bool(input->body, "stream", &call->stream, out_error));
     TRY(query_flag(input->query, "stream", &from_query, out_error));
-    bool body_says = member(input->body, "stream") != NULL;
+    bool body_says = param_member(input->body, "stream") != NULL;
     call->query_stream = from_query && !body_says;
     if (from_query || (input->accepts_event_stream && !body_says))
         call->stream = true;
-    const json_t *options = member(input->body, "stream_options");
+    const json_t *options = param_member(input->body, "stream_options");
     if (!options)
         return ERR_OK;
     if (!json_is_object(options))
-        return wrong_type(out_error, "stream_options", "an object");
+        return param_wrong_type(out_error, "stream_options", "an object");
     TRY(param_bool(options, "include_usage", &call->include_usage, out_error));
     return param_bool(options, "include_progress", &call->include_progress, out_error);
 }

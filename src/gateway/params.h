@@ -4,6 +4,12 @@
 
 #include "gateway/dialect.h"
 
+/* The member, or NULL when it is absent or null. */
+const json_t *param_member(const json_t *body, const char *key);
+/* ERR_REFUSED with *out_error: "KEY must be WANTED". */
+MUST_USE enum err param_wrong_type(struct api_error *out_error, const char *key,
+                                   const char *wanted);
+
 /* ERR_REFUSED with *out_error: 400 invalid_type (wrong JSON type) or invalid_value (out of range).
  * Strings are copied into the call's arena. */
 MUST_USE enum err param_string(struct call *call, const json_t *body, const char *key,

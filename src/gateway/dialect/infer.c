@@ -12,10 +12,35 @@ MUST_USE static enum err body_from_query(struct slice query, json_t **out_body,
     static const struct {
         const char *key;
         bool is_number;
-    } names[] = {{"prompt", false},        {"model", false},     {"stop", false},
-                 {"session_id", false},    {"max_tokens", true}, {"temperature", true},
-                 {"top_p", true},          {"top_k", true},      {"min_p", true},
-                 {"repeat_penalty", true}, {"seed", true}};
+    } names[] = {{"prompt", false},
+                 {"model", false},
+                 {"stop", false},
+                 {"session_id", false},
+                 {"samplers", false}, /* as letters */
+                 {"max_tokens", true},
+                 {"temperature", true},
+                 {"dynatemp_range", true},
+                 {"dynatemp_exponent", true},
+                 {"top_p", true},
+                 {"top_k", true},
+                 {"min_p", true},
+                 {"typical_p", true},
+                 {"top_n_sigma", true},
+                 {"min_keep", true},
+                 {"xtc_probability", true},
+                 {"xtc_threshold", true},
+                 {"repeat_penalty", true},
+                 {"repeat_last_n", true},
+                 {"frequency_penalty", true},
+                 {"presence_penalty", true},
+                 {"dry_multiplier", true},
+                 {"dry_base", true},
+                 {"dry_allowed_length", true},
+                 {"dry_penalty_last_n", true},
+                 {"mirostat", true},
+                 {"mirostat_tau", true},
+                 {"mirostat_eta", true},
+                 {"seed", true}};
     struct text value;
     text_init(&value, 64 * 1024); /* the request head is smaller */
     *out_body = json_object();
