@@ -10,13 +10,17 @@
 #include "base/mem.h"
 #include "base/utf8.h"
 
+enum { BLOCK_BYTES = 16 /* what malloc() adds to each, about */ };
+
 static _Thread_local bool is_out_of_memory; /* an allocation failed during this json_read() */
+static _Thread_local size_t values_bytes;   /* allocated during it; what grew counts each time */
 
 /* jansson 2.14 does not survive every failed allocation. So the failure is noted, the bytes come
  * from the memory that aborts when there is none, and json_read() fails at its end. */
 static void *jansson_alloc(size_t bytes)
 {
     void *pointer = mem_peer_alloc(bytes);
+    values_bytes += bytes + BLOCK_BYTES;
     if (pointer)
         return pointer;
     is_out_of_memory = true;
@@ -45,6 +49,14 @@ static json_t *fail(struct reader *reader, const char *why)
         reader->err = ERR_PROTOCOL;
         reader->why = why;
     }
+    return NULL;
+}
+
+/* NULL: too deep, and by how much is said at the door. */
+static json_t *fail_limit(struct reader *reader, const char *why)
+{
+    reader->err = ERR_LIMIT;
+    reader->why = why;
     return NULL;
 }
 
@@ -324,10 +336,8 @@ static json_t *read_object(struct reader *reader)
 /* Recursion is bounded by max_depth. */
 static json_t *read_nested(struct reader *reader, json_t *read(struct reader *reader))
 {
-    if (reader->depth_left == 0) {
-        reader->err = ERR_LIMIT;
-        return NULL;
-    }
+    if (reader->depth_left == 0)
+        return fail_limit(reader, NULL);
     reader->at++;
     reader->depth_left--;
     json_t *value = read(reader);
@@ -341,6 +351,8 @@ static json_t *read_nested(struct reader *reader, json_t *read(struct reader *re
 static json_t *read_value(struct reader *reader)
 {
     struct slice string;
+    if (values_bytes > JSON_VALUES_MAX_BYTES)
+        return fail_limit(reader, "has more values than 128 MiB hold");
     switch (next_byte(reader)) {
     case '{':
         return read_nested(reader, read_object);
@@ -380,6 +392,8 @@ static enum err result(const struct reader *reader, int max_depth, struct err_no
 {
     if (is_out_of_memory || text_status(&reader->unescaped) != ERR_OK)
         return err_note_fail(out_note, ERR_LIMIT, "JSON not read: out of memory");
+    if (reader->err == ERR_LIMIT && reader->why)
+        return err_note_fail(out_note, ERR_LIMIT, "JSON that %s", reader->why);
     if (reader->err == ERR_LIMIT)
         return err_note_fail(out_note, ERR_LIMIT, "JSON nested deeper than %d levels", max_depth);
     if (reader->err != ERR_OK)
@@ -394,6 +408,7 @@ enum err json_read(struct slice bytes, int max_depth, json_t **out_value, struct
     if (nul != SLICE_NPOS) /* so that next_byte() may stand for the end */
         return fail_at(slice_first(bytes, nul + 1), "a NUL byte", out_note);
     is_out_of_memory = false;
+    values_bytes = 0;
     text_init(&reader.unescaped, bytes.len); /* an escape is never shorter than what it says */
     skip_space(&reader);
     json_t *value = read_value(&reader);

@@ -11,10 +11,12 @@
 
 #include <jansson.h>
 
-enum { JSON_DEPTH_MAX = 64 };
+/* Of the values of one text: "{},{}" is 3 bytes and 72 times as much as an object of jansson's. Two
+ * million numbers, the most that a prompt of token ids may have, are 110 MiB. */
+enum { JSON_DEPTH_MAX = 64, JSON_VALUES_MAX_BYTES = 128 * 1024 * 1024 };
 
 /* The value is the caller's (json_decref). ERR_PROTOCOL: not JSON, *out_note says where;
- * ERR_LIMIT: deeper than max_depth, or out of memory. */
+ * ERR_LIMIT: deeper than max_depth, more than JSON_VALUES_MAX_BYTES, or out of memory. */
 MUST_USE enum err json_read(struct slice bytes, int max_depth, json_t **out_value,
                             struct err_note *out_note);
 

@@ -174,6 +174,31 @@ TEST(siblings_are_not_depth)
     text_fini(&text);
 }
 
+/* A body of 8 MiB of them took 640 MiB, and one is free to send it. */
+TEST(values_that_take_too_much_memory_are_refused_and_two_million_numbers_are_not)
+{
+    static const struct {
+        const char *piece;
+        int count;
+        bool fits;
+    } cases[] = {{"1,", 2 * 1024 * 1024, true}, {"{},", 700000, false}, {"[],", 1500000, false}};
+    for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+        struct text text;
+        struct err_note note;
+        json_t *value = NULL;
+        text_init(&text, 8 * 1024 * 1024);
+        text_add_str(&text, "[");
+        add_times(&text, cases[i].piece, cases[i].count);
+        text_add_str(&text, "0]");
+        CHECK_ERR(json_read(text_slice(&text), 2, &value, &note),
+                  cases[i].fits ? ERR_OK : ERR_LIMIT);
+        if (!cases[i].fits)
+            CHECK_STR(note.text, "JSON that has more values than 128 MiB hold");
+        json_decref(value);
+        text_fini(&text);
+    }
+}
+
 TEST(hundred_thousand_levels_cost_no_more_than_those_allowed)
 {
     enum { ALLOCATIONS_PER_ARRAY = 2 };

@@ -1,6 +1,7 @@
 /* mem - memory, by who chose its size. */
 #include "base/mem.h"
 
+#include <malloc.h>
 #include <stdlib.h>
 
 static _Thread_local uint64_t peer_count;    /* peer-sized allocations of this thread, ever */
@@ -55,6 +56,11 @@ void *mem_peer_grow(void *pointer, size_t bytes)
 void mem_free(void *pointer)
 {
     free(pointer);
+}
+
+void mem_give_back(void)
+{
+    (void)malloc_trim(0); /* whether there was any */
 }
 
 void mem_test_fail_nth(uint64_t nth)

@@ -14,6 +14,9 @@ MUST_USE void *mem_peer_alloc(size_t bytes);
 MUST_USE void *mem_peer_grow(void *pointer, size_t bytes);
 
 void mem_free(void *pointer); /* NULL is fine */
+/* What was freed goes back to the system as far as it can; the allocator keeps it otherwise, for
+ * good where much was many small pieces. Takes milliseconds: not on a loop. */
+void mem_give_back(void);
 
 /* Tests only: the nth peer-sized allocation of this thread from now on fails, once (1 = the next);
  * 0 switches it off. mem_peer_count() tells how many this thread has made. */

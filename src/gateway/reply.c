@@ -11,6 +11,7 @@ enum {
     WHOLE_MAX_BYTES = 4 * 1024 * 1024, /* text of one choice of a non-stream answer */
     FIELDS_MAX_BYTES = 1024,
     LABEL_MAX_BYTES = 64,
+    GIVE_BACK_BYTES = 1024 * 1024, /* of a body */
     FORGET_BYTES = 1024, /* asked with less than that, it is kept: forgetting costs time, too */
 };
 
@@ -337,7 +338,10 @@ static void parse_and_encode(void *ctx)
 {
     struct parsing *parsing = ctx;
     struct call *call = parsing->reply->call;
+    bool was_large = parsing->body.len >= GIVE_BACK_BYTES;
     parse(parsing);
+    if (was_large)
+        mem_give_back(); /* its values are freed: 100 MiB of small pieces at worst */
     if (parsing->result != ERR_OK)
         return;
     struct slice *encoded = arena_array(call->arena, call->choices, sizeof(*encoded));
