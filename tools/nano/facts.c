@@ -103,4 +103,4 @@ static void judge(const struct sample *sample, struct slice answer, struct score
     score_count(score, GATE_FACTS, fact_is_told(&facts_of_millrace()->facts[sample->kind], answer));
 }
 
-const struct family family_facts = {"facts", 18, make, judge};
+const struct family family_facts = {"facts", 14, make, judge};

@@ -4,14 +4,8 @@
 #include "base/hash.h"
 
 const struct family *const families[FAMILY_COUNT] = {
-    &family_facts,
-    &family_copying,
-    &family_calls,
-    &family_results,
-    &family_logs,
-    &family_values,
-    &family_chat,
-    &family_stories,
+    &family_facts, &family_copying, &family_calls, &family_results,
+    &family_logs,  &family_values,  &family_chat,  &family_stories,
 };
 
 void score_count(struct score *score, enum gate gate, bool is_right)
@@ -28,14 +22,9 @@ static struct choice choice_of(uint64_t seed, uint64_t index, uint64_t purpose)
     return (struct choice){splitmix_next(&state)};
 }
 
-/* Shares need not add up to 100 while a family is being written. */
 static const struct family *family_by_share(struct choice *choice)
 {
-    unsigned total = 0;
-    for (size_t i = 0; i < FAMILY_COUNT; i++)
-        total += families[i]->share;
-    size_t drawn = choice_below(choice, total);
-    size_t i = 0;
+    size_t drawn = choice_below(choice, 100), i = 0;
     while (drawn >= families[i]->share)
         drawn -= families[i++]->share;
     return families[i];

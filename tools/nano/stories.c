@@ -675,4 +675,4 @@ static void judge(const struct sample *sample, struct slice answer, struct score
     score_count(score, GATE_STORIES, is_told_well(sample, answer));
 }
 
-const struct family family_stories = {"stories", 5, make, judge};
+const struct family family_stories = {"stories", 3, make, judge};

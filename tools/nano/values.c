@@ -346,13 +346,22 @@ static void make_object(struct request *request, struct choice *choice, enum spl
     add_fields(request, choice, split, count, &style, true);
 }
 
+static bool has_key(struct slice json, const char *key)
+{
+    struct text quoted;
+    text_init(&quoted, 128);
+    text_add_f(&quoted, "\"%s\": ", key);
+    bool found = slice_find(json, text_slice(&quoted)) != SLICE_NPOS;
+    text_fini(&quoted);
+    return found;
+}
+
 /* "user with name Mia and age 42, and active true" */
 static void make_nested(struct request *request, struct choice *choice, enum split split)
 {
     static const char *const withs[] = {" with ", " (", ": (", " = {", " has ", ": {"};
     struct style style = draw_style(choice);
     size_t with = choice_below(choice, ARRAY_COUNT(withs));
-    const char *group = LIST_PART(choice, groups, split);
     style.separator = style.last = ", ";
     struct request outer;
     text_init(&outer.said, 4096);
@@ -360,6 +369,10 @@ static void make_nested(struct request *request, struct choice *choice, enum spl
     size_t outside = choice_below(choice, 3);
     if (outside > 0)
         add_fields(&outer, choice, split, outside, &style, false);
+    const char *group;
+    do /* "address" may be a key outside, too */
+        group = LIST_PART(choice, groups, split);
+    while (has_key(text_slice(&outer.json), group));
     /* The fields outside come first; their object is closed behind the one inside. */
     text_add(&request->said, text_slice(&outer.said));
     text_add_str(&request->said, outside ? ", " : "");
@@ -563,4 +576,4 @@ static void judge(const struct sample *sample, struct slice answer, struct score
     json_decref(wanted);
 }
 
-const struct family family_values = {"values", 6, make, judge};
+const struct family family_values = {"values", 7, make, judge};
