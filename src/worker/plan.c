@@ -31,8 +31,8 @@ static struct budget prompt_budget(const struct plan_state *state, const struct 
     struct budget budget = {.rows = rows, .shape = batch->shape};
     if (state->cost && batch->decode_count > 0) {
         budget.cost = state->cost;
-        budget.target_us =
-            step_cost_target_us(state->cost, &batch->shape, state->batch_tokens, state->itl_us);
+        budget.target_us = step_cost_target_us(state->cost, &batch->shape, state->prompt_count,
+                                               state->batch_tokens, state->itl_us);
     }
     return budget;
 }
@@ -71,17 +71,17 @@ static void give(const struct plan_seq *prompt, struct plan_part *part, uint32_t
     step_shape_add_prompt(&budget->shape, position, count);
 }
 
-/* Where a quarter of the time that is left for prompts is over. */
-static double quarter_us(const struct budget *budget)
+/* Where half of the time that is left for prompts is over. */
+static double half_us(const struct budget *budget)
 {
     double taken_us = budget->cost ? step_cost_us(budget->cost, &budget->shape) : 0;
-    return taken_us + (budget->target_us - taken_us) / 4;
+    return taken_us + (budget->target_us - taken_us) / 2;
 }
 
 static void share_among_prompts(const struct plan_state *state, struct budget *budget,
                                 struct plan_part *parts)
 {
-    uint32_t quarter = budget->rows / 4;
+    uint32_t half = budget->rows / 2;
     for (uint32_t i = 0; i < state->prompt_count; i++) {
         const struct plan_seq *prompt = &state->prompts[i];
         ASSERT(prompt->left >= 1 && (prompt->stop == 0 || prompt->stop > prompt->position));
@@ -94,7 +94,7 @@ static void share_among_prompts(const struct plan_state *state, struct budget *b
     }
     if (state->prompt_count > 1) {
         uint32_t quick = shortest_of_the_others(state);
-        give(&state->prompts[quick], &parts[quick], quarter, quarter_us(budget), budget);
+        give(&state->prompts[quick], &parts[quick], half, half_us(budget), budget);
     }
     for (uint32_t i = 0; i < state->prompt_count && budget->rows > 0; i++)
         give(&state->prompts[i], &parts[i], UINT32_MAX, budget->target_us, budget);

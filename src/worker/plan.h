@@ -12,10 +12,10 @@
  *    `cost`, a step in which something decodes also takes no longer than step_cost_target_us(), as
  *    far as step_cost_us() knows; but for the first row of the oldest prompt.
  * 4. No prompt starves. While one waits, a row is kept for it, even if rule 2 has to give way. The
- *    oldest moves in every step and gets three quarters of the budget (of the time, when it is the
- *    time that ends). The last quarter goes to the one with the fewest tokens left, so that a short
- *    prompt need not see the end of a long one. What these two do not use goes on to the others,
- *    oldest first.
+ *    oldest moves in every step and gets half of the budget (of the time, when it is the time that
+ *    ends). The other half goes to the one with the fewest tokens left, so that a short prompt need
+ *    not see the end of a long one. What these two do not use goes on to the others, oldest first.
+ *    (Half, not less: with a quarter, of 32 that come at once the 16th waits a tenth longer.)
  * 5. A part begins at the position its sequence has reached and has no holes.
  * 6. A part ends at its sequence's `stop`, where the caller wants to save the cells of exactly so
  *    many tokens (prefix_tree.h); what is left of the prompt goes in from the next step on.

@@ -64,15 +64,15 @@ TEST(logits_are_wanted_exactly_when_the_last_prompt_token_goes_in)
     }
 }
 
-TEST(the_oldest_prompt_gets_three_quarters_and_the_shortest_the_last_one)
+TEST(the_oldest_prompt_gets_half_and_the_shortest_the_other)
 {
-    struct plan_seq decode = {5, 1}, prompts[] = {{0, 1000}, {0, 900}, {40, 20}};
+    struct plan_seq decode = {5, 1}, prompts[] = {{0, 1000}, {0, 900}, {40, 50}};
     struct plan_part parts[4];
     CHECK_EQ(plan(512, &decode, 1, prompts, 3, parts).part_count, 3);
     CHECK_EQ(parts[1].index, 0);
-    CHECK_EQ(parts[1].count, 48);
+    CHECK_EQ(parts[1].count, 32);
     CHECK_EQ(parts[2].index, 2);
-    CHECK_EQ(parts[2].count, 16);
+    CHECK_EQ(parts[2].count, 32);
     CHECK_EQ(parts[2].position, 40);
 }
 
@@ -152,7 +152,7 @@ TEST(in_company_prompts_get_the_time_that_the_target_leaves)
     CHECK_EQ(plan_step(&state, parts).row_count, 512); /* alone there is nobody to wait */
 }
 
-TEST(of_the_time_the_shortest_gets_a_quarter_and_the_oldest_the_rest)
+TEST(of_the_time_the_shortest_gets_half_and_the_oldest_the_rest)
 {
     struct step_cost cost = simple_cost();
     struct plan_seq decode = {5, 1}, prompts[] = {{0, 1000}, {0, 900}};
@@ -163,8 +163,8 @@ TEST(of_the_time_the_shortest_gets_a_quarter_and_the_oldest_the_rest)
     state.prompts = prompts;
     state.prompt_count = 2;
     CHECK_EQ(plan_step(&state, parts).part_count, 3);
-    CHECK_NEAR(parts[1].count, 75, 3);
-    CHECK_NEAR(parts[2].count, 25, 2);
+    CHECK_NEAR(parts[1].count, 50, 3);
+    CHECK_NEAR(parts[2].count, 50, 3);
 }
 
 TEST(the_oldest_prompt_moves_by_a_row_even_when_decodes_take_all_the_time)
@@ -340,7 +340,7 @@ static void check_parts(const struct workload *load, const struct plan_batch *ba
     if (load->prompt_count > 0) {
         const struct plan_part *oldest = &batch->parts[batch->decode_count];
         CHECK_EQ(oldest->index, 0);
-        CHECK(oldest->wants_logits || oldest->count >= spent - spent / 4);
+        CHECK(oldest->wants_logits || oldest->count >= spent - spent / 2);
     }
 }
 
@@ -376,7 +376,7 @@ static void apply_prompts(struct workload *load, const struct plan_batch *batch)
         job.prompt_left -= rows;
         /* Of what others get, only the quarter may have come later than this one. */
         uint32_t spent = batch->row_count - batch->decode_count;
-        uint32_t charged = spent - spent / 4;
+        uint32_t charged = spent - spent / 2;
         CHECK(job.prompt_left == 0 || job.allowance >= charged);
         job.allowance -= job.allowance < charged ? job.allowance : charged;
         if (job.prompt_left > 0)

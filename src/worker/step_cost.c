@@ -284,17 +284,28 @@ double step_cost_round_us(const struct step_cost *cost, uint32_t decodes)
     return decode_us(cost, width) * decodes / width;
 }
 
-double step_cost_target_us(const struct step_cost *cost, const struct step_shape *decodes,
-                           uint32_t batch_tokens, uint64_t itl_us)
+/* The chunk with which gap and first token are equally near their goals (step_cost.h). */
+static double balanced_rows(const struct step_cost *cost, double round_us, double crowding,
+                            uint32_t batch_tokens)
 {
-    double round_us = step_cost_round_us(cost, decodes->decode_rows);
-    if (itl_us > 0)
-        return fmax((double)itl_us, ITL_ROUNDS_MIN * round_us);
-    struct step_shape alone = {0}, with = *decodes;
+    struct step_shape alone = {0};
     step_shape_add_prompt(&alone, 0, batch_tokens);
     double row_us = step_cost_us(cost, &alone) / batch_tokens;
-    double rows = fmin(batch_tokens, round_us / row_us * GAP_GOAL / TTFT_GOAL);
-    step_shape_add_prompt(&with, 0, (uint32_t)fmax(1, rows));
+    double rows = round_us / row_us * GAP_GOAL / TTFT_GOAL * crowding;
+    return fmax(1, fmin(batch_tokens, rows));
+}
+
+double step_cost_target_us(const struct step_cost *cost, const struct step_shape *decodes,
+                           uint32_t waiting, uint32_t batch_tokens, uint64_t itl_us)
+{
+    uint32_t running = decodes->decode_rows;
+    double round_us = step_cost_round_us(cost, waiting > running ? waiting : running);
+    if (itl_us > 0)
+        return fmax((double)itl_us, ITL_ROUNDS_MIN * step_cost_round_us(cost, running));
+    double crowding = waiting > running && running > 0 ? (double)waiting / running : 1;
+    struct step_shape with = *decodes;
+    step_shape_add_prompt(&with, 0,
+                          (uint32_t)balanced_rows(cost, round_us, crowding, batch_tokens));
     return fmax(step_cost_us(cost, &with), UNSEEN_ITL_US);
 }
 

@@ -70,7 +70,7 @@ TEST(before_anything_is_measured_there_is_an_answer)
     CHECK(step_cost_us(&cost, &one) > 0);
     CHECK(step_cost_us(&cost, &chunk) > step_cost_us(&cost, &one));
     CHECK_EQ(step_cost_decode_width(&cost, 4), 4);
-    CHECK(step_cost_target_us(&cost, &one, 512, 0) >= 20000);
+    CHECK(step_cost_target_us(&cost, &one, 1, 512, 0) >= 20000);
 }
 
 TEST(the_first_step_sets_the_scale_of_everything)
@@ -246,12 +246,23 @@ TEST(the_target_keeps_gap_and_first_token_equally_near_their_goals)
     struct machine machine = {.noise = 0.02, .random = 3};
     struct step_cost cost = trained(&machine, 300);
     struct step_shape four = shape_of(4, 0, 0), alone = shape_of(0, 512, 0);
-    double target_us = step_cost_target_us(&cost, &four, 512, 0);
+    double target_us = step_cost_target_us(&cost, &four, 1, 512, 0);
     uint32_t rows = step_cost_fit(&cost, &four, 0, 512, target_us);
     double gap = target_us / step_cost_round_us(&cost, 4) / 5;
     double first = target_us / rows / (step_cost_us(&cost, &alone) / 512) / 1.5;
     CHECK(gap < 1 && first < 1);
     CHECK_NEAR(gap, first, 0.03);
+}
+
+TEST(a_crowd_of_prompts_gets_longer_steps_and_a_few_do_not)
+{
+    struct machine machine = {.noise = 0.02, .random = 3};
+    struct step_cost cost = trained(&machine, 300);
+    struct step_shape four = shape_of(4, 0, 0);
+    double one_us = step_cost_target_us(&cost, &four, 1, 512, 0);
+    CHECK(step_cost_target_us(&cost, &four, 4, 512, 0) == one_us);
+    CHECK(step_cost_target_us(&cost, &four, 8, 512, 0) > 2 * one_us);
+    CHECK(step_cost_target_us(&cost, &four, 8, 512, 150000) == 150000);
 }
 
 TEST(a_target_of_the_operator_holds_unless_decodes_alone_fill_half_of_it)
@@ -260,8 +271,8 @@ TEST(a_target_of_the_operator_holds_unless_decodes_alone_fill_half_of_it)
     struct step_cost cost = trained(&machine, 300);
     struct step_shape four = shape_of(4, 0, 0);
     double round_us = step_cost_round_us(&cost, 4);
-    CHECK_NEAR(step_cost_target_us(&cost, &four, 512, 150000), 150000, 1);
-    CHECK_NEAR(step_cost_target_us(&cost, &four, 512, 10000), 2 * round_us, 1);
+    CHECK_NEAR(step_cost_target_us(&cost, &four, 1, 512, 150000), 150000, 1);
+    CHECK_NEAR(step_cost_target_us(&cost, &four, 1, 512, 10000), 2 * round_us, 1);
 }
 
 /* Whatever it is told: answers stay numbers, and more rows never cost less (rule 4). */

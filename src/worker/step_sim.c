@@ -330,9 +330,9 @@ static void check_plan(struct step_sim *sim, const struct plan_batch *batch)
     struct step_shape decodes = {0};
     for (uint32_t i = 0; i < batch->decode_count; i++)
         step_shape_add_decode(&decodes, batch->parts[i].position);
-    double part =
-        step_cost_us(&sim->cost, &batch->shape) /
-        step_cost_target_us(&sim->cost, &decodes, sim->limits.batch_tokens, sim->limits.itl_us);
+    double part = step_cost_us(&sim->cost, &batch->shape) /
+                  step_cost_target_us(&sim->cost, &decodes, sim->prompt_count,
+                                      sim->limits.batch_tokens, sim->limits.itl_us);
     HOLDS(part <= 1 + 1e-9);
     sim->worst_of_target = part > sim->worst_of_target ? part : sim->worst_of_target;
 }
