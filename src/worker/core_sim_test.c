@@ -37,8 +37,14 @@ static uint32_t below(struct sim *sim, uint32_t limit)
 
 /* --- what should come out --- */
 
+static struct slice piece(void *ctx, token_id token)
+{
+    (void)ctx;
+    return toy_engine_piece(token);
+}
+
 static token_id expected_pick(const struct core_job *job, const token_id *all, uint32_t all_count,
-                              struct sampler *sampler)
+                              struct sampler *sampler, struct sampler_state *state)
 {
     float logits[TOY_VOCAB];
     static const token_id ends[] = {TOY_END, TOY_END_OF_TEXT};
@@ -49,7 +55,9 @@ static token_id expected_pick(const struct core_job *job, const token_id *all, u
                                   .history_count = all_count,
                                   .forbidden = ends,
                                   .forbidden_count = job->ignore_eos ? 2 : 0,
-                                  .index = all_count - job->prompt_count};
+                                  .index = all_count - job->prompt_count,
+                                  .state = state,
+                                  .piece = piece};
     token_id token;
     CHECK_OK(sampler_pick(sampler, &input, &token));
     return token;
@@ -61,13 +69,14 @@ static void expect(const struct probe *probe, uint32_t context_tokens, struct ex
     token_id all[2 * TOY_CONTEXT_MAX];
     uint32_t count = job->prompt_count;
     struct sampler *sampler = sampler_new(TOY_VOCAB);
+    struct sampler_state state = sampler_state_first(&job->sampling);
     struct text_out *text_out = text_out_new(job->stops, job->stop_count);
     int stop = TEXT_OUT_NO_STOP;
     memcpy(all, probe->prompt, count * sizeof(all[0]));
     *out = (struct expected){.reason = DONE_LENGTH};
     text_init(&out->text, 1 << 16);
     while (stop == TEXT_OUT_NO_STOP && out->count < job->max_tokens && count <= context_tokens) {
-        token_id token = expected_pick(job, all, count, sampler);
+        token_id token = expected_pick(job, all, count, sampler, &state);
         if (token == TOY_END || token == TOY_END_OF_TEXT) {
             out->reason = DONE_EOS;
             break;
@@ -109,6 +118,9 @@ static void make_job(struct sim *sim, uint32_t index)
     job->sampling.temperature = (float[]){0, 0.7f, 1, 2}[below(sim, 4)];
     job->sampling.top_p = below(sim, 2) ? 0.9f : 1;
     job->sampling.repeat_penalty = below(sim, 2) ? 1.2f : 1;
+    job->sampling.dry_multiplier = below(sim, 2) ? 0.5f : 0;
+    job->sampling.xtc_probability = below(sim, 2) ? 0.5f : 0;
+    job->sampling.mirostat = below(sim, 4) ? 0 : (uint8_t)(1 + below(sim, 2));
     job->sampling.seed = test_random(&sim->random);
     job->event_limit = below(sim, 12);
     job->byte_limit = below(sim, 200);
