@@ -4,12 +4,12 @@
  *   LOADING --opened--> RUNNING --core_thread_stop()--> STOPPED (joined, on_stopped)
  *       \--not opened--> FAILED --core_thread_stop()------^
  *
- * The loop is lent (loop_lend()): a report of few results is handled in its turn by the engine
- * thread itself if the loop sleeps, so that a token costs no change of threads between the step and
- * the bus (one stream of solo: 210 -> 152 us to the client, 222 -> 180 us of CPU per token; 2
- * cores, virtualised, 2026-11).
+ * The loop is lent (loop_lend()): if it sleeps, a report of few results is handled in its turn by
+ * the engine thread itself, so that a token costs no change of threads between the step and the bus
+ * (one stream of solo: 210 -> 152 us to the client, 222 -> 180 us of CPU per token; 2 cores,
+ * virtualised, 2026-11). Not when steps follow fast: then the loop gathers.
  *
- * 1. Events come from the loop, in this order: any on_loading, then on_ready and any on_report, or
+ * 1. Events come in turns of the loop: any on_loading, then on_ready and any on_report, or
  *    on_failed. After core_thread_stop() only on_stopped comes.
  * 2. Commands never fail and never wait. Those of one key are done in their order. While the thread
  *    is too busy to take them (COMMANDS_MAX wait, core_thread.c) they are gathered, one for each

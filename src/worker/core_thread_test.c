@@ -6,6 +6,7 @@
 #include "worker/core_probe.h"
 #include "worker/core_thread.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <time.h>
 
@@ -30,6 +31,9 @@ struct host {
     atomic_uint decodes;
     atomic_bool is_held, is_open;
 
+    pthread_t owner;    /* of the loop */
+    uint32_t handed_on; /* reports that the engine thread brought in the loop's turn */
+    bool ends_run;      /* the end of a sequence ends loop_run() */
     uint32_t loading_count;
     float fraction;
     struct engine *engine; /* from on_ready on */
@@ -153,7 +157,10 @@ static void on_report(void *ctx, const struct core_report *report)
 {
     struct host *host = ctx;
     CHECK(host->engine && !host->is_stopped);
+    host->handed_on += !pthread_equal(pthread_self(), host->owner);
     probes_take(&host->probes, report);
+    if (host->ends_run && host->probes.probe[0].is_ended)
+        loop_stop(host->loop);
 }
 
 static void on_stopped(void *ctx)
@@ -168,6 +175,7 @@ static struct host *host_new(uint32_t slots, uint32_t tokens)
 {
     struct host *host = mem_alloc(sizeof(*host));
     host->loop = loop_new();
+    host->owner = pthread_self();
     host->dummy = engine_dummy_options_default();
     host->dummy.slots = slots;
     host->dummy.tokens = tokens;
@@ -407,6 +415,27 @@ TEST(a_loop_that_does_not_turn_makes_the_engine_wait_and_loses_nothing)
     for (uint32_t i = 0; i < 900; i++)
         CHECK_EQ(probe->ids[i], 257 + i);
     host_free(host);
+}
+
+/* Until one was: the loop sleeps most of the time, not always. */
+TEST(slow_steps_are_handed_on_by_the_engine_thread_while_the_loop_sleeps)
+{
+    while (true) {
+        struct host *host = host_new(1, 100);
+        host->dummy.delay_us = 1000;
+        host->ends_run = true;
+        host_start(host);
+        UNTIL(host, host->engine);
+        struct probe *probe = submit(host, 0, UINT64_MAX);
+        loop_run(host->loop);
+        CHECK_EQ(probe->id_count, 100);
+        for (uint32_t i = 0; i < 100; i++)
+            CHECK_EQ(probe->ids[i], 257 + i);
+        uint32_t handed_on = host->handed_on;
+        host_free(host);
+        if (handed_on > 0)
+            return;
+    }
 }
 
 TEST(progress_ages_while_the_engine_hangs_and_not_while_it_rests)
