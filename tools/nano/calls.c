@@ -40,7 +40,7 @@ static const char *const talk[][2] = {
 
 enum kind { KIND_CALL, KIND_NONE_FITS, KIND_TALK };
 
-enum { ROUNDS_BYTES_MAX = 1800 }; /* after so many no further round is put before the last */
+enum { ROUNDS_BYTES_MAX = 1500 }; /* after so many no further round is put before the last */
 
 /* A round before the one that counts: asked, called, answered and told. */
 static void add_round(struct sample *sample, const struct tool *tool, struct choice *choice,

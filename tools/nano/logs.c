@@ -14,10 +14,13 @@
 #include "nano/phrase.h"
 
 enum {
-    LOG_BYTES_MAX = 1500, /* of one log: some 600 tokens */
+    LOG_BYTES_MAX = 1200, /* of one log, but for its root cause: some 600 tokens */
     LINES_MAX = 12,
     RIDDLE_PERCENT = 20,
     JSON_PERCENT = 40,
+    FOLLOWS_PERCENT = 12, /* of the lines behind the root cause that are as bad */
+    LOOK_UP_PERCENT = 35, /* of training: asked for lines before the whole */
+    LOOK_UPS_MAX = 3,
 };
 enum kind { KIND_JSON = 1, KIND_UNSEEN = 2 };
 
@@ -86,11 +89,18 @@ struct incident { /* what an answer says */
 /* A few components write most lines of a log: one that spoke before speaks again. */
 enum { SPOKE_BEFORE_PERCENT = 35 };
 
+struct said { /* who said what in a line, in writer.said_bytes */
+    uint32_t component, message, end;
+};
+
 struct writer {
     struct log_format format;
     struct text log;
     struct text component, message; /* of the line being written */
     const char *fixes[LOG_FIXES];
+    struct text said_bytes;
+    struct said said[LINES_MAX];
+    size_t said_count;
 };
 
 static void writer_init(struct writer *writer)
@@ -98,6 +108,8 @@ static void writer_init(struct writer *writer)
     text_init(&writer->log, SAMPLE_BYTES_MAX);
     text_init(&writer->component, SAMPLE_BYTES_MAX);
     text_init(&writer->message, SAMPLE_BYTES_MAX);
+    text_init(&writer->said_bytes, SAMPLE_BYTES_MAX);
+    writer->said_count = 0;
 }
 
 static void writer_fini(struct writer *writer)
@@ -105,6 +117,31 @@ static void writer_fini(struct writer *writer)
     text_fini(&writer->log);
     text_fini(&writer->component);
     text_fini(&writer->message);
+    text_fini(&writer->said_bytes);
+}
+
+static struct slice said_component(const struct writer *writer, size_t index)
+{
+    const struct said *said = &writer->said[index];
+    return slice_of(writer->said_bytes.data + said->component, said->message - said->component);
+}
+
+static struct slice said_message(const struct writer *writer, size_t index)
+{
+    const struct said *said = &writer->said[index];
+    return slice_of(writer->said_bytes.data + said->message, said->end - said->message);
+}
+
+static void note_line(struct writer *writer, enum log_level level)
+{
+    if (writer->format.program && level == LOG_LEVEL_INFO)
+        return; /* such a line shows neither */
+    struct said *said = &writer->said[writer->said_count++];
+    said->component = (uint32_t)writer->said_bytes.len;
+    text_add(&writer->said_bytes, text_slice(&writer->component));
+    said->message = (uint32_t)writer->said_bytes.len;
+    text_add(&writer->said_bytes, text_slice(&writer->message));
+    said->end = (uint32_t)writer->said_bytes.len;
 }
 
 static void add_message(struct writer *writer, enum log_level level, struct choice *choice,
@@ -133,6 +170,7 @@ static void add_line(struct writer *writer, enum log_level level, struct choice 
     if (writer->log.len)
         text_add_byte(&writer->log, '\n');
     log_format_add_line(&writer->format, &writer->log, &line, choice, split);
+    note_line(writer, level);
 }
 
 /* What stands beside the root cause: before it only what is less bad, behind it also others that
@@ -140,7 +178,7 @@ static void add_line(struct writer *writer, enum log_level level, struct choice 
 static enum log_level noise_level(const struct writer *writer, enum log_level worst, bool is_after,
                                   struct choice *choice)
 {
-    if (is_after && worst > LOG_LEVEL_INFO && choice_percent(choice, 20))
+    if (is_after && worst > LOG_LEVEL_INFO && choice_percent(choice, FOLLOWS_PERCENT))
         return worst;
     size_t percent = choice_below(choice, 100);
     enum log_level level = percent < 75   ? LOG_LEVEL_INFO
@@ -203,18 +241,19 @@ static void add_json_answer(struct text *out, const struct incident *incident)
                severities[incident->severity], incident->fixes[0], incident->fixes[1]);
 }
 
+/* How bad it is comes first: who has said that knows which line to look for. (In JSON the keys have
+ * the order of the schema that workflows ask with.) */
 static void add_prose_answer(struct text *out, const struct incident *incident)
 {
     if (incident->severity == LOG_LEVEL_INFO) {
-        text_add_str(out, "Nothing failed in this log. Severity: low. Suggested fixes: none.");
+        text_add_str(out, "Severity: low. Nothing failed in this log. Suggested fixes: none.");
         return;
     }
     text_add_f(out,
-               "The root cause is in " SLICE_FMT ": " SLICE_FMT ". Severity: %s. "
+               "Severity: %s. The root cause is in " SLICE_FMT ": " SLICE_FMT ". "
                "Suggested fixes: %s; %s.",
-               SLICE_ARG(text_slice(&incident->component)),
-               SLICE_ARG(text_slice(&incident->message)), severities[incident->severity],
-               incident->fixes[0], incident->fixes[1]);
+               severities[incident->severity], SLICE_ARG(text_slice(&incident->component)),
+               SLICE_ARG(text_slice(&incident->message)), incident->fixes[0], incident->fixes[1]);
 }
 
 /* -- the question ----------------------------------------------------------- */
@@ -227,27 +266,115 @@ static struct slice log_of(const struct writer *writer) /* without the blanks so
     return log;
 }
 
-static void add_question(struct sample *sample, const struct writer *writer, bool is_json,
-                         struct choice *choice, enum split split)
+/* Training asks for single lines first: reading any format is mostly this, and the log is paid for.
+ */
+static const char *const component_asks[] = {
+    "What [does|did] {x} say?",
+    "What is the message of {x}?",
+    "[Quote|Show|Give me] [the line|what is said] [of|by] {x}.",
+    "{x} says what?",
+};
+static const char *const message_asks[] = {
+    "[Who|Which component] [says|said|logged] \"{x}\"?",
+    "Where does \"{x}\" come from?",
+    "[Name the|Which] component [of|wrote] the line \"{x}\"?",
+};
+static const char *const prose_asks_after[] = {
+    "[Now a|A]nalyze [this log|it|the log].",
+    "[So what|What] [went wrong|failed|is wrong][ here| in this log|]?",
+    "What is the root cause?",
+};
+static const char *const json_asks_after[] = {
+    "[Now a|A]nalyze [it|the log|this log] as JSON.",
+    "[Give|Show] me the analysis as JSON[ with root_cause, severity and suggested_fixes|].",
+};
+
+/* The only one of its component, and of its message. */
+static bool is_unique(const struct writer *writer, size_t index)
 {
-    static const char *const types[LOG_TYPES] = {"build", "deploy", "runtime"};
-    const struct slot slots[] = {{"log", log_of(writer)},
-                                 {"type", slice_str(types[writer->format.type])}};
+    for (size_t i = 0; i < writer->said_count; i++) {
+        if (i != index && (slice_eq(said_component(writer, i), said_component(writer, index)) ||
+                           slice_eq(said_message(writer, i), said_message(writer, index))))
+            return false;
+    }
+    return true;
+}
+
+/* The first question brings the log along. */
+static void add_look_up(struct sample *sample, const struct writer *writer, size_t index,
+                        bool is_first, struct choice *choice)
+{
+    struct slice component = said_component(writer, index), message = said_message(writer, index);
+    bool by_component = choice_percent(choice, 60);
     struct text text;
     text_init(&text, SAMPLE_BYTES_MAX);
-    bool is_json_by_prompt = is_json && choice_percent(choice, 30);
-    if (is_json_by_prompt)
-        phrase_add(&text, choice, slice_str(LIST_PART(choice, json_prompts, split)), slots, 2);
+    if (is_first) {
+        text_add(&text, log_of(writer));
+        text_add_str(&text, "\n\n");
+    }
+    PHRASE(&text, choice,
+           by_component ? CHOICE_OF(choice, component_asks) : CHOICE_OF(choice, message_asks),
+           {"x", by_component ? component : message});
+    sample_say(sample, SPEAKER_USER, text_slice(&text));
+    sample_say(sample, SPEAKER_ASSISTANT, by_component ? message : component);
+    text_fini(&text);
+}
+
+/* How many were added: none when no line can be told from the others. */
+static size_t add_look_ups(struct sample *sample, const struct writer *writer,
+                           struct choice *choice)
+{
+    size_t count = 0, wanted = choice_below(choice, LOOK_UPS_MAX) + 1;
+    bool is_asked[LINES_MAX] = {false};
+    for (size_t tries = 0; tries < 8 && count < wanted && writer->said_count > 0; tries++) {
+        size_t index = choice_below(choice, writer->said_count);
+        if (is_asked[index] || !is_unique(writer, index))
+            continue;
+        add_look_up(sample, writer, index, count++ == 0, choice);
+        is_asked[index] = true;
+    }
+    return count;
+}
+
+/* A system prompt, or none. True: it asks for JSON. */
+static bool add_prompt(struct sample *sample, const struct slot *type, bool is_json,
+                       struct choice *choice, enum split split)
+{
+    struct text text;
+    text_init(&text, SAMPLE_BYTES_MAX);
+    bool asks_json = is_json && choice_percent(choice, 30);
+    if (asks_json)
+        phrase_add(&text, choice, slice_str(LIST_PART(choice, json_prompts, split)), type, 1);
     else if (choice_percent(choice, 20))
-        phrase_add(&text, choice, slice_str(LIST_PART(choice, prose_prompts, split)), slots, 2);
+        phrase_add(&text, choice, slice_str(LIST_PART(choice, prose_prompts, split)), type, 1);
     else if (choice_percent(choice, 20))
         opening_add_words(&text, choice, split);
     if (text.len)
         sample_say(sample, SPEAKER_SYSTEM, text_slice(&text));
-    text_clear(&text);
-    const char *ask = is_json && !is_json_by_prompt ? LIST_PART(choice, json_asks, split)
-                                                    : LIST_PART(choice, prose_asks, split);
-    if (is_json_by_prompt && choice_percent(choice, 30))
+    text_fini(&text);
+    return asks_json;
+}
+
+static const char *draw_ask(bool is_json, bool is_after, struct choice *choice, enum split split)
+{
+    if (is_after)
+        return is_json ? CHOICE_OF(choice, json_asks_after) : CHOICE_OF(choice, prose_asks_after);
+    return is_json ? LIST_PART(choice, json_asks, split) : LIST_PART(choice, prose_asks, split);
+}
+
+static void add_question(struct sample *sample, const struct writer *writer, bool is_json,
+                         struct choice *choice, enum split split)
+{
+    static const char *const types[LOG_TYPES] = {"build", "deploy", "runtime"};
+    const struct slot slots[] = {{"type", slice_str(types[writer->format.type])},
+                                 {"log", log_of(writer)}};
+    struct text text;
+    text_init(&text, SAMPLE_BYTES_MAX);
+    bool prompt_asks_json = add_prompt(sample, slots, is_json, choice, split);
+    bool is_after = split == SPLIT_TRAIN && choice_percent(choice, LOOK_UP_PERCENT) &&
+                    add_look_ups(sample, writer, choice) > 0;
+    const char *ask = draw_ask(is_json && !prompt_asks_json, is_after, choice, split);
+    if (prompt_asks_json && !is_after && choice_percent(choice, 30))
         ask = "{log}";
     phrase_add(&text, choice, slice_str(ask), slots, 2);
     sample_say(sample, SPEAKER_USER, text_slice(&text));
@@ -310,10 +437,13 @@ static bool names(struct slice text, struct slice component)
 static bool is_right_prose(struct slice answer, struct slice component, struct slice severity)
 {
     static const struct slice mark = SLICE("Severity: ");
-    size_t at = slice_find(answer, mark);
-    return at != SLICE_NPOS && names(slice_first(answer, at), component) &&
-           slice_starts_with(slice_after(answer, at + mark.len), severity) &&
-           slice_starts_with(slice_after(answer, at + mark.len + severity.len), SLICE("."));
+    size_t begin = slice_find(answer, mark), end = slice_find(answer, SLICE("Suggested fixes: "));
+    if (begin == SLICE_NPOS || end == SLICE_NPOS || end < begin)
+        return false;
+    struct slice rest = slice_after(slice_first(answer, end), begin + mark.len);
+    return slice_starts_with(rest, severity) &&
+           slice_starts_with(slice_after(rest, severity.len), SLICE(".")) &&
+           names(slice_after(rest, severity.len), component);
 }
 
 static bool are_fixes(const json_t *fixes, bool may_be_empty)

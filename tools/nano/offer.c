@@ -72,7 +72,7 @@ static const struct tool *draw(struct offer *offer, bool is_stranger, struct cho
 
 void offer_make(struct offer *out, struct choice *choice, enum split split)
 {
-    static const uint8_t counts[] = {1, 2, 2, 3, 3, 4};
+    static const uint8_t counts[] = {1, 1, 2, 2, 2, 3, 3, 4};
     out->count = out->invented_count = 0;
     size_t count = CHOICE_OF(choice, counts);
     while (out->count < count) {
