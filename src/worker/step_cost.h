@@ -73,8 +73,8 @@ double step_cost_round_us(const struct step_cost *cost, uint32_t decodes);
  * p = N / r * 5 / 1.5: the chunk that alone would take 10/3 of a round. On a machine that takes 47
  * ms for 4 decodes and 2.3 ms a row these are 4.5 rounds and 1.36 times (step_sim_test).
  * When more prompts wait than streams run, it is the first token that most are waiting for: the
- * round is then that of as many as wait, and the chunk longer by how many more they are. (With rule 4 of plan.h, 32 at
- * plan.h rule 4: of 32 at once, half have their first token after 6.2 s instead of 8.5 s.)
+ * round is then that of as many as wait, and the chunk longer by how many more they are. (With this
+ * and rule 4 of plan.h, of 32 at once half have their first token after 6.2 s instead of 8.5 s.)
  * Gaps below 20 ms nobody sees: such a step is always granted. */
 double step_cost_target_us(const struct step_cost *cost, const struct step_shape *decodes,
                            uint32_t waiting, uint32_t batch_tokens, uint64_t itl_us);
