@@ -106,6 +106,7 @@ struct exported { /* a model of random weights, as it is here and as a file */
 
 static struct exported exported(bool is_exact)
 {
+    cpu_or_skip(); /* blocks of 8 bits are nano_math's */
     struct exported exported = {.path = "/tmp/nano-export-XXXXXX", .tokenizer = learned()};
     int fd = mkstemp(exported.path);
     CHECK(fd >= 0);
@@ -276,7 +277,6 @@ static double distance(struct exported *exported, struct engine *engine)
 /* libllama keeps keys and values at half precision. */
 TEST(logits_of_libllama_are_those_of_training)
 {
-    cpu_or_skip();
     struct exported exported_model = exported(true);
     struct engine *engine = engine_of(&exported_model);
     CHECK_NEAR(distance(&exported_model, engine), 0, 2e-3);
@@ -287,7 +287,6 @@ TEST(logits_of_libllama_are_those_of_training)
 /* And rounds what it multiplies with 8-bit weights to 8 bits as well. */
 TEST(logits_as_shipped_are_those_of_training_through_rounded_weights)
 {
-    cpu_or_skip();
     struct exported exported_model = exported(false);
     struct engine *engine = engine_of(&exported_model);
     round_matrices(&exported_model);

@@ -89,6 +89,65 @@ enum err train_learn(const struct train_options *options, struct err_note *out_n
     return err;
 }
 
+/* -- counting documents --------------------------------------------------------- */
+
+struct kind_count {
+    uint64_t documents, tokens, answer_tokens, longest, left_out;
+};
+
+static void count_document(struct kind_count *count, const struct row *row, bool fits)
+{
+    count->documents++;
+    count->left_out += !fits;
+    count->tokens += row->token_count;
+    if (row->token_count > count->longest)
+        count->longest = row->token_count;
+    for (size_t i = 0; i < row->token_count; i++)
+        count->answer_tokens += row->weights[i] == 100;
+}
+
+static void say_counts(const struct kind_count *counts, uint64_t documents)
+{
+    uint64_t all = 0;
+    for (unsigned kind = 0; lesson_kind_name(kind); kind++)
+        all += counts[kind].tokens;
+    printf("%-10s %9s %7s %7s %9s %7s %8s\n", "kind", "documents", "tokens", "mean", "longest",
+           "answer", "too long");
+    for (unsigned kind = 0; lesson_kind_name(kind); kind++) {
+        const struct kind_count *count = &counts[kind];
+        double tokens = count->tokens ? (double)count->tokens : 1;
+        printf("%-10s %7.1f %% %5.1f %% %7.0f %9llu %5.1f %% %6.2f %%\n", lesson_kind_name(kind),
+               100.0 * (double)count->documents / (double)documents, 100 * tokens / (double)all,
+               tokens / (double)(count->documents ? count->documents : 1),
+               (unsigned long long)count->longest, 100.0 * (double)count->answer_tokens / tokens,
+               100.0 * (double)count->left_out / (double)(count->documents ? count->documents : 1));
+    }
+    printf("%.1f tokens a document\n", (double)all / (double)documents);
+}
+
+enum err train_count(const struct train_options *options, struct err_note *out_note)
+{
+    struct lessons lessons = {recipe_of(options).seed};
+    struct kind_count counts[ROW_KINDS_MAX] = {0};
+    struct tokenizer *tokenizer = NULL;
+    TRY(tokenizer_load(options->tokenizer_path, &tokenizer, out_note));
+    struct rendering document;
+    struct row row;
+    rendering_init(&document);
+    row_init(&row, 0);
+    for (uint64_t i = 0; i < LEARN_DOCUMENTS; i++) {
+        unsigned kind = lesson_draw(&lessons, i, &document);
+        row_clear(&row);
+        bool fits = row_add(&row, tokenizer, &document, kind);
+        count_document(&counts[kind], &row, fits);
+    }
+    say_counts(counts, LEARN_DOCUMENTS);
+    rendering_fini(&document);
+    row_fini(&row);
+    tokenizer_free(tokenizer);
+    return ERR_OK;
+}
+
 /* -- training ----------------------------------------------------------------- */
 
 static volatile sig_atomic_t is_stopped;
@@ -276,6 +335,7 @@ static enum err export_with(const struct train_options *options, const struct to
 enum err train_export(const struct train_options *options, struct err_note *out_note)
 {
     enum { TEMPLATE_BYTES_MAX = 64 * 1024 };
+    TRY(cpu_can_train(out_note));
     struct tokenizer *tokenizer = NULL;
     TRY(tokenizer_load(options->tokenizer_path, &tokenizer, out_note));
     struct text chat_template;

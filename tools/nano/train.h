@@ -15,6 +15,8 @@ struct train_options {
 
 /* Learns the tokenizer from documents of training. Writes tokenizer_path. */
 MUST_USE enum err train_learn(const struct train_options *options, struct err_note *out_note);
+/* A table of what the documents are: how long by kind, and how much of them is answers. */
+MUST_USE enum err train_count(const struct train_options *options, struct err_note *out_note);
 /* Writes model_path: GGUF of checkpoint_path, whatever step it is of, and template_path's Jinja. */
 MUST_USE enum err train_export(const struct train_options *options, struct err_note *out_note);
 /* Trains to the recipe's end, going on from checkpoint_path when it is there. SIGINT and SIGTERM

@@ -9,11 +9,13 @@
 
 static const char usage[] =
     "usage: nano_train learn TOKENIZER [--vocab N]\n"
+    "       nano_train count TOKENIZER\n"
     "       nano_train train TOKENIZER CHECKPOINT [--steps N] [--rows N] [--stop-at N]\n"
     "                        [--threads N]\n"
     "       nano_train export TOKENIZER CHECKPOINT TEMPLATE MODEL.gguf\n"
     "\n"
     "learn    learns the tokenizer from documents of training\n"
+    "count    prints how long the documents of each kind are\n"
     "train    trains, going on from CHECKPOINT when it is there\n"
     "export   writes CHECKPOINT as llama.cpp reads it, at Q8_0, with the chat template\n"
     "\n"
@@ -76,8 +78,10 @@ int main(int argc, char **argv)
         const char *name;
         int paths;
         enum err (*run)(const struct train_options *options, struct err_note *out_note);
-    } commands[] = {
-        {"learn", 1, train_learn}, {"train", 2, train_train}, {"export", 4, train_export}};
+    } commands[] = {{"learn", 1, train_learn},
+                    {"count", 1, train_count},
+                    {"train", 2, train_train},
+                    {"export", 4, train_export}};
     struct train_options options = parse_options(argc, argv);
     const char *name = optind < argc ? argv[optind] : "";
     int paths = argc - optind - 1;
