@@ -2,6 +2,7 @@
 #include "host/settings.h"
 #include "config/keys.h"
 #include "config/snapshot.h"
+#include "testing/alloc_count.h"
 #include "testing/test.h"
 
 #include <fcntl.h>
@@ -64,5 +65,28 @@ TEST(a_change_brings_what_is_live_and_nothing_else)
     }
     settings_free(settings);
     config_free(wanted);
+    config_free(start);
+}
+
+/* A service is reloaded for years. */
+TEST(a_thousand_reloads_keep_no_more_than_one)
+{
+    struct config *start = load("warn", "0");
+    struct settings *settings = NULL;
+    struct err_note note;
+    long kept_by_one = 0;
+    CHECK_OK(settings_new(start, "/run/bus", 4711, &settings, &note));
+    alloc_count_resume();
+    for (int i = 0; i < 1000; i++) {
+        struct config *wanted = load(i % 2 ? "debug" : "info", "0");
+        CHECK_OK(settings_change(settings, wanted, &note));
+        config_free(wanted);
+        config_free(read_back(settings));
+        if (i == 0)
+            kept_by_one = alloc_count_kept();
+    }
+    alloc_count_pause();
+    CHECK_EQ(alloc_count_kept(), kept_by_one);
+    settings_free(settings);
     config_free(start);
 }

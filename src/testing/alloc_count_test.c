@@ -27,3 +27,19 @@ TEST(what_is_asked_for_is_counted_and_only_while_counting)
     CHECK_EQ(alloc_count_take(), 4);
     CHECK_EQ(alloc_count_take(), 0);
 }
+
+TEST(what_is_kept_is_what_was_not_given_back)
+{
+    long before = alloc_count_kept();
+    alloc_count_resume();
+    void *volatile first = malloc(1), *volatile second = realloc(NULL, 10);
+    CHECK_EQ(alloc_count_kept(), before + 2);
+    second = realloc(second, 1000);
+    free(NULL);
+    free(first);
+    CHECK_EQ(alloc_count_kept(), before + 1);
+    mem_free(second);
+    alloc_count_pause();
+    CHECK_EQ(alloc_count_kept(), before);
+    (void)alloc_count_take(); /* of the other test's business */
+}
