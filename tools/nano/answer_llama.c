@@ -7,9 +7,7 @@
 #include <stdlib.h>
 
 enum {
-    /* Prefill costs the same however it is cut; answers go with the width. With 2 threads and the
-     * prototype: 16 slots 24 s for the whole exam, 32 and 64 slots see docs of nano_eval. */
-    SLOTS = 32,
+    SLOTS = 32, /* the wider a step, the fewer there are; the cache of one is 1.5 MB */
     BATCH_TOKENS = 512,
     CONTEXT_TOKENS = 2048, /* capped at what the model was trained for */
 };
