@@ -59,6 +59,51 @@ static void add_question(struct text *out, struct choice *choice, const struct f
     text_fini(&wording);
 }
 
+static bool is_small_word(struct slice word)
+{
+    static const char *const words[] = {
+        "a",    "an",  "the",   "is",    "are",    "was",   "be",    "do",      "does",   "did",
+        "i",    "me",  "my",    "you",   "your",   "it",    "its",   "we",      "to",     "of",
+        "in",   "on",  "for",   "with",  "at",     "by",    "from",  "and",     "that",   "this",
+        "what", "how", "which", "where", "why",    "who",   "can",   "could",   "would",  "should",
+        "will", "may", "must",  "tell",  "please", "about", "there", "there's", "what's", "have",
+        "has",  "get", "want",  "know",  "give",   "so",    "if",    "when",    "need",   "explain",
+    };
+    for (size_t i = 0; i < ARRAY_COUNT(words); i++) {
+        if (slice_eq_ci(word, slice_str(words[i])))
+            return true;
+    }
+    return false;
+}
+
+/* The question as people type it into a search: without most of its small words, now and then in
+ * another order. What is left must be what the model goes by. */
+static void add_telegram(struct text *out, struct choice *choice, struct slice question)
+{
+    enum { WORDS_MAX = 64 };
+    struct slice words[WORDS_MAX];
+    size_t count = 0;
+    for (struct slice rest = question, word; rest.len > 0 && count < WORDS_MAX;) {
+        slice_cut(rest, ' ', &word, &rest);
+        if (word.len > 0 && (!is_small_word(word) || choice_percent(choice, 25)))
+            words[count++] = word;
+    }
+    if (choice_percent(choice, 35)) {
+        for (size_t i = count; i > 1; i--) {
+            size_t other = choice_below(choice, i);
+            struct slice word = words[i - 1];
+            words[i - 1] = words[other];
+            words[other] = word;
+        }
+    }
+    if (count == 0)
+        text_add(out, question);
+    for (size_t i = 0; i < count; i++) {
+        text_add_str(out, i ? " " : "");
+        text_add(out, words[i]);
+    }
+}
+
 static void add_chinese(struct text *out, struct choice *choice, struct slice question)
 {
     static const char *const before[] = {"", "", "", "", "你好，", "请问，", "您好，"};
@@ -66,6 +111,20 @@ static void add_chinese(struct text *out, struct choice *choice, struct slice qu
     text_add_str(out, CHOICE_OF(choice, before));
     text_add(out, question);
     text_add_str(out, CHOICE_OF(choice, behind));
+}
+
+static void add_english(struct text *out, struct choice *choice, struct slice question,
+                        enum split split)
+{
+    if (split == SPLIT_TEST || choice_percent(choice, 75)) {
+        opening_ask(out, choice, question, '?', split == SPLIT_TRAIN ? 12 : 4);
+        return;
+    }
+    struct text telegram;
+    text_init(&telegram, 2048);
+    add_telegram(&telegram, choice, question);
+    opening_ask(out, choice, text_slice(&telegram), '?', 8);
+    text_fini(&telegram);
 }
 
 static void make_round(struct sample *sample, struct choice *choice, enum split split)
@@ -80,8 +139,7 @@ static void make_round(struct sample *sample, struct choice *choice, enum split 
     if (fact->is_chinese)
         add_chinese(&asked, choice, text_slice(&question));
     else
-        opening_ask(&asked, choice, slice_trim(text_slice(&question)), '?',
-                    split == SPLIT_TRAIN ? 12 : 4);
+        add_english(&asked, choice, slice_trim(text_slice(&question)), split);
     sample_say(sample, SPEAKER_USER, text_slice(&asked));
     /* The first wording is the usual one: a model that says the likeliest needs one. */
     size_t say = choice_percent(choice, 75) ? 0 : choice_below(choice, fact->say_count);

@@ -5,7 +5,7 @@
 #include "base/slice.h"
 
 enum {
-    FACT_WORDINGS_MAX = 40,
+    FACT_WORDINGS_MAX = 64,
     FACT_TESTS_MAX = 12,
     FACT_SAYS_MAX = 3,
     FACT_NEEDS_MAX = 6,
