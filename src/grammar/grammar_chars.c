@@ -168,15 +168,17 @@ static enum err add_edges(struct maker *maker, const struct char_range *ranges, 
         uint32_t last = ranges[i].high < clip.high ? ranges[i].high : clip.high;
         uint32_t lead = at >> shift, target;
         struct char_range under = {lead << shift, ((lead + 1) << shift) - 1};
-        if (ranges[i].low <= under.low && last >= under.high) {
+        if (under.low >= clip.low && ranges[i].low <= under.low && last >= under.high) {
             uint32_t last_lead = ((last + 1) >> shift) - 1;
             TRY(anything_state(maker, groups, &target));
             add_edge(edges, prefix | (lead & mask), prefix | (last_lead & mask), target);
             at = (last_lead + 1) << shift;
         } else {
+            at = under.high + 1;
+            under.low = under.low > clip.low ? under.low : clip.low; /* nothing overlong */
+            under.high = under.high < clip.high ? under.high : clip.high;
             TRY(partial_state(maker, ranges + i, count - i, under, groups, &target));
             add_edge(edges, prefix | (lead & mask), prefix | (lead & mask), target);
-            at = under.high + 1;
         }
     }
     return ERR_OK;

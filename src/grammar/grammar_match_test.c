@@ -1,6 +1,7 @@
 /* What a grammar means, byte by byte. */
 #include "base/mem.h"
 #include "base/text.h"
+#include "base/utf8.h"
 #include "grammar/grammar_match.h"
 #include "testing/test.h"
 
@@ -103,6 +104,30 @@ TEST(classes_are_sets_of_characters)
     CHECK(!takes("root ::= [^a]", slice_of("", 1)));
     CHECK(takes("root ::= [\\x00]", slice_of("", 1)));
     REFUSES("root ::= [^\\x01-\\U0010FFFF]", "", "a");
+}
+
+/* Every beginning of two bytes, with what makes a difference behind it. */
+TEST(only_valid_utf8_is_ever_whole)
+{
+    static const uint8_t tails[] = {0x7F, 0x80, 0xBF, 0xC0};
+    static const char *const texts[] = {"root ::= .", "root ::= [^\"]",
+                                        "root ::= [\\x00-\\U0010FFFF]"};
+    for (size_t i = 0; i < ARRAY_COUNT(texts); i++) {
+        struct grammar_match *match = match_of(texts[i]);
+        for (uint32_t bits = 0; bits < 1 << 20; bits++) {
+            char bytes[4] = {(char)(bits & 0xFF), (char)(bits >> 8 & 0xFF),
+                             (char)tails[bits >> 16 & 3], (char)tails[bits >> 18]};
+            size_t len = utf8_first(slice_of(bytes, 4)).len;
+            bool is_char = utf8_first(slice_of(bytes, 4)).valid && bytes[0] != 0 && bytes[0] != '"';
+            for (size_t cut = 1; is_char && cut <= len; cut++)
+                CHECK_OK(grammar_match_check(match, GRAMMAR_NO_TOKEN, slice_of(bytes, cut)));
+            /* Of what is no character, all but the beginnings of one are refused. */
+            if (!utf8_first(slice_of(bytes, 4)).valid)
+                CHECK_ERR(grammar_match_check(match, GRAMMAR_NO_TOKEN, slice_of(bytes, len + 1)),
+                          ERR_REFUSED);
+        }
+        grammar_match_free(match);
+    }
 }
 
 static struct slice utf8_of(uint32_t code, char bytes[4])

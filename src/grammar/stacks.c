@@ -326,6 +326,8 @@ static enum err unite(struct stacks *stacks, uint32_t a, uint32_t b, uint32_t *o
 static enum err join_found(struct stacks *stacks)
 {
     uint32_t joined = 0, count = stacks->found_count;
+    if (count == 0)
+        return ERR_OK;
     while (stacks->found_capacity < 2 * count) { /* the second half is room for sorting */
         uint32_t full = stacks->found_capacity;
         TRY(GROW(stacks->found, full, stacks->found_capacity));

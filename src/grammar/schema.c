@@ -1,0 +1,698 @@
+/* schema - one rule for each schema of the document, written one after the other: places are
+ * numbered when they are first referred to, and written in that order. So nothing is nested, and
+ * what refers to itself needs no care. */
+#include "grammar/schema.h"
+
+#include "base/mem.h"
+#include "base/utf8.h"
+#include "grammar/schema_impl.h"
+
+#include <stdio.h>
+
+/* Of all grammars made here. A string has no U+0000 and no half of a surrogate pair in it. */
+#define JSON_RULES                                                                                 \
+    "ws ::= \" \"? | \"\\n\" [ \\t]{0,40}\n"                                                       \
+    "hex ::= [0-9a-fA-F]\n"                                                                        \
+    "char ::= [^\"\\\\\\x7F\\x00-\\x1F] | \"\\\\\" ([\"\\\\/bfnrt] | \"u\" unit)\n"                \
+    "unit ::= \"000\" [1-9a-fA-F] | \"00\" [1-9a-fA-F] hex | \"0\" [1-9a-fA-F] hex{2} | "          \
+    "[1-9a-cA-CeEfF] hex{3} | [dD] ([0-7] hex{2} | [89abAB] hex{2} \"\\\\u\" [dD] [c-fC-F] "       \
+    "hex{2})\n"                                                                                    \
+    "string ::= \"\\\"\" char* \"\\\"\"\n"                                                         \
+    "integer ::= \"0\" | \"-\"? [1-9] [0-9]{0,15}\n"                                               \
+    "number ::= \"-\"? (\"0\" | [1-9] [0-9]{0,15}) (\".\" [0-9]{1,16})? ([eE] [-+]? "              \
+    "[0-9]{1,2})?\n"                                                                               \
+    "value ::= object | array | string | number | \"true\" | \"false\" | \"null\"\n"               \
+    "object ::= \"{\" ws (string \":\" ws value ws (\",\" ws string \":\" ws value ws)*)? \"}\"\n" \
+    "array ::= \"[\" ws (value ws (\",\" ws value ws)*)? \"]\"\n"
+
+struct slice schema_any_object(void)
+{
+    return SLICE("root ::= object\n" JSON_RULES);
+}
+
+/* --- words --- */
+
+enum err schema_fail(struct conversion *conversion, enum err err, const char *format, ...)
+{
+    char message[256];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(message, sizeof(message), format, args);
+    va_end(args);
+    struct slice path = conversion->places[conversion->place].path;
+    return err_note_fail(conversion->note, err, "schema: at " SLICE_FMT ": %s",
+                         SLICE_ARG(slice_first(path, 192)), message);
+}
+
+/* Names come from outside and stand in notes: what is not plain in them is shown as '?'. */
+static void add_plain(struct text *out, struct slice name)
+{
+    for (size_t i = 0; i < name.len; i++) {
+        char byte = name.data[i];
+        text_add_byte(out, byte > 0x20 && byte < 0x7F ? byte : '?');
+    }
+}
+
+/* --- places --- */
+
+static enum err path_below(struct conversion *conversion, const char *key, struct slice name,
+                           struct slice *out_path)
+{
+    struct text path;
+    text_init(&path, 1024);
+    text_add(&path, slice_first(conversion->places[conversion->place].path, 512));
+    text_add_byte(&path, '/');
+    text_add_str(&path, key);
+    if (name.len > 0) {
+        text_add_byte(&path, '/');
+        add_plain(&path, slice_first(name, 64));
+    }
+    enum err err = arena_dup(conversion->arena, text_slice(&path), out_path);
+    text_fini(&path);
+    return err;
+}
+
+static enum err add_place(struct conversion *conversion, json_t *schema, struct slice path,
+                          uint32_t *out_place)
+{
+    if (conversion->place_count == SCHEMA_PLACES_MAX)
+        return err_note_fail(conversion->note, ERR_LIMIT, "schema: more than %d schemas in it",
+                             SCHEMA_PLACES_MAX);
+    TRY(map_put(conversion->numbers, (uintptr_t)schema,
+                (void *)(uintptr_t)(conversion->place_count + 1)));
+    *out_place = conversion->place_count++;
+    conversion->places[*out_place] = (struct place){schema, path};
+    return ERR_OK;
+}
+
+enum err schema_place(struct conversion *conversion, json_t *schema, const char *key,
+                      struct slice name, uint32_t *out_place)
+{
+    /* true, false and null are each one value in jansson, wherever they stand: and one rule. */
+    uintptr_t known = (uintptr_t)map_get(conversion->numbers, (uintptr_t)schema);
+    struct slice path;
+    if (known != 0) {
+        *out_place = (uint32_t)(known - 1);
+        return ERR_OK;
+    }
+    TRY(path_below(conversion, key, name, &path));
+    return add_place(conversion, schema, path, out_place);
+}
+
+/* --- values --- */
+
+void schema_add_literal(struct text *out, struct slice bytes)
+{
+    text_add_byte(out, '"');
+    for (size_t i = 0; i < bytes.len; i++) {
+        uint8_t byte = (uint8_t)bytes.data[i];
+        if (byte == '"' || byte == '\\') {
+            text_add_byte(out, '\\');
+            text_add_byte(out, (char)byte);
+        } else if (byte < 0x20) {
+            text_add_f(out, "\\x%02X", byte);
+        } else {
+            text_add_byte(out, (char)byte);
+        }
+    }
+    text_add_byte(out, '"');
+}
+
+/* As deep as json_read() lets it be. */
+void schema_add_json(struct text *out, const json_t *value)
+{
+    struct json_out number = json_out_to(out);
+    const char *separator = "";
+    if (json_is_object(value)) {
+        const char *key;
+        json_t *item;
+        text_add_byte(out, '{');
+        json_object_foreach((json_t *)value, key, item)
+        {
+            text_add_str(out, separator);
+            json_add_string(out, slice_str(key));
+            text_add_byte(out, ':');
+            schema_add_json(out, item);
+            separator = ",";
+        }
+        text_add_byte(out, '}');
+    } else if (json_is_array(value)) {
+        text_add_byte(out, '[');
+        for (size_t i = 0; i < json_array_size(value); i++) {
+            text_add_str(out, separator);
+            schema_add_json(out, json_array_get(value, i));
+            separator = ",";
+        }
+        text_add_byte(out, ']');
+    } else if (json_is_string(value)) {
+        json_add_string(out, json_slice(value));
+    } else if (json_is_integer(value)) {
+        text_add_i64(out, json_integer_value(value));
+    } else if (json_is_real(value)) {
+        json_out_double(&number, json_real_value(value));
+    } else {
+        text_add_str(out, json_is_true(value) ? "true" : json_is_false(value) ? "false" : "null");
+    }
+}
+
+static enum err add_value(struct conversion *conversion, const json_t *value)
+{
+    struct text json;
+    text_init(&json, GRAMMAR_TEXT_MAX_BYTES);
+    schema_add_json(&json, value);
+    enum err err = text_status(&json);
+    if (err == ERR_OK)
+        schema_add_literal(conversion->out, text_slice(&json));
+    text_fini(&json);
+    return err;
+}
+
+/* --- keywords --- */
+
+enum keyword_group {
+    ANNOTATION = 1 << 0,
+    TYPE = 1 << 1,
+    STRING = 1 << 2,
+    NUMBER = 1 << 3,
+    ARRAY = 1 << 4,
+    OBJECT = 1 << 5,
+    VALUES = 1 << 6,
+    CHOICE = 1 << 7,
+    ALL = 1 << 8,
+    REFERENCE = 1 << 9
+};
+
+static const struct keyword {
+    const char *name;
+    uint32_t group;
+} keywords[] = {
+    {"title", ANNOTATION},
+    {"description", ANNOTATION},
+    {"default", ANNOTATION},
+    {"examples", ANNOTATION},
+    {"example", ANNOTATION},
+    {"$comment", ANNOTATION},
+    {"$schema", ANNOTATION},
+    {"$id", ANNOTATION},
+    {"$anchor", ANNOTATION},
+    {"$defs", ANNOTATION},
+    {"definitions", ANNOTATION},
+    {"deprecated", ANNOTATION},
+    {"readOnly", ANNOTATION},
+    {"writeOnly", ANNOTATION},
+    {"contentEncoding", ANNOTATION},
+    {"contentMediaType", ANNOTATION},
+    {"type", TYPE},
+    {"enum", VALUES},
+    {"const", VALUES},
+    {"anyOf", CHOICE},
+    {"oneOf", CHOICE},
+    {"allOf", ALL},
+    {"$ref", REFERENCE},
+    {"minLength", STRING},
+    {"maxLength", STRING},
+    {"pattern", STRING},
+    {"format", STRING},
+    {"minimum", NUMBER},
+    {"maximum", NUMBER},
+    {"exclusiveMinimum", NUMBER},
+    {"exclusiveMaximum", NUMBER},
+    {"items", ARRAY},
+    {"minItems", ARRAY},
+    {"maxItems", ARRAY},
+    {"properties", OBJECT},
+    {"required", OBJECT},
+    {"additionalProperties", OBJECT},
+};
+
+static uint32_t group_of(const char *name)
+{
+    for (size_t i = 0; i < ARRAY_COUNT(keywords); i++) {
+        if (strcmp(keywords[i].name, name) == 0)
+            return keywords[i].group;
+    }
+    return 0;
+}
+
+static enum err fail_keyword(struct conversion *conversion, const char *keyword, const char *why)
+{
+    struct text name;
+    text_init(&name, 128);
+    add_plain(&name, slice_first(slice_str(keyword), 64));
+    enum err err = schema_fail(conversion, ERR_REFUSED, "the keyword " SLICE_FMT " %s",
+                               SLICE_ARG(text_slice(&name)), why);
+    text_fini(&name);
+    return err;
+}
+
+/* All groups that the schema has keywords of; those that we do not know are refused. */
+static enum err read_groups(struct conversion *conversion, json_t *schema, uint32_t *out_groups)
+{
+    const char *name;
+    json_t *value;
+    *out_groups = 0;
+    json_object_foreach(schema, name, value)
+    {
+        uint32_t group = group_of(name);
+        if (group == 0)
+            return fail_keyword(conversion, name, "is not supported");
+        *out_groups |= group;
+    }
+    return ERR_OK;
+}
+
+/* The first keyword that is of none of these groups, and no annotation; NULL: there is none. */
+static const char *other_keyword(json_t *schema, uint32_t groups)
+{
+    const char *name;
+    json_t *value;
+    json_object_foreach(schema, name, value)
+    {
+        if (!(group_of(name) & (groups | ANNOTATION)))
+            return name;
+    }
+    return NULL;
+}
+
+static enum err allow_only(struct conversion *conversion, json_t *schema, uint32_t groups,
+                           const char *beside)
+{
+    const char *other = other_keyword(schema, groups);
+    char why[64];
+    if (!other)
+        return ERR_OK;
+    snprintf(why, sizeof(why), "is not supported beside %s", beside);
+    return fail_keyword(conversion, other, why);
+}
+
+/* --- types --- */
+
+enum { TYPE_COUNT = 7 };
+static const struct type {
+    const char *name;
+    uint32_t group; /* of keywords that are about it */
+} types[TYPE_COUNT] = {{"object", OBJECT}, {"array", ARRAY},    {"string", STRING},
+                       {"number", NUMBER}, {"integer", NUMBER}, {"boolean", 0},
+                       {"null", 0}};
+
+static bool fits_type(const json_t *value, const char *type)
+{
+    switch (json_typeof(value)) {
+    case JSON_OBJECT:
+        return strcmp(type, "object") == 0;
+    case JSON_ARRAY:
+        return strcmp(type, "array") == 0;
+    case JSON_STRING:
+        return strcmp(type, "string") == 0;
+    case JSON_INTEGER:
+        return strcmp(type, "integer") == 0 || strcmp(type, "number") == 0;
+    case JSON_REAL:
+        return strcmp(type, "number") == 0;
+    case JSON_TRUE:
+    case JSON_FALSE:
+        return strcmp(type, "boolean") == 0;
+    default:
+        return strcmp(type, "null") == 0;
+    }
+}
+
+static enum err add_type(struct conversion *conversion, json_t *schema, const char *type)
+{
+    if (strcmp(type, "object") == 0)
+        return schema_add_object(conversion, schema);
+    if (strcmp(type, "array") == 0)
+        return schema_add_array(conversion, schema);
+    if (strcmp(type, "string") == 0)
+        return schema_add_string(conversion, schema);
+    if (strcmp(type, "number") == 0)
+        return schema_add_number(conversion, schema);
+    if (strcmp(type, "integer") == 0)
+        return schema_add_integer(conversion, schema);
+    text_add_str(conversion->out, strcmp(type, "null") == 0 ? "\"null\"" : "\"true\" | \"false\"");
+    return ERR_OK;
+}
+
+/* A bit for each of `types` that the schema names, or that its keywords are about; 0: any. */
+static enum err read_types(struct conversion *conversion, json_t *schema, uint32_t groups,
+                           uint32_t *out_types)
+{
+    json_t *type = json_object_get(schema, "type");
+    size_t count = json_is_array(type) ? json_array_size(type) : 1;
+    *out_types = 0;
+    for (size_t i = 0; i < TYPE_COUNT && !type; i++)
+        *out_types |=
+            (uint32_t)((groups & types[i].group) != 0 && i != 4 /* an integer is a number */) << i;
+    if (type && count == 0)
+        return schema_fail(conversion, ERR_REFUSED, "no type is named: nothing satisfies it");
+    for (size_t i = 0; type && i < count; i++) {
+        json_t *item = json_is_array(type) ? json_array_get(type, i) : type;
+        uint32_t bit = 0;
+        for (size_t j = 0; j < TYPE_COUNT && json_is_string(item); j++)
+            bit |= (uint32_t)slice_eq_str(json_slice(item), types[j].name) << j;
+        if (bit == 0)
+            return schema_fail(conversion, ERR_PROTOCOL,
+                               "type: expected object, array, string, number, integer, boolean or "
+                               "null, or a list of them");
+        *out_types |= bit;
+    }
+    return ERR_OK;
+}
+
+static enum err add_types(struct conversion *conversion, json_t *schema, uint32_t set)
+{
+    const char *separator = "";
+    for (size_t i = 0; i < TYPE_COUNT; i++) {
+        if (!(set >> i & 1))
+            continue;
+        text_add_str(conversion->out, separator);
+        TRY(add_type(conversion, schema, types[i].name));
+        separator = " | ";
+    }
+    return ERR_OK;
+}
+
+/* --- what a schema says --- */
+
+static enum err add_values(struct conversion *conversion, json_t *schema, uint32_t type_set)
+{
+    json_t *list = json_object_get(schema, "enum"), *only = json_object_get(schema, "const");
+    size_t count = list ? json_array_size(list) : 1, added = 0;
+    TRY(allow_only(conversion, schema, TYPE | VALUES, list ? "enum" : "const"));
+    if (list && only)
+        return fail_keyword(conversion, "const", "is not supported beside enum");
+    if (list && !json_is_array(list))
+        return schema_fail(conversion, ERR_PROTOCOL, "enum: expected a list");
+    for (size_t i = 0; i < count; i++) {
+        json_t *value = list ? json_array_get(list, i) : only;
+        bool fits = type_set == 0;
+        for (size_t j = 0; j < TYPE_COUNT; j++)
+            fits |= (type_set >> j & 1) && fits_type(value, types[j].name);
+        if (!fits)
+            continue;
+        text_add_str(conversion->out, added++ > 0 ? " | " : "");
+        TRY(add_value(conversion, value));
+    }
+    if (added == 0)
+        return schema_fail(conversion, ERR_REFUSED,
+                           "no value of %s is of its type: nothing "
+                           "satisfies it",
+                           list ? "enum" : "const");
+    return ERR_OK;
+}
+
+static enum err add_alias(struct conversion *conversion, uint32_t to)
+{
+    if (conversion->alias_count == ALIASES_MAX)
+        return err_note_fail(conversion->note, ERR_LIMIT,
+                             "schema: more than %d references and alternatives", ALIASES_MAX);
+    conversion->aliases[conversion->alias_count++] = (struct alias){conversion->place, to};
+    text_add_f(conversion->out, "s%u", to);
+    return ERR_OK;
+}
+
+static enum err add_choice(struct conversion *conversion, json_t *schema)
+{
+    const char *key = json_object_get(schema, "anyOf") ? "anyOf" : "oneOf";
+    json_t *list = json_object_get(schema, key);
+    TRY(allow_only(conversion, schema, CHOICE, key));
+    if (json_object_get(schema, "anyOf") && json_object_get(schema, "oneOf"))
+        return fail_keyword(conversion, "oneOf", "is not supported beside anyOf");
+    if (!json_is_array(list) || json_array_size(list) == 0)
+        return schema_fail(conversion, ERR_PROTOCOL, "%s: expected a list of schemas", key);
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        char index[24];
+        uint32_t place;
+        snprintf(index, sizeof(index), "%zu", i);
+        TRY(schema_place(conversion, json_array_get(list, i), key, slice_str(index), &place));
+        text_add_str(conversion->out, i > 0 ? " | " : "");
+        TRY(add_alias(conversion, place));
+    }
+    return ERR_OK;
+}
+
+/* One step of a JSON pointer (RFC 6901); NULL: there is nothing. */
+static json_t *pointer_step(json_t *value, struct slice token)
+{
+    char name[SCHEMA_NAME_MAX_BYTES + 1];
+    uint64_t index;
+    size_t len = 0;
+    if (json_is_array(value))
+        return slice_parse_u64(token, INT32_MAX, &index) == ERR_OK ? json_array_get(value, index)
+                                                                   : NULL;
+    for (size_t i = 0; i < token.len; i++, len++) {
+        if (len == SCHEMA_NAME_MAX_BYTES)
+            return NULL;
+        bool is_escape = token.data[i] == '~' && i + 1 < token.len;
+        name[len] = token.data[i];
+        if (is_escape)
+            name[len] = token.data[++i] == '1' ? '/' : '~';
+    }
+    name[len] = '\0';
+    return json_object_get(value, name);
+}
+
+static enum err find_reference(struct conversion *conversion, json_t *schema, json_t **out_target)
+{
+    json_t *reference = json_object_get(schema, "$ref"), *target = conversion->root;
+    struct slice pointer = json_slice(reference), token;
+    if (!json_is_string(reference) || !slice_starts_with(pointer, SLICE("#")))
+        return schema_fail(conversion, ERR_REFUSED,
+                           "$ref: expected # or #/..., a place in this document");
+    if (pointer.len > 1 && pointer.data[1] != '/')
+        return schema_fail(conversion, ERR_REFUSED, "$ref: anchors are not supported");
+    pointer = slice_after(pointer, 2);
+    for (bool has_more = json_slice(reference).len > 1; has_more && target;) {
+        has_more = slice_cut(pointer, '/', &token, &pointer);
+        target = pointer_step(target, token);
+    }
+    if (!target)
+        return schema_fail(conversion, ERR_PROTOCOL, "$ref: there is nothing at that place");
+    *out_target = target;
+    return ERR_OK;
+}
+
+static enum err add_reference(struct conversion *conversion, json_t *schema)
+{
+    json_t *target;
+    uint32_t place;
+    TRY(allow_only(conversion, schema, REFERENCE, "$ref"));
+    TRY(find_reference(conversion, schema, &target));
+    TRY(schema_place(conversion, target, "$ref",
+                     slice_after(json_slice(json_object_get(schema, "$ref")), 2), &place));
+    return add_alias(conversion, place);
+}
+
+/* --- allOf --- */
+
+static enum err merge_into(struct conversion *conversion, json_t *merged, json_t *schema,
+                           int depth);
+
+static enum err merge_properties(struct conversion *conversion, json_t *merged, json_t *properties)
+{
+    json_t *all = json_object_get(merged, "properties"), *schema;
+    const char *name;
+    if (!all) {
+        all = json_object();
+        (void)json_object_set_new(merged, "properties", all); /* fails for no memory: json_read */
+    }
+    json_object_foreach(properties, name, schema)
+    {
+        json_t *before = json_object_get(all, name);
+        if (before && !json_equal(before, schema))
+            return schema_fail(conversion, ERR_REFUSED,
+                               "allOf: a property that two of them describe differently");
+        (void)json_object_set(all, name, schema);
+    }
+    return ERR_OK;
+}
+
+static void merge_required(json_t *merged, json_t *required)
+{
+    json_t *all = json_object_get(merged, "required");
+    if (!all) {
+        all = json_array();
+        (void)json_object_set_new(merged, "required", all);
+    }
+    (void)json_array_extend(all, required);
+}
+
+static enum err merge_keyword(struct conversion *conversion, json_t *merged, const char *name,
+                              json_t *value)
+{
+    json_t *before = json_object_get(merged, name);
+    if (strcmp(name, "properties") == 0 && json_is_object(value))
+        return merge_properties(conversion, merged, value);
+    if (strcmp(name, "required") == 0 && json_is_array(value)) {
+        merge_required(merged, value);
+        return ERR_OK;
+    }
+    if (group_of(name) == ANNOTATION || strcmp(name, "allOf") == 0)
+        return ERR_OK;
+    if (before && !json_equal(before, value))
+        return fail_keyword(conversion, name, "differs among the parts of allOf");
+    (void)json_object_set(merged, name, value);
+    return ERR_OK;
+}
+
+static enum err merge_parts(struct conversion *conversion, json_t *merged, json_t *parts, int depth)
+{
+    if (!json_is_array(parts) || json_array_size(parts) == 0)
+        return schema_fail(conversion, ERR_PROTOCOL, "allOf: expected a list of schemas");
+    for (size_t i = 0; i < json_array_size(parts); i++)
+        TRY(merge_into(conversion, merged, json_array_get(parts, i), depth + 1));
+    return ERR_OK;
+}
+
+enum { MERGE_DEPTH_MAX = 16, MERGED_MAX = 256 };
+
+static enum err merge_into(struct conversion *conversion, json_t *merged, json_t *schema, int depth)
+{
+    uint32_t groups;
+    const char *name;
+    json_t *value;
+    if (depth > MERGE_DEPTH_MAX)
+        return schema_fail(conversion, ERR_LIMIT, "allOf: more than %d references and parts deep",
+                           MERGE_DEPTH_MAX);
+    if (!json_is_object(schema))
+        return schema_fail(conversion, ERR_REFUSED, "allOf: a part that is no object");
+    TRY(read_groups(conversion, schema, &groups));
+    if (groups & REFERENCE) {
+        TRY(allow_only(conversion, schema, REFERENCE, "$ref"));
+        TRY(find_reference(conversion, schema, &schema));
+        return merge_into(conversion, merged, schema, depth + 1);
+    }
+    if (groups & ~(uint32_t)(ANNOTATION | TYPE | OBJECT | ALL))
+        return schema_fail(conversion, ERR_REFUSED, "allOf: only objects can be put together");
+    json_object_foreach(schema, name, value)
+    {
+        TRY(merge_keyword(conversion, merged, name, value));
+    }
+    if (groups & ALL)
+        return merge_parts(conversion, merged, json_object_get(schema, "allOf"), depth);
+    return ERR_OK;
+}
+
+/* One part alone is what it is, of whatever type. */
+static enum err add_all(struct conversion *conversion, json_t *schema)
+{
+    json_t *parts = json_object_get(schema, "allOf"), *merged;
+    uint32_t place;
+    if (json_array_size(parts) == 1 && !other_keyword(schema, ALL)) {
+        TRY(schema_place(conversion, json_array_get(parts, 0), "allOf", SLICE("0"), &place));
+        return add_alias(conversion, place);
+    }
+    if (json_array_size(conversion->merged) == MERGED_MAX)
+        return schema_fail(conversion, ERR_LIMIT, "more than %d allOf", MERGED_MAX);
+    merged = json_object();
+    (void)json_array_append_new(conversion->merged, merged);
+    TRY(merge_into(conversion, merged, schema, 0));
+    TRY(schema_place(conversion, merged, "allOf", (struct slice){0}, &place));
+    return add_alias(conversion, place);
+}
+
+/* --- the document --- */
+
+static enum err add_schema(struct conversion *conversion, json_t *schema)
+{
+    uint32_t groups, type_set;
+    if (json_is_true(schema)) {
+        text_add_str(conversion->out, "value");
+        return ERR_OK;
+    }
+    if (json_is_false(schema))
+        return schema_fail(conversion, ERR_REFUSED, "nothing satisfies false");
+    if (!json_is_object(schema))
+        return schema_fail(conversion, ERR_PROTOCOL, "expected a schema: an object, true or false");
+    TRY(read_groups(conversion, schema, &groups));
+    if (groups & REFERENCE)
+        return add_reference(conversion, schema);
+    if (groups & ALL)
+        return add_all(conversion, schema);
+    if (groups & CHOICE)
+        return add_choice(conversion, schema);
+    TRY(read_types(conversion, schema, groups, &type_set));
+    if (groups & VALUES)
+        return add_values(conversion, schema, type_set);
+    if (type_set == 0) {
+        text_add_str(conversion->out, "value");
+        return ERR_OK;
+    }
+    return add_types(conversion, schema, type_set);
+}
+
+static enum err add_place_rules(struct conversion *conversion, uint32_t number)
+{
+    json_t *schema = conversion->places[number].schema;
+    conversion->place = number;
+    conversion->wants_object = false;
+    text_add_f(conversion->out, "s%u ::= ", number);
+    TRY(add_schema(conversion, schema));
+    text_add_byte(conversion->out, '\n');
+    if (conversion->wants_object)
+        TRY(schema_add_object_rules(conversion, schema));
+    if (conversion->out->overflowed || conversion->out->len > GRAMMAR_TEXT_MAX_BYTES)
+        return err_note_fail(conversion->note, ERR_LIMIT,
+                             "schema: as a grammar it has more than %d bytes",
+                             GRAMMAR_TEXT_MAX_BYTES);
+    return ERR_OK;
+}
+
+/* Places that only point to each other, in a ring, say nothing: found by taking away, again and
+ * again, those that point to nothing that is left. */
+static enum err refuse_rings(struct conversion *conversion)
+{
+    uint32_t pointing[SCHEMA_PLACES_MAX] = {0}; /* how many aliases are left from it */
+    uint32_t left = conversion->alias_count, before;
+    for (uint32_t i = 0; i < left; i++)
+        pointing[conversion->aliases[i].from]++;
+    do {
+        before = left;
+        for (uint32_t i = 0; i < left;) {
+            struct alias *alias = &conversion->aliases[i];
+            if (pointing[alias->to] > 0) {
+                i++;
+                continue;
+            }
+            pointing[alias->from]--;
+            *alias = conversion->aliases[--left];
+        }
+    } while (left > 0 && left < before);
+    if (left == 0)
+        return ERR_OK;
+    conversion->place = conversion->aliases[0].from;
+    return schema_fail(conversion, ERR_REFUSED, "it refers to itself, and to nothing else");
+}
+
+static enum err convert(struct conversion *conversion)
+{
+    uint32_t root;
+    TRY(add_place(conversion, conversion->root, SLICE("#"), &root));
+    text_add_str(conversion->out, "root ::= s0\n" JSON_RULES);
+    for (uint32_t i = 0; i < conversion->place_count; i++)
+        TRY(add_place_rules(conversion, i));
+    return refuse_rings(conversion);
+}
+
+enum { PATHS_MAX_BYTES = 4 << 20 };
+
+enum err schema_to_grammar(struct slice schema, struct text *out, struct err_note *out_note)
+{
+    struct conversion conversion = {.out = out, .note = out_note};
+    if (schema.len > SCHEMA_MAX_BYTES)
+        return err_note_fail(out_note, ERR_LIMIT, "schema: %zu bytes: allowed are %d", schema.len,
+                             SCHEMA_MAX_BYTES);
+    TRY(json_read(schema, JSON_DEPTH_MAX, &conversion.root, out_note));
+    conversion.arena = arena_new(PATHS_MAX_BYTES);
+    conversion.numbers = map_new(SCHEMA_PLACES_MAX);
+    conversion.places = mem_array(SCHEMA_PLACES_MAX, sizeof(*conversion.places));
+    conversion.aliases = mem_array(ALIASES_MAX, sizeof(*conversion.aliases));
+    conversion.merged = json_array();
+    enum err err = convert(&conversion);
+    json_decref(conversion.merged);
+    json_decref(conversion.root);
+    mem_free(conversion.aliases);
+    mem_free(conversion.places);
+    map_free(conversion.numbers);
+    arena_free(conversion.arena);
+    return err;
+}

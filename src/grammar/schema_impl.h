@@ -1,0 +1,63 @@
+/* schema_impl - a conversion while it is made. For the files of this folder. */
+#pragma once
+
+#include "base/arena.h"
+#include "base/json.h"
+#include "base/map.h"
+#include "grammar/grammar.h"
+#include "grammar/schema.h"
+
+struct place { /* a schema inside the document; its rule is named s and its number */
+    json_t *schema;
+    struct slice path; /* "#/properties/a" */
+};
+
+/* One place is said by another alone ($ref, anyOf): a cycle of those is never said. */
+struct alias {
+    uint32_t from, to;
+};
+enum { ALIASES_MAX = 4 * SCHEMA_PLACES_MAX };
+
+struct conversion {
+    json_t *root;
+    struct text *out;
+    struct err_note *note;
+    struct arena *arena;
+    struct map *numbers; /* schema -> its place, and one */
+    struct place *places;
+    struct alias *aliases;
+    uint32_t place_count, alias_count;
+    uint32_t place;    /* that is being written */
+    bool wants_object; /* its line names rules of schema_add_object_rules() */
+    json_t *merged;    /* array: schemas that allOf made, kept until the end */
+};
+
+/* "schema: at PATH: " and the message; PATH is that of the place being written. Returns err. */
+MUST_USE enum err schema_fail(struct conversion *conversion, enum err err, const char *format, ...)
+    PRINTF_LIKE(3, 4);
+/* The place of a schema, new or known: its rule will be written. `key` and `index` (or SIZE_MAX)
+ * tell how it is reached from the one being written. */
+MUST_USE enum err schema_place(struct conversion *conversion, json_t *schema, const char *key,
+                               struct slice name, uint32_t *out_place);
+
+/* A literal of GBNF. */
+void schema_add_literal(struct text *out, struct slice bytes);
+/* A value as JSON text, one way of several. */
+void schema_add_json(struct text *out, const json_t *value);
+
+/* Each writes what stands behind ::= for one type, some with rules of their own behind it; those
+ * begin on a new line. */
+MUST_USE enum err schema_add_string(struct conversion *conversion, const json_t *schema);
+MUST_USE enum err schema_add_integer(struct conversion *conversion, const json_t *schema);
+MUST_USE enum err schema_add_number(struct conversion *conversion, const json_t *schema);
+MUST_USE enum err schema_add_object(struct conversion *conversion, json_t *schema);
+MUST_USE enum err schema_add_array(struct conversion *conversion, json_t *schema);
+/* And what an object needs behind its line. */
+MUST_USE enum err schema_add_object_rules(struct conversion *conversion, json_t *schema);
+
+/* A count of the schema, 0..GRAMMAR_REPEAT_MAX; *out_count is left where there is none. */
+MUST_USE enum err schema_read_count(struct conversion *conversion, const json_t *schema,
+                                    const char *keyword, uint32_t *out_count);
+/* The pattern as GBNF of the inside of a JSON string. The words say what is wrong. */
+MUST_USE enum err schema_add_pattern(struct slice pattern, struct text *out,
+                                     const char **out_words);
