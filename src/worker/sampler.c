@@ -1,9 +1,12 @@
 /* sampler - the chain: its stages one after the other, then the draw.
  *
  * Microseconds of a pick among 150 000 tokens of which 20 stand out, as bench/sampler_pick prints
- * them (2026-11, a shared core of an EPYC, gcc -O3):
- *     greedy    46      temperature 1   340      temperature 2, top_p 0.99   1870
- *     top_k 40  83      top_p 0.9       630      min_p 0.05                    51 */
+ * them (2026-11, the best on a shared core of an EPYC, gcc -O3; llama.cpp's defaults are top_k 40,
+ * top_p 0.95, min_p 0.05, temperature 0.8):
+ *     greedy      46      top_p 0.9    350      llama.cpp's defaults        84
+ *     temperature 340     typ_p 0.9   3300      temperature 2, top_p 0.99 1870
+ *     top_k 40    77      top_n_sigma  137      xtc 660, with its coin always up
+ *     min_p 0.05  51      mirostat 1, 2: 290, 380; dry: 1 more over 64 tokens, 20 over 4096 */
 #include "worker/sampler_impl.h"
 
 #include "base/mem.h"

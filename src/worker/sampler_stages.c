@@ -74,8 +74,8 @@ void sampler_drop_top_choices(struct sampler *sampler, const struct sampler_inpu
     size_t count = sampler_gather(sampler, (double)sampling->xtc_threshold * sampler->total);
     if (count < 2)
         return;
-    size_t left = sampler_moments(sampler).count - (count - 1);
-    if (left >= (size_t)sampling->min_keep)
+    size_t min_keep = (size_t)sampling->min_keep;
+    if (min_keep <= 1 || sampler_moments(sampler).count - (count - 1) >= min_keep)
         drop_all_but(sampler, count, sampler_cut_behind(sampler->best, count));
 }
 

@@ -175,10 +175,13 @@ void sampler_keep_only(struct sampler *sampler, size_t count)
 {
     for (size_t i = 0; i < count; i++)
         sampler->best[i].value = sampler->values[sampler->best[i].id];
-    for (uint32_t i = 0; i < sampler->block_count * SAMPLER_BLOCK; i++)
-        sampler->values[i] = -INFINITY;
-    for (uint32_t block = 0; block < sampler->block_count; block++)
+    for (uint32_t block = 0; block < sampler->block_count; block++) {
+        if (sampler->tops[block] < sampler->cut.value)
+            continue; /* not kept anyway */
+        for (uint32_t i = 0; i < SAMPLER_BLOCK; i++)
+            sampler->values[block * SAMPLER_BLOCK + i] = -INFINITY;
         sampler->tops[block] = -INFINITY;
+    }
     for (size_t i = 0; i < count; i++)
         sampler_set_value(sampler, sampler->best[i].id, sampler->best[i].value);
 }
@@ -191,7 +194,6 @@ struct sums {
 static void add_block(struct sums *sums, const float *values, token_id first, struct cut cut,
                       float top)
 {
-    typedef double doubles __attribute__((vector_size(32)));
     const floats *from = (const floats *)(const void *)values;
     ints ids = first + (ints){0, 1, 2, 3}, count = {0};
     doubles distance = {0}, square = {0};

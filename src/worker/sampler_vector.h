@@ -7,6 +7,7 @@
 typedef float floats __attribute__((vector_size(16)));
 typedef float unaligned_floats __attribute__((vector_size(16), aligned(4)));
 typedef int32_t ints __attribute__((vector_size(16)));
+typedef double doubles __attribute__((vector_size(32))); /* two registers, of as many floats */
 enum { VECTOR = 4, VECTORS = SAMPLER_BLOCK / VECTOR };
 
 static inline floats keep_if(ints mask, floats values) /* or 0 */

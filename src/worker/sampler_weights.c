@@ -112,21 +112,32 @@ void sampler_weigh(struct sampler *sampler)
     sampler->weighed_temperature = sampler->temperature;
 }
 
+/* The weights of a block, each times how far its value is below the top. */
+static double distance_of_block(const float *values, const float *weights, float top)
+{
+    const floats *value = (const floats *)(const void *)values;
+    const floats *weight = (const floats *)(const void *)weights;
+    doubles sum = {0};
+    for (int i = 0; i < VECTORS; i++) {
+        floats below = keep_if(weight[i] > 0, top - value[i]); /* no 0 times infinity */
+        sum +=
+            __builtin_convertvector(below, doubles) * __builtin_convertvector(weight[i], doubles);
+    }
+    return sum[0] + sum[1] + sum[2] + sum[3];
+}
+
 double sampler_entropy(struct sampler *sampler, double *out_log_total)
 {
     sampler_weigh(sampler);
-    double sum = 0, temperature = (double)sampler->temperature;
+    double sum = 0;
     for (uint32_t block = 0; block < sampler->block_count; block++) {
-        if (sampler->sums[block] == 0)
-            continue;
-        for (uint32_t id = block * SAMPLER_BLOCK; id < (block + 1) * SAMPLER_BLOCK; id++) {
-            if (sampler->weights[id] > 0)
-                sum += (double)sampler->weights[id] *
-                       ((double)sampler->top.value - (double)sampler->values[id]);
-        }
+        size_t first = (size_t)block * SAMPLER_BLOCK;
+        if (sampler->sums[block] > 0)
+            sum += distance_of_block(sampler->values + first, sampler->weights + first,
+                                     sampler->top.value);
     }
     *out_log_total = log(sampler->total);
-    return *out_log_total + sum / temperature / sampler->total;
+    return *out_log_total + sum / (double)sampler->temperature / sampler->total;
 }
 
 /* --- selecting by rank --- */
@@ -186,37 +197,59 @@ struct cut sampler_cut_behind(const struct candidate *candidates, size_t count)
     return (struct cut){last->value, last->id};
 }
 
-/* Collects up to twice k, halves that, and goes on with the better cut, which soon lets few pass.
- */
-size_t sampler_gather_top_k(struct sampler *sampler, size_t k)
+/* Up to twice k candidates: then that is halved, and goes on with the better cut, which soon lets
+ * few pass. */
+struct shortlist {
+    struct candidate *candidates;
+    size_t count, k;
+    struct cut cut;
+};
+
+static void consider(struct shortlist *list, float value, token_id id)
 {
-    struct cut cut = sampler->cut;
-    size_t count = 0;
-    for (uint32_t id = 0; id < sampler->vocab_size; id++) {
-        if (id % SAMPLER_BLOCK == 0 && sampler->tops[id / SAMPLER_BLOCK] < cut.value) {
-            id += SAMPLER_BLOCK - 1;
-            continue;
-        }
-        if (!is_above(cut, sampler->values[id], (token_id)id))
-            continue;
-        sampler->best[count++] = (struct candidate){sampler->values[id], (token_id)id, 1};
-        if (count == 2 * k) {
-            count = sampler_select(sampler->best, count, (double)k);
-            cut = sampler_cut_behind(sampler->best, count);
-        }
+    if (!is_above(list->cut, value, id))
+        return;
+    list->candidates[list->count++] = (struct candidate){value, id, 1};
+    if (list->count == 2 * list->k) {
+        list->count = sampler_select(list->candidates, list->count, (double)list->k);
+        list->cut = sampler_cut_behind(list->candidates, list->count);
     }
-    return count <= k ? count : sampler_select(sampler->best, count, (double)k);
 }
 
-/* All tokens that weigh less than `least`, together, are not needed; few are left but where the
- * distribution is flat. */
+static void consider_block(struct shortlist *list, const float *values, token_id first)
+{
+    const floats *from = (const floats *)(const void *)values;
+    ints ids = first + (ints){0, 1, 2, 3};
+    for (int i = 0; i < VECTORS; i++, ids += VECTOR) {
+        ints kept = kept_by(list->cut, from[i], ids);
+        if (!(kept[0] | kept[1] | kept[2] | kept[3]))
+            continue;
+        for (int j = 0; j < VECTOR; j++)
+            consider(list, from[i][j], ids[j]);
+    }
+}
+
+size_t sampler_gather_top_k(struct sampler *sampler, size_t k)
+{
+    struct shortlist list = {.candidates = sampler->best, .k = k, .cut = sampler->cut};
+    for (uint32_t block = 0; block < sampler->block_count; block++) {
+        token_id first = (token_id)(block * SAMPLER_BLOCK);
+        if (sampler->tops[block] >= list.cut.value)
+            consider_block(&list, sampler->values + first, first);
+    }
+    if (list.count <= k)
+        return list.count;
+    return sampler_select(list.candidates, list.count, (double)k);
+}
+
 size_t sampler_gather(struct sampler *sampler, double least)
 {
     size_t count = 0;
     for (uint32_t block = 0; block < sampler->block_count; block++) {
         if (sampler->sums[block] < least || sampler->sums[block] == 0)
             continue;
-        for (uint32_t id = block * SAMPLER_BLOCK; id < (block + 1) * SAMPLER_BLOCK; id++) {
+        uint32_t end = (block + 1) * SAMPLER_BLOCK;
+        for (uint32_t id = block * SAMPLER_BLOCK; id < end; id++) {
             float weight = sampler->weights[id];
             if (weight > 0 && (double)weight >= least)
                 sampler->best[count++] =
@@ -259,16 +292,34 @@ void sampler_cut_top_k(struct sampler *sampler, const struct sampler_input *inpu
         sampler->cut = cut_of_top_k(sampler, (size_t)k);
 }
 
+static double weight_of(const struct candidate *candidates, size_t count)
+{
+    double sum = 0;
+    for (size_t i = 0; i < count; i++)
+        sum += (double)candidates[i].weight;
+    return sum;
+}
+
+/* Gathers what is enough to have the first in rank that reach p, and as little more as may be. */
+static size_t gather_for_top_p(struct sampler *sampler, double top_p)
+{
+    enum { FEW = 4096 };
+    /* No more than a few tokens have such a share; of a trained model's row they mostly do. */
+    size_t count = sampler_gather(sampler, sampler->total / FEW);
+    if (weight_of(sampler->best, count) >= top_p * sampler->total)
+        return count;
+    /* Those below this weight add up to less than 1 - p of the whole, so the best p are not among
+     * them. */
+    return sampler_gather(sampler, (1 - top_p) * sampler->total / (double)sampler->vocab_size);
+}
+
 void sampler_cut_top_p(struct sampler *sampler, const struct sampler_input *input)
 {
     double top_p = (double)input->sampling->top_p;
     if (!(top_p < 1))
         return;
     sampler_weigh(sampler);
-    /* Those below this weight add up to less than 1 - p of the whole, so the best p are not among
-     * them. */
-    double least = (1 - top_p) * sampler->total / (double)sampler->vocab_size;
-    size_t count = sampler_gather(sampler, least);
+    size_t count = gather_for_top_p(sampler, top_p);
     count = sampler_select(sampler->best, count, top_p * sampler->total);
     sampler_cut(sampler, sampler_cut_behind(sampler->best, count), input->sampling->min_keep);
 }
