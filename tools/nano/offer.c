@@ -1,7 +1,7 @@
 /* offer - which tools are offered beside each other. */
 #include "nano/offer.h"
 
-enum { INVENTED_PERCENT = 60, ALIKE_PERCENT = 35 };
+enum { INVENTED_PERCENT = 60, ALIKE_PERCENT = 35, BUILT_IN_PERCENT = 8 };
 
 static const struct invented_tool *invented_of(const struct offer *offer, const struct tool *tool)
 {
@@ -70,11 +70,40 @@ static const struct tool *draw(struct offer *offer, bool is_stranger, struct cho
     return tool;
 }
 
+static const struct tool *tool_called(const char *name)
+{
+    for (size_t i = 0; i < toolbox_count; i++) {
+        if (strcmp(toolbox[i].name, name) == 0)
+            return &toolbox[i];
+    }
+    ASSERT_MSG(false, "no tool is called %s", name);
+    return NULL;
+}
+
+/* The tools of an agent of millrace, or two or more of them, in any order. */
+static void draw_built_in(struct offer *offer, struct choice *choice)
+{
+    const char *names[] = {"calculator", "current_time", "memory_search", "memory_add",
+                           "knowledge_search"};
+    size_t count = choice_percent(choice, 40) ? ARRAY_COUNT(names) : choice_below(choice, 4) + 2;
+    for (size_t i = 0; i < count; i++) {
+        size_t j = i + choice_below(choice, ARRAY_COUNT(names) - i);
+        const char *name = names[j];
+        names[j] = names[i];
+        names[i] = name;
+        offer->tools[offer->count++] = tool_called(name);
+    }
+}
+
 void offer_make(struct offer *out, struct choice *choice, enum split split)
 {
     static const uint8_t counts[] = {1, 1, 2, 2, 2, 3, 3, 4};
     out->count = out->invented_count = 0;
     size_t count = CHOICE_OF(choice, counts);
+    if (split == SPLIT_TRAIN && choice_percent(choice, BUILT_IN_PERCENT)) {
+        draw_built_in(out, choice);
+        count = out->count;
+    }
     while (out->count < count) {
         const struct tool *tool = draw(out, false, choice, split);
         out->tools[out->count++] = tool;

@@ -1,10 +1,10 @@
 /* offer - the tools of one conversation: up to four, hand-written and invented, of which no two are
- * meant by the same words. */
+ * meant by the same words; or those that millrace's agents have built in (training only). */
 #pragma once
 
 #include "nano/tool.h"
 
-enum { OFFER_TOOLS_MAX = 4 };
+enum { OFFER_TOOLS_MAX = 5 };
 
 struct offer {
     const struct tool *tools[OFFER_TOOLS_MAX];

@@ -26,6 +26,8 @@ static const char *const nouns[] = {
     "certificate", "vehicle",  "warehouse", "greenhouse",
 };
 
+enum { INVENTED_ASKS = 3 };
+
 /* What parameters are called, and what they hold. */
 static const struct parameter examples[] = {
     {"name", "string", THING_TITLE, NULL, "Its name", false},
@@ -281,8 +283,10 @@ void tool_invent(struct invented_tool *out, const struct invented_tool *like, st
     size_t count = CHOICE_OF(choice, counts);
     for (size_t i = 0; i < count; i++)
         draw_parameter(out, i, &text, choice, split);
-    add_ask(&text, out, choice);
-    out->tool.asks[0] = keep(out, &text);
+    for (size_t i = 0; i < INVENTED_ASKS; i++) {
+        add_ask(&text, out, choice);
+        out->tool.asks[i] = keep(out, &text);
+    }
     text_fini(&text);
 }
 
