@@ -252,7 +252,7 @@ static enum err read_literal(struct draft *draft, uint32_t *out_item)
     while (!take(draft, '"')) {
         if (peek(draft) < 0)
             return draft_fail(draft, begin, ERR_PROTOCOL, "this literal has no closing quote");
-        uint32_t code, item;
+        uint32_t code, item = NO_ITEM;
         TRY(read_char(draft, &code));
         TRY(add_letter(draft, code, &item));
         chain_add(draft, &chain, item);
@@ -331,7 +331,7 @@ static enum err read_reference(struct draft *draft, uint32_t *out_item)
 {
     size_t begin = draft->at;
     struct slice name;
-    uint32_t rule;
+    uint32_t rule = 0;
     TRY(read_name(draft, &name));
     TRY(rule_named(draft, name, begin, &rule));
     return add_item(draft, ITEM_RULE, rule, out_item);
@@ -466,7 +466,7 @@ static enum err read_sequence(struct draft *draft, bool is_nested, uint32_t *out
     struct chain chain;
     TRY(begin_chain(draft, ITEM_SEQUENCE, &chain));
     while (is_item_begin(peek(draft))) {
-        uint32_t item;
+        uint32_t item = NO_ITEM;
         TRY(read_item(draft, &item));
         TRY(read_repetitions(draft, is_nested, &item));
         chain_add(draft, &chain, item);
@@ -484,7 +484,7 @@ static enum err read_choice(struct draft *draft, bool is_nested, uint32_t *out_i
     struct chain chain;
     TRY(begin_chain(draft, ITEM_CHOICE, &chain));
     do {
-        uint32_t item;
+        uint32_t item = NO_ITEM;
         skip_space(draft, is_nested || chain.last != NO_ITEM);
         TRY(read_sequence(draft, is_nested, &item));
         chain_add(draft, &chain, item);
@@ -497,7 +497,7 @@ static enum err read_rule(struct draft *draft)
 {
     size_t begin = draft->at;
     struct slice name;
-    uint32_t rule, body;
+    uint32_t rule, body = NO_ITEM;
     TRY(read_name(draft, &name));
     TRY(rule_named(draft, name, begin, &rule));
     if (draft->rules[rule].body != NO_ITEM)
@@ -533,7 +533,7 @@ static enum err check_rules_are_there(struct draft *draft)
 
 static enum err read_rules(struct draft *draft)
 {
-    uint32_t root;
+    uint32_t root = NO_ITEM;
     TRY(rule_named(draft, SLICE("root"), 0, &root));
     ASSERT(root == ROOT);
     for (skip_space(draft, true); peek(draft) >= 0; skip_space(draft, true))
