@@ -84,8 +84,8 @@ static enum err check_header(const struct header *header, const struct checkpoin
 enum err checkpoint_read(struct checkpoint *expected, const char *path, struct err_note *out_note)
 {
     struct text all;
-    struct header header;
-    struct slice arrays;
+    struct header header = {0};
+    struct slice arrays = {0};
     enum err err = read_file(path, &all, &header, &arrays, out_note);
     if (err == ERR_OK)
         err = check_header(&header, expected, path, out_note);
@@ -104,8 +104,8 @@ enum err checkpoint_params(const char *path, struct shape *out_shape, uint64_t *
                            float **out_params, struct err_note *out_note)
 {
     struct text all;
-    struct header header;
-    struct slice arrays;
+    struct header header = {0};
+    struct slice arrays = {0};
     enum err err = read_file(path, &all, &header, &arrays, out_note);
     if (err == ERR_OK) {
         *out_shape = header.shape;

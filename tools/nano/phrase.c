@@ -153,7 +153,7 @@ enum err phrase_check(struct slice pattern, const char *const *keys, struct err_
                 return err_note_fail(out_note, ERR_PROTOCOL, "a | outside of brackets");
             break;
         case '{': {
-            size_t bytes;
+            size_t bytes = 0; /* gcc -O3 does not see that a success writes it */
             TRY(check_slot(slice_after(pattern, at + 1), keys, &bytes, out_note));
             at += bytes;
             break;
