@@ -90,7 +90,12 @@ class Stops(unittest.TestCase):
     def test_neutral_and_strong_sampling_leave_the_dummy_alone(self):
         for params in ({"temperature": 0}, {"temperature": 2, "top_k": 5, "top_p": 0.5, "min_p": 0.1},
                        {"repeat_penalty": 1.5, "frequency_penalty": 2, "presence_penalty": -2},
-                       {"logit_bias": {"2": -100, "3": 5}}, {"top_p": 0}, {"top_k": -1}):
+                       {"logit_bias": {"2": -100, "3": 5}}, {"top_p": 0}, {"top_k": -1},
+                       {"typical_p": 0.5, "top_n_sigma": 1, "min_keep": 3, "dynatemp_range": 0.5},
+                       {"xtc_probability": 1, "xtc_threshold": 0.1, "samplers": ["xtc", "top-k"], "top_k": 1},
+                       {"dry_multiplier": 2, "dry_allowed_length": 0, "dry_penalty_last_n": -1},
+                       {"dry_multiplier": 2, "dry_sequence_breakers": ["one", " "], "samplers": "dt"},
+                       {"mirostat": 1}, {"mirostat": 2, "mirostat_tau": 1, "mirostat_eta": 1}):
             with self.subTest(**params):
                 self.assertEqual(completions.ask(self.server, stream=False, **params).text, TEXT)
 
