@@ -5,7 +5,8 @@
 
 Laps. In each: streams that begin at random times (bench/load open, on both models), one-token requests,
 clients that leave in the middle, clients that hardly read, a SIGHUP. In each third lap a worker is
-killed (SIGKILL) with streams running: those are whole, or end as worker_lost. In the first half of the
+killed (SIGKILL) with streams running: those are whole, or end as worker_lost. Any other role that ends is
+a doubt, with the host's word for it. In the first half of the
 run it is the small model's worker, in the second the dummy's, so each of them is also watched for half
 of the run without a restart. Between two laps nothing may be in flight, and memory (PSS) and
 descriptors of every process are sampled. Flat: see growth() in benchlib/stats.py.
@@ -32,7 +33,7 @@ from benchlib.proctree import role_of
 from benchlib.report import machine, machine_words, write_part
 from benchlib.servers import ROOT, Ours, ServerFailed
 from benchlib.svg import Line, line_chart
-from benchlib.watch import Watch, table
+from benchlib.watch import Watch, other_ends, table
 
 DOCUMENT = ROOT / "docs" / "benchmarks.md"
 CHARTS = ROOT / "docs" / "benchmarks"
@@ -75,6 +76,8 @@ class Soak:
         self.requests = {"dummy": Request(server.port, "dummy", 100), "llama": Request(server.port, "llama", 40)}
         self.long_request = Request(server.port, "dummy", 2000)
         self.laps = 0
+        self.killed = set()  # by us
+        self.log_read = 0
 
     def run(self):
         begin = time.monotonic()
@@ -118,6 +121,7 @@ class Soak:
     def kill(self, model):
         for pid in self.server.pids():
             if role_of(pid) == f"worker {model}":
+                self.killed.add(pid)
                 os.kill(pid, signal.SIGKILL)
                 self.tally.add("worker killed")
 
@@ -142,7 +146,18 @@ class Soak:
         """Nothing in flight; then one sample."""
         if not wait_until(self.is_idle, REST_S):
             self.tally.doubt(f"{REST_S} s after lap {self.laps} still in flight: {self.server.health()}")
+        self.doubt_other_ends()
         self.watch.sample(self.server.pids())
+
+    def doubt_other_ends(self):
+        """What the host said since the last lap of roles that it killed, or that ended, but for those killed here."""
+        with open(self.server.folder / "log", "rb") as log:
+            log.seek(self.log_read)
+            new = log.read()
+        new = new[:new.rfind(b"\n") + 1]  # half a line is one of the next lap's
+        self.log_read += len(new)
+        for line in other_ends(new.decode(errors="replace"), self.killed):
+            self.tally.doubt(f"in lap {self.laps}: {line}")
 
     def is_idle(self):
         health = self.server.health()

@@ -1,5 +1,6 @@
 """watch - what the processes of a server hold, over time; and whether it stays."""
 
+import re
 import time
 from typing import NamedTuple, Optional
 
@@ -11,6 +12,14 @@ TOLERATED = {"PSS": 256, "descriptors": 1}
 # Manager and worker remember for 60 s which requests are over (docs/design/008): until then they grow.
 WARM_UP_S = 75
 UNITS = {"PSS": "KiB", "descriptors": "fds"}
+
+
+ROLE_ENDS = re.compile(r"event=role_(?:killed|ended) .*?pid=(\d+)")
+
+
+def other_ends(log, killed):
+    """The lines of a host's log about roles that it killed or that ended, but for those processes."""
+    return [line for line in log.splitlines() if (found := ROLE_ENDS.search(line)) and int(found[1]) not in killed]
 
 
 class Judgement(NamedTuple):

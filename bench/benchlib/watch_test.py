@@ -7,7 +7,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchlib.watch import Watch, table
+from benchlib.watch import Watch, other_ends, table
 
 
 class Clock:
@@ -55,6 +55,14 @@ class Watching(unittest.TestCase):
         watch = self.watched(("worker dummy", 1, 0, 5, lambda _: 2048), ("worker dummy", 2, 5, 40, lambda _: 1024))
         ((label, points),) = watch.lines("PSS")
         self.assertEqual((label, len(points), points[0], points[-1]), ("worker dummy", 40, (0, 2), (19.5, 1)))
+
+    def test_a_role_that_ended_by_itself_is_told_from_those_that_were_killed_here(self):
+        ours = 'level=warn event=role_ended role=worker name=llama pid=12 signal=9 lived_ms=5 note="signal 9"'
+        silent = "level=warn event=role_killed role=gateway name=- pid=123 why=silent stuck_ms=0"
+        ended = 'level=warn event=role_ended role=gateway name=- pid=123 signal=9 lived_ms=5 note="killed: silent"'
+        log = "\n".join([ours, "level=info event=role_started role=worker pid=14", silent, ended, ""])
+        self.assertEqual(other_ends(log, {12}), [silent, ended])
+        self.assertEqual(other_ends(log, {12, 123}), [])
 
     def test_a_living_process_is_measured(self):
         watch = Watch()
