@@ -429,4 +429,4 @@ static void judge(const struct sample *sample, struct slice answer, struct score
     score_count(score, GATE_COPYING, slice_eq(answer, sample_answer(sample)));
 }
 
-const struct family family_copying = {"copying", 30, make, judge};
+const struct family family_copying = {"copying", 28, make, judge};

@@ -478,4 +478,4 @@ static void judge(const struct sample *sample, struct slice answer, struct score
     score_count(score, sample->kind & KIND_UNSEEN ? GATE_LOGS_UNSEEN : GATE_LOGS, is_right);
 }
 
-const struct family family_logs = {"logs", 16, make, judge};
+const struct family family_logs = {"logs", 15, make, judge};
