@@ -9,7 +9,7 @@
 
 enum log_type { LOG_TYPE_BUILD, LOG_TYPE_DEPLOY, LOG_TYPE_RUNTIME, LOG_TYPES };
 
-struct log_line {
+struct log_line { /* nothing in it needs an escape in JSON */
     enum log_level level;
     struct slice component, message;
 };

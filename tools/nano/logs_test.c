@@ -3,6 +3,8 @@
 #include "nano/family_check.h"
 #include "nano/log_format.h"
 
+#include "base/json.h"
+
 enum { SAMPLES = 4000 };
 
 TEST(logs_are_the_same_for_the_same_choice)
@@ -135,4 +137,46 @@ TEST(every_program_has_errors_and_says_which_component)
             CHECK(!line || (strstr(line, "%c") && strstr(line, "%m")));
         }
     }
+}
+
+TEST(lines_that_look_like_json_are_json)
+{
+    struct text text;
+    size_t lines = 0;
+    text_init(&text, 4096);
+    for (uint64_t i = 0; i < SAMPLES; i++) {
+        struct choice choice = {i};
+        struct log_format format;
+        const struct log_line line = {LOG_LEVEL_ERROR, SLICE("billing"), SLICE("it's `x`: off")};
+        log_format_draw(&format, i % 2, &choice, SPLIT_TRAIN);
+        if (format.program || strncmp(format.shape, "{\"", 2) != 0)
+            continue;
+        text_clear(&text);
+        log_format_add_line(&format, &text, &line, &choice, SPLIT_TRAIN);
+        json_t *value;
+        CHECK_OK(json_read(text_slice(&text), JSON_DEPTH_MAX, &value, NULL));
+        json_decref(value);
+        lines++;
+    }
+    text_fini(&text);
+    CHECK(lines > SAMPLES / 20);
+}
+
+/* So what is quoted in an answer stands there as it stood in the log. */
+TEST(messages_need_no_escape)
+{
+    const char *fixes[LOG_FIXES];
+    struct text text;
+    text_init(&text, 4096);
+    for (uint64_t i = 0; i < SAMPLES; i++) {
+        struct choice choice = {i};
+        enum log_topic topic = i % LOG_TOPIC_COUNT;
+        enum log_level level = i / LOG_TOPIC_COUNT % LOG_LEVELS;
+        text_clear(&text);
+        bool is_there = log_message_add(&text, topic, level, &choice, SPLIT_TRAIN, fixes);
+        CHECK_EQ(is_there, log_topic_has(topic, level));
+        for (const char *bad = "\"\\\n<>"; *bad; bad++)
+            CHECK_EQ(slice_find_byte(text_slice(&text), *bad), SLICE_NPOS);
+    }
+    text_fini(&text);
 }
