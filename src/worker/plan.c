@@ -52,8 +52,8 @@ static uint32_t shortest_of_the_others(const struct plan_state *state)
 static uint32_t room_of(const struct plan_seq *prompt, const struct plan_part *part)
 {
     uint32_t end = prompt->left;
-    if (prompt->stop > 0)
-        end = min_u32(end, prompt->stop - prompt->position);
+    if (prompt->save_at > 0)
+        end = min_u32(end, prompt->save_at - prompt->position);
     return end - part->count;
 }
 
@@ -84,7 +84,7 @@ static void share_among_prompts(const struct plan_state *state, struct budget *b
     uint32_t half = budget->rows / 2;
     for (uint32_t i = 0; i < state->prompt_count; i++) {
         const struct plan_seq *prompt = &state->prompts[i];
-        ASSERT(prompt->left >= 1 && (prompt->stop == 0 || prompt->stop > prompt->position));
+        ASSERT(prompt->left >= 1 && (prompt->save_at == 0 || prompt->save_at > prompt->position));
         parts[i] = (struct plan_part){.index = i, .is_prompt = true, .position = prompt->position};
     }
     if (state->prompt_count > 0 && budget->rows > 0) { /* rule 4: it moves in every step */

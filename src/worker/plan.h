@@ -17,8 +17,8 @@
  *    not see the end of a long one. What these two do not use goes on to the others, oldest first.
  *    (Half, not less: with a quarter, of 32 that come at once the 16th waits a tenth longer.)
  * 5. A part begins at the position its sequence has reached and has no holes.
- * 6. A part ends at its sequence's `stop`, where the caller wants to save the cells of exactly so
- *    many tokens (prefix_tree.h); what is left of the prompt goes in from the next step on.
+ * 6. A part ends at its sequence's `save_at`, where the caller wants to save the cells of exactly
+ * so many tokens (prefix_tree.h); what is left of the prompt goes in from the next step on.
  * 7. A prompt that several sequences wait for (`n` answers to one request) goes in once. The part
  *    with its last row says to how many of them the slot is copied before anything else is put into
  *    it; all of them then sample from the logits of this row, each with its own seed. */
@@ -29,7 +29,7 @@
 struct plan_seq {
     uint32_t position; /* tokens its slot holds = position of the next one */
     uint32_t left;     /* tokens to put in before it can be sampled; >= 1; 1 when it decodes */
-    uint32_t stop;     /* of a prompt: rule 6; > position, or 0: nowhere */
+    uint32_t save_at;  /* of a prompt: rule 6; > position, or 0: nowhere */
     uint32_t forks;    /* of a prompt: rule 7; each has its slot already */
 };
 

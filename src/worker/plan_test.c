@@ -219,16 +219,16 @@ TEST(the_shape_says_what_went_in)
     CHECK_EQ(batch.shape.pairs, 8 + 10 + (1 + 2 + 3) + (11 + 12));
 }
 
-TEST(a_part_ends_at_its_stop_and_the_others_get_the_rest)
+TEST(a_part_ends_where_it_is_to_be_saved_and_the_others_get_the_rest)
 {
-    struct plan_seq prompts[] = {{100, 1000, .stop = 130}, {0, 900}};
+    struct plan_seq prompts[] = {{100, 1000, .save_at = 130}, {0, 900}};
     struct plan_part parts[2];
     struct plan_batch batch = plan(512, NULL, 0, prompts, 2, parts);
     CHECK_EQ(batch.row_count, 512);
     CHECK_EQ(parts[0].count, 30);
     CHECK(!parts[0].wants_logits);
     CHECK_EQ(parts[1].count, 482);
-    struct plan_seq at_its_end = {0, 30, .stop = 30};
+    struct plan_seq at_its_end = {0, 30, .save_at = 30};
     CHECK_EQ(plan(512, NULL, 0, &at_its_end, 1, parts).row_count, 30);
     CHECK(parts[0].wants_logits);
 }

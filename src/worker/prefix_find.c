@@ -211,7 +211,8 @@ static void consider_all(struct search *search)
     consider(search, &nothing, NULL);
 }
 
-/* Its prompt is not in yet, so the whole of it need not fit where a model cannot cut: it can stop.
+/* Its prompt is not in yet, so the whole of it need not fit where a model cannot cut: it can be
+ * saved on its way.
  */
 static void find_whom_to_wait_for(const struct search *search, struct prefix_answer *answer)
 {
@@ -256,23 +257,23 @@ static bool is_served(const struct search *search, uint32_t tokens)
     return false;
 }
 
-static void add_stop(const struct search *search, struct prefix_answer *answer, uint32_t tokens)
+static void add_save(const struct search *search, struct prefix_answer *answer, uint32_t tokens)
 {
     const struct prefix_options *options = &search->tree->options;
-    uint32_t before = answer->stop_count ? answer->stops[answer->stop_count - 1] : 0;
+    uint32_t before = answer->save_count ? answer->save_at[answer->save_count - 1] : 0;
     if (options->blob_bytes_max == 0 || tokens == 0 || tokens > search->most ||
         tokens < answer->tokens || tokens < before + options->save_tokens ||
         is_served(search, tokens))
         return;
-    answer->stops[answer->stop_count++] = tokens;
+    answer->save_at[answer->save_count++] = tokens;
 }
 
-static void add_stops(const struct search *search, struct prefix_answer *answer)
+static void add_saves(const struct search *search, struct prefix_answer *answer)
 {
     uint32_t seen = min_u32(seen_before(search), search->most);
     uint32_t system = search->prompt->system_tokens;
-    add_stop(search, answer, min_u32(seen, system));
-    add_stop(search, answer, seen > system ? seen : system);
+    add_save(search, answer, min_u32(seen, system));
+    add_save(search, answer, seen > system ? seen : system);
 }
 
 /* --- --- */
@@ -292,7 +293,7 @@ struct prefix_answer prefix_tree_find(struct prefix_tree *tree, const struct pre
         return *answer;
     const struct held *held = &tree->slots[answer->slot];
     answer->slot_kept = deserves_saving(tree, held, answer->how == PREFIX_CUT ? answer->tokens : 0);
-    add_stops(&search, answer);
+    add_saves(&search, answer);
     if (search.best_blob)
         prefix_tree_hold(tree, search.best_blob);
     return *answer;

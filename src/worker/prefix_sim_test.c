@@ -30,7 +30,7 @@ struct sim {
     uint32_t blob_count, prompt_count;
     uint64_t prompts_noted;
     double inflation;
-    uint32_t reused, restored, copied, saved, stopped; /* so that it is seen that they happen */
+    uint32_t reused, restored, copied, saved, marked; /* so that it is seen that they happen */
 };
 
 /* A failure shows the round. */
@@ -197,21 +197,21 @@ static void check_is_true(struct sim *sim, const struct listed *prompt,
     }
 }
 
-static void check_stops(struct sim *sim, const struct listed *prompt,
+static void check_saves(struct sim *sim, const struct listed *prompt,
                         const struct prefix_answer *answer)
 {
     uint32_t seen =
         min_u32(best_common(prompt, sim->prompts, sim->prompt_count), prompt->count - 1);
     uint32_t before = 0;
-    for (uint32_t i = 0; i < answer->stop_count; i++) {
-        uint32_t stop = answer->stops[i];
-        HOLDS(stop >= before + sim->options.save_tokens && stop >= answer->tokens);
-        HOLDS(stop > 0 && stop < prompt->count);
-        HOLDS(stop <= seen); /* no system prompts here */
-        HOLDS(!blob_of(sim, prompt->ids, stop));
-        before = stop;
+    for (uint32_t i = 0; i < answer->save_count; i++) {
+        uint32_t at = answer->save_at[i];
+        HOLDS(at >= before + sim->options.save_tokens && at >= answer->tokens);
+        HOLDS(at > 0 && at < prompt->count);
+        HOLDS(at <= seen); /* no system prompts here */
+        HOLDS(!blob_of(sim, prompt->ids, at));
+        before = at;
     }
-    if (sim->is_small || answer->stop_count > 0 || seen < sim->options.save_tokens)
+    if (sim->is_small || answer->save_count > 0 || seen < sim->options.save_tokens)
         return;
     /* None: it starts behind it, or a blob is near enough. */
     bool is_served = seen < answer->tokens || sim->options.blob_bytes_max == 0;
@@ -347,7 +347,7 @@ static void run_prompt(struct sim *sim)
     if (answer.slot == PREFIX_NO_SLOT)
         return;
     check_is_true(sim, &prompt, &answer);
-    check_stops(sim, &prompt, &answer);
+    check_saves(sim, &prompt, &answer);
     if (answer.how == PREFIX_RESTORE) {
         kept.count = answer.blob_count;
         prefix_tree_ids(sim->tree, kept.ids);
@@ -359,11 +359,11 @@ static void run_prompt(struct sim *sim)
         use_blob(sim, &kept);
     sim->reused += answer.how == PREFIX_CUT;
     sim->copied += answer.how == PREFIX_COPY;
-    sim->stopped += answer.stop_count;
+    sim->marked += answer.save_count;
     note(sim, &prompt);
     set_slot(sim, answer.slot, &prompt, true);
-    for (uint32_t i = 0; i < answer.stop_count; i++)
-        save(sim, prompt.ids, answer.stops[i], kept.count ? &kept : NULL);
+    for (uint32_t i = 0; i < answer.save_count; i++)
+        save(sim, prompt.ids, answer.save_at[i], kept.count ? &kept : NULL);
 }
 
 static void end_one(struct sim *sim)
@@ -433,8 +433,8 @@ TEST(a_hundred_thousand_operations_agree_with_lists)
         prefix_tree_check(sim->tree);
         prefix_tree_free(sim->tree);
     }
-    printf("%u cut, %u restored, %u copied, %u saved, %u stops\n", sim->reused, sim->restored,
-           sim->copied, sim->saved, sim->stopped);
+    printf("%u cut, %u restored, %u copied, %u saved, %u to be saved on the way\n", sim->reused,
+           sim->restored, sim->copied, sim->saved, sim->marked);
     CHECK(sim->reused > 0 && sim->restored > 0 && sim->copied > 0 && sim->saved > 0);
     mem_free(sim);
 }

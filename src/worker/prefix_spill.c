@@ -292,7 +292,7 @@ static enum err write_file(const struct prefix_spill *spill, const char *name, c
                            size_t head_bytes, struct slice blob)
 {
     char part[NAME_ROOM];
-    snprintf(part, sizeof(part), "%s.part", name);
+    snprintf(part, sizeof(part), "%.*s.kv.part", NAME_DIGITS, name);
     (void)unlinkat(spill->folder, part,
                    0); /* of another process that died: ours would be refused */
     int file = openat(spill->folder, part, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);

@@ -32,7 +32,7 @@
 
 enum {
     PREFIX_NO_SLOT = UINT32_MAX,
-    PREFIX_STOPS_MAX = 2,
+    PREFIX_SAVES_MAX = 2,
     PREFIX_SEARCH_NODES = 64, /* below the end of a match so many nodes are looked at for a blob */
     PREFIX_SLOTS_MAX = 16384,
     PREFIX_BLOBS_MAX = 4096,
@@ -81,9 +81,8 @@ enum prefix_how {
     PREFIX_NOTHING, /* into an empty slot from the first token on */
     PREFIX_CUT,     /* the slot has it: engine_seq_cut(slot, tokens) if it holds more */
     PREFIX_RESTORE, /* empty the slot, engine_seq_restore(slot, blob), cut to `tokens` if longer */
-    PREFIX_FETCH, /* the same, but the blob is on disk: fetch it, prefix_tree_save() it, find again
-                   */
-    PREFIX_COPY,  /* empty the slot, copy `from` whole, cut to `tokens` */
+    PREFIX_FETCH,   /* its blob is on disk: fetch it, prefix_tree_save() it, find again */
+    PREFIX_COPY,    /* empty the slot, copy `from` whole, cut to `tokens` */
 };
 
 struct prefix_answer {
@@ -96,14 +95,14 @@ struct prefix_answer {
     double saves_us;     /* what it is worth against NOTHING in an empty slot; < 0: what is lost */
     bool slot_kept;      /* rule 6: save `slot` before anything is done with it */
     /* A prompt that is being put in has `wait_tokens` of this one, and that is at least save_tokens
-     * more than `tokens`: better let the older one go on, have it stop there (plan_seq.stop; if it
-     * is beyond already, and the model can cut, at its end), save, and find again. Whoever comes
+     * more than `tokens`: better let the older one go on, have it saved there (plan_seq.save_at; if
+     * it is beyond already, and the model can cut, at its end), save, and find again. Whoever comes
      * second would have waited for its rows anyway. The slot, or PREFIX_NO_SLOT. */
     uint32_t wait_slot, wait_tokens;
-    /* Where to save a blob on the way (plan_seq.stop), rising; > 0, < count. One at `tokens` is to
-     * be saved at once. */
-    uint32_t stops[PREFIX_STOPS_MAX];
-    uint32_t stop_count;
+    /* Where to save a blob on the way (plan_seq.save_at), rising; > 0, < count. One at `tokens` is
+     * to be saved at once. */
+    uint32_t save_at[PREFIX_SAVES_MAX];
+    uint32_t save_count;
 };
 
 /* Of all ways the one that saves most time: the tokens not computed, less what the way costs, less

@@ -47,7 +47,7 @@ TEST(an_empty_tree_says_nothing_and_gives_a_slot)
     CHECK_EQ(answer.how, PREFIX_NOTHING);
     CHECK_EQ(answer.slot, 0);
     CHECK_EQ(answer.tokens, 0);
-    CHECK_EQ(answer.stop_count, 0);
+    CHECK_EQ(answer.save_count, 0);
     CHECK(!answer.slot_kept);
     prefix_tree_check(tree);
     prefix_tree_free(tree);
@@ -188,19 +188,19 @@ TEST(a_prefix_deserves_a_blob_when_a_second_request_has_it)
 {
     struct prefix_options options = options_of(4);
     struct prefix_tree *tree = prefix_tree_new(&options);
-    CHECK_EQ(find(tree, 40, 60).stop_count, 0);
+    CHECK_EQ(find(tree, 40, 60).save_count, 0);
     prefix_tree_note(tree, &(struct prefix_prompt){.ids = long_ids, .count = 70});
     struct prefix_answer answer = find(tree, 40, 60);
-    CHECK_EQ(answer.stop_count, 1);
-    CHECK_EQ(answer.stops[0], 40);
+    CHECK_EQ(answer.save_count, 1);
+    CHECK_EQ(answer.save_at[0], 40);
     save(tree, long_ids, 38, 10); /* near enough */
-    CHECK_EQ(find(tree, 40, 60).stop_count, 0);
-    CHECK_EQ(find(tree, 42, 60).stop_count, 1);
+    CHECK_EQ(find(tree, 40, 60).save_count, 0);
+    CHECK_EQ(find(tree, 42, 60).save_count, 1);
     /* What a slot answered is no prompt of anybody. */
     prefix_tree_slot_idle(tree, 0, long_ids, 90);
     answer = find(tree, 90, 95);
     CHECK_EQ(answer.tokens, 90);
-    CHECK_EQ(answer.stop_count, 0);
+    CHECK_EQ(answer.save_count, 0);
     prefix_tree_free(tree);
 }
 
@@ -210,19 +210,19 @@ TEST(the_end_of_a_system_prompt_deserves_a_blob_at_once)
     struct prefix_tree *tree = prefix_tree_new(&options);
     struct prefix_prompt prompt = {.ids = long_ids, .count = 60, .system_tokens = 20};
     struct prefix_answer answer = prefix_tree_find(tree, &prompt);
-    CHECK_EQ(answer.stop_count, 1);
-    CHECK_EQ(answer.stops[0], 20);
+    CHECK_EQ(answer.save_count, 1);
+    CHECK_EQ(answer.save_at[0], 20);
     prefix_tree_note(tree, &prompt);
     prompt.count = 80;
     answer = prefix_tree_find(tree, &prompt);
-    CHECK_EQ(answer.stop_count, 2);
-    CHECK_EQ(answer.stops[0], 20);
-    CHECK_EQ(answer.stops[1], 60);
+    CHECK_EQ(answer.save_count, 2);
+    CHECK_EQ(answer.save_at[0], 20);
+    CHECK_EQ(answer.save_at[1], 60);
     prefix_tree_slot_idle(tree, 0, long_ids, 60); /* it starts behind the first now */
     answer = prefix_tree_find(tree, &prompt);
     CHECK_EQ(answer.tokens, 60);
-    CHECK_EQ(answer.stop_count, 1);
-    CHECK_EQ(answer.stops[0], 60);
+    CHECK_EQ(answer.save_count, 1);
+    CHECK_EQ(answer.save_at[0], 60);
     prefix_tree_free(tree);
 }
 
@@ -339,7 +339,7 @@ TEST(prompts_beyond_the_bounds_are_forgotten_oldest_first)
         token_id ids[] = {i, i, i, i, i};
         struct prefix_answer answer =
             prefix_tree_find(tree, &(struct prefix_prompt){.ids = ids, .count = 5});
-        CHECK_EQ(answer.stop_count, i >= 12); /* eight nodes: seen before, or forgotten */
+        CHECK_EQ(answer.save_count, i >= 12); /* eight nodes: seen before, or forgotten */
     }
     CHECK(prefix_tree_counts(tree).nodes <= 8);
     CHECK(prefix_tree_counts(tree).prompts_forgotten >= 12);

@@ -190,28 +190,28 @@ static void reuse(struct step_sim *sim, struct sim_request *request,
     }
     HOLDS(memcmp(held, request->ids, tokens * sizeof(*held)) == 0 || tokens == 0);
     sim->held_count[slot] = request->position = request->cached = tokens;
-    request->stop_count = answer->stop_count;
-    memcpy(request->stops, answer->stops, sizeof(answer->stops));
+    request->save_count = answer->save_count;
+    memcpy(request->save_at, answer->save_at, sizeof(answer->save_at));
 }
 
-/* Whoever is waited for is to stop where the other one leaves, if it has not come there yet. */
-static void ask_to_stop(struct step_sim *sim, const struct prefix_answer *answer)
+/* Whoever is waited for is to be saved where the other one leaves, if it has not come there yet. */
+static void ask_to_save(struct step_sim *sim, const struct prefix_answer *answer)
 {
     struct sim_request *leader = sim->owner[answer->wait_slot];
-    uint32_t at = answer->wait_tokens, i = leader->stop_count;
+    uint32_t at = answer->wait_tokens, i = leader->save_count;
     HOLDS(leader->state == SIM_FILLING);
     if (at <= leader->position || at >= leader->prompt_count)
         return;
-    for (uint32_t j = 0; j < leader->stop_count; j++) {
-        if (leader->stops[j] == at)
+    for (uint32_t j = 0; j < leader->save_count; j++) {
+        if (leader->save_at[j] == at)
             return;
     }
-    if (i == ARRAY_COUNT(leader->stops))
+    if (i == ARRAY_COUNT(leader->save_at))
         return; /* it saves often enough */
-    for (; i > 0 && leader->stops[i - 1] > at; i--)
-        leader->stops[i] = leader->stops[i - 1];
-    leader->stops[i] = at;
-    leader->stop_count++;
+    for (; i > 0 && leader->save_at[i - 1] > at; i--)
+        leader->save_at[i] = leader->save_at[i - 1];
+    leader->save_at[i] = at;
+    leader->save_count++;
 }
 
 static bool may_wait(const struct step_sim *sim, const struct prefix_answer *answer)
@@ -253,7 +253,7 @@ static bool admit(struct step_sim *sim, struct sim_request *request)
     if (sim->tree)
         answer = prefix_tree_find(sim->tree, &prompt);
     if (may_wait(sim, &answer)) {
-        ask_to_stop(sim, &answer);
+        ask_to_save(sim, &answer);
         return false;
     }
     while (!sim->tree && sim->owner[answer.slot])
@@ -287,13 +287,13 @@ static void admit_all(struct step_sim *sim)
 
 /* --- a step --- */
 
-static void stop_here(struct step_sim *sim, struct sim_request *request)
+static void save_here(struct step_sim *sim, struct sim_request *request)
 {
-    while (request->stop_count > 0 && request->stops[0] <= request->position) {
-        if (request->stops[0] == request->position && request->position > 0)
+    while (request->save_count > 0 && request->save_at[0] <= request->position) {
+        if (request->save_at[0] == request->position && request->position > 0)
             save(sim, request->ids, request->position);
-        request->stop_count--;
-        memmove(request->stops, request->stops + 1, request->stop_count * sizeof(uint32_t));
+        request->save_count--;
+        memmove(request->save_at, request->save_at + 1, request->save_count * sizeof(uint32_t));
     }
 }
 
@@ -305,10 +305,10 @@ static struct plan_batch plan(struct step_sim *sim, struct plan_part *parts)
         decodes[i] = (struct plan_seq){.position = sim->decodes[i]->position, .left = 1};
     for (uint32_t i = 0; i < sim->prompt_count; i++) {
         struct sim_request *request = sim->prompts[i];
-        stop_here(sim, request);
+        save_here(sim, request);
         prompts[i] = (struct plan_seq){.position = request->position,
                                        .left = request->prompt_count - request->position,
-                                       .stop = request->stop_count ? request->stops[0] : 0,
+                                       .save_at = request->save_count ? request->save_at[0] : 0,
                                        .forks = request->forks};
     }
     state.cost = sim->uses_cost ? &sim->cost : NULL;
@@ -380,7 +380,7 @@ static void finish_prompt(struct step_sim *sim, struct sim_request *request,
 {
     HOLDS(part->position == request->position);
     put(sim, request, request->ids + request->position, part->count);
-    stop_here(sim, request);
+    save_here(sim, request);
     HOLDS(part->wants_logits == (request->position == request->prompt_count));
     HOLDS(part->forks == (part->wants_logits ? request->forks : 0));
     if (!part->wants_logits)

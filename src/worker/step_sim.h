@@ -26,7 +26,7 @@ struct sim_request {
     enum { SIM_COMING, SIM_QUEUED, SIM_FILLING, SIM_DECODING, SIM_FORK, SIM_ENDED } state;
     struct sim_request *parent;
     uint32_t slot, position, cached, answered;
-    uint32_t stops[PREFIX_STOPS_MAX + 1], stop_count;
+    uint32_t save_at[PREFIX_SAVES_MAX + 1], save_count;
     uint64_t idle_steps; /* since it last had a row */
     uint64_t steps, steps_allowed;
     uint64_t first_us, last_us, worst_gap_us; /* when tokens came */
