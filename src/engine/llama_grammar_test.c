@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "base/utf8.h"
 #include "grammar/grammar_mask.h"
+#include "grammar/schema.h"
 
 #include <dlfcn.h>
 #include <math.h>
@@ -230,6 +231,31 @@ TEST(the_same_tokens_are_allowed_as_libllama_allows)
     for (size_t i = 0; i < ARRAY_COUNT(grammars); i++) {
         for (uint64_t seed = 1; seed <= 3; seed++)
             walk(&rig, grammars[i], seed * 1000 + i);
+    }
+    rig_close(&rig);
+}
+
+/* What we make of schemas is llama.cpp's GBNF, and means the same there. */
+TEST(grammars_of_schemas_mean_the_same_to_libllama)
+{
+    static const char *const schemas[] = {
+        ("{\"type\":\"object\",\"properties\":{\"name\":{\"type\":\"string\",\"maxLength\":12},"
+         "\"age\":{\"type\":\"integer\",\"minimum\":-3,\"maximum\":150},\"tags\":{\"type\":"
+         "\"array\",\"items\":{\"enum\":[\"a\",\"b\",null]},\"maxItems\":3}},\"required\":"
+         "[\"age\"]}"),
+        ("{\"properties\":{\"ab\":{\"format\":\"date\"},\"a\":{\"pattern\":\"^[A-Z]{2}-.*$\"}},"
+         "\"additionalProperties\":{\"type\":\"number\",\"minimum\":0}}"),
+        "{}",
+    };
+    struct rig rig = rig_open();
+    for (size_t i = 0; i < ARRAY_COUNT(schemas); i++) {
+        struct text text;
+        text_init(&text, 1 << 20);
+        CHECK_OK(schema_to_grammar(slice_str(schemas[i]), &text, NULL));
+        text_add_byte(&text, '\0');
+        for (uint64_t seed = 1; seed <= 3; seed++)
+            walk(&rig, text.data, seed);
+        text_fini(&text);
     }
     rig_close(&rig);
 }

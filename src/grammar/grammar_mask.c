@@ -75,6 +75,11 @@ static void set_bit(uint64_t *bits, uint32_t token)
     bits[token / 64] |= UINT64_C(1) << (token % 64);
 }
 
+static enum err check_work(const struct grammar_match *match, uint64_t work_before)
+{
+    return stacks_work(match->stacks) - work_before > GRAMMAR_MASK_WORK_MAX ? ERR_LIMIT : ERR_OK;
+}
+
 /* As keep_small() of grammar_match, with all places in hand. */
 static enum err keep_small(struct grammar_match *match, uint32_t *sets, size_t count)
 {
@@ -89,10 +94,12 @@ static enum err fill_bound(const struct grammar_vocab *vocab, struct grammar_mat
                            uint64_t *bits)
 {
     uint32_t sets[GRAMMAR_PIECE_MAX_BYTES + 1] = {match->place.set}; /* by bytes of the beginning */
+    uint64_t work_before = stacks_work(match->stacks);
     for (uint32_t i = 0; i < vocab->node_count;) {
         const struct piece_node *node = &vocab->nodes[i];
         uint32_t *set = &sets[node->depth];
         TRY(stacks_step_known(match->stacks, sets[node->depth - 1], node->byte, set));
+        TRY(check_work(match, work_before));
         if (*set == STACKS_DEAD) {
             i = node->after;
             continue;
@@ -112,7 +119,9 @@ static enum err fill_bound(const struct grammar_vocab *vocab, struct grammar_mat
 static enum err fill_waiting(const struct grammar_vocab *vocab, struct grammar_match *match,
                              uint64_t *bits)
 {
+    uint64_t work_before = stacks_work(match->stacks);
     for (uint32_t token = 0; token < vocab->count; token++) {
+        TRY(check_work(match, work_before));
         enum err err = grammar_match_check(match, token, vocab_piece(vocab, token));
         if (err == ERR_OK)
             set_bit(bits, token);

@@ -24,7 +24,8 @@
 
 enum {
     GRAMMAR_PIECE_MAX_BYTES = 255,
-    GRAMMAR_VOCAB_MAX = 1 << 24 /* tokens */
+    GRAMMAR_VOCAB_MAX = 1 << 24,    /* tokens */
+    GRAMMAR_MASK_WORK_MAX = 1 << 21 /* a place in an enum of 4000 words takes half a million */
 };
 
 enum grammar_token_kind { GRAMMAR_TOKEN_TEXT, GRAMMAR_TOKEN_END, GRAMMAR_TOKEN_NEVER };
@@ -43,7 +44,10 @@ struct grammar_masker *grammar_masker_new(const struct grammar_vocab *vocab, siz
 void grammar_masker_free(struct grammar_masker *masker); /* NULL is fine */
 
 /* A bit per token: word token / 64, bit token % 64; those behind the last token are 0. Good until
- * the next call. ERR_FULL: no memory. Not const: as grammar_match_check(). */
+ * the next call. ERR_FULL: no memory; ERR_LIMIT: more than GRAMMAR_MASK_WORK_MAX steps of work,
+ * some 50 ms: so ambiguous a grammar would hold up everybody else, and its request has to end. (How
+ * many there are depends on which are known already, so this is not a matter of the place alone.)
+ * Not const: as grammar_match_check(). */
 MUST_USE enum err grammar_mask(struct grammar_masker *masker, struct grammar_match *match,
                                const uint64_t **out_bits);
 

@@ -203,6 +203,40 @@ TEST(a_mask_that_finds_no_memory_says_so_and_the_next_one_is_right)
     grammar_vocab_free(vocab);
 }
 
+/* Where the tenth letter from the end matters, each beginning is at a place of its own: all steps
+ * are new, and of hundreds of such rules each is much work. */
+TEST(a_walk_that_would_hold_up_everybody_is_given_up)
+{
+    static struct pieces pieces;
+    static const char letters[] = "abc";
+    pieces = (struct pieces){0};
+    for (uint32_t token = 0; token < TOKENS; token++) {
+        pieces.lens[token] = 6;
+        for (uint32_t i = 0, digits = token; i < 6; i++, digits /= 3)
+            pieces.bytes[token][i] = letters[digits % 3];
+    }
+    struct grammar_vocab *vocab = grammar_vocab_new(TOKENS, piece_of, &pieces);
+    struct grammar_masker *masker = grammar_masker_new(vocab, 1);
+    for (int is_too_much = 0; is_too_much < 2; is_too_much++) {
+        struct grammar *grammar = NULL;
+        struct grammar_match *match = NULL;
+        const uint64_t *bits = NULL;
+        struct text text;
+        text_init(&text, 1 << 18);
+        text_add_str(&text, "root ::= \"\"");
+        for (int i = 0; i < (is_too_much ? 200 : 20); i++)
+            text_add_str(&text, " | [abc]* \"a\" [abc]{9} | [abc]* \"b\" [abc]{9}");
+        CHECK_OK(grammar_parse(text_slice(&text), &grammar, NULL));
+        CHECK_OK(grammar_match_new(grammar, NULL, &match));
+        CHECK_ERR(grammar_mask(masker, match, &bits), is_too_much ? ERR_LIMIT : ERR_OK);
+        grammar_match_free(match);
+        grammar_unref(grammar);
+        text_fini(&text);
+    }
+    grammar_masker_free(masker);
+    grammar_vocab_free(vocab);
+}
+
 TEST(a_vocabulary_knows_its_distinct_beginnings)
 {
     static struct pieces pieces;

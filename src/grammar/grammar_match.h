@@ -8,7 +8,7 @@
  * 1. Its state is a function of (grammar, triggers, what was accepted): put in the same again,
  *    however it was cut into tokens (but for triggers that are tokens), and it is where it was.
  * 2. What was refused, for whatever reason, has changed nothing.
- * 3. Bounds (stacks.h): calls 1024 deep; a state of 8192 places; 32768 steps of work for one byte.
+ * 3. Bounds (stacks.h): calls 1024 deep; a state of 4096 places; 16384 steps of work for one byte.
  *    What lies beyond is refused with ERR_LIMIT, and is not in a mask: also a function of the
  *    state, so that a replay is refused the same.
  * 4. It costs memory by the depth of what is open, not by what was accepted: some KiB.

@@ -333,7 +333,7 @@ TEST(the_places_of_a_state_are_limited)
         struct text text;
         text_init(&text, 1 << 20);
         text_add_str(&text, "root ::= \"<\" (");
-        for (int i = 1; i < 8192 + over; i++)
+        for (int i = 1; i < 4096 + over; i++)
             text_add_str(&text, "\"a\" |");
         text_add(&text, slice_of("\"b\")", sizeof("\"b\")"))); /* with its NUL */
         struct grammar_match *match = match_of(text.data);

@@ -44,15 +44,6 @@ enum err schema_fail(struct conversion *conversion, enum err err, const char *fo
                          SLICE_ARG(slice_first(path, 192)), message);
 }
 
-/* Names come from outside and stand in notes: what is not plain in them is shown as '?'. */
-static void add_plain(struct text *out, struct slice name)
-{
-    for (size_t i = 0; i < name.len; i++) {
-        char byte = name.data[i];
-        text_add_byte(out, byte > 0x20 && byte < 0x7F ? byte : '?');
-    }
-}
-
 /* --- places --- */
 
 static enum err path_below(struct conversion *conversion, const char *key, struct slice name,
@@ -65,7 +56,7 @@ static enum err path_below(struct conversion *conversion, const char *key, struc
     text_add_str(&path, key);
     if (name.len > 0) {
         text_add_byte(&path, '/');
-        add_plain(&path, slice_first(name, 64));
+        schema_add_plain(&path, slice_first(name, 64));
     }
     enum err err = arena_dup(conversion->arena, text_slice(&path), out_path);
     text_fini(&path);
@@ -167,154 +158,7 @@ static enum err add_value(struct conversion *conversion, const json_t *value)
     return err;
 }
 
-/* --- keywords --- */
-
-enum keyword_group {
-    ANNOTATION = 1 << 0,
-    TYPE = 1 << 1,
-    STRING = 1 << 2,
-    NUMBER = 1 << 3,
-    ARRAY = 1 << 4,
-    OBJECT = 1 << 5,
-    VALUES = 1 << 6,
-    CHOICE = 1 << 7,
-    ALL = 1 << 8,
-    REFERENCE = 1 << 9
-};
-
-static const struct keyword {
-    const char *name;
-    uint32_t group;
-} keywords[] = {
-    {"title", ANNOTATION},
-    {"description", ANNOTATION},
-    {"default", ANNOTATION},
-    {"examples", ANNOTATION},
-    {"example", ANNOTATION},
-    {"$comment", ANNOTATION},
-    {"$schema", ANNOTATION},
-    {"$id", ANNOTATION},
-    {"$anchor", ANNOTATION},
-    {"$defs", ANNOTATION},
-    {"definitions", ANNOTATION},
-    {"deprecated", ANNOTATION},
-    {"readOnly", ANNOTATION},
-    {"writeOnly", ANNOTATION},
-    {"contentEncoding", ANNOTATION},
-    {"contentMediaType", ANNOTATION},
-    {"type", TYPE},
-    {"enum", VALUES},
-    {"const", VALUES},
-    {"anyOf", CHOICE},
-    {"oneOf", CHOICE},
-    {"allOf", ALL},
-    {"$ref", REFERENCE},
-    {"minLength", STRING},
-    {"maxLength", STRING},
-    {"pattern", STRING},
-    {"format", STRING},
-    {"minimum", NUMBER},
-    {"maximum", NUMBER},
-    {"exclusiveMinimum", NUMBER},
-    {"exclusiveMaximum", NUMBER},
-    {"items", ARRAY},
-    {"minItems", ARRAY},
-    {"maxItems", ARRAY},
-    {"properties", OBJECT},
-    {"required", OBJECT},
-    {"additionalProperties", OBJECT},
-};
-
-static uint32_t group_of(const char *name)
-{
-    for (size_t i = 0; i < ARRAY_COUNT(keywords); i++) {
-        if (strcmp(keywords[i].name, name) == 0)
-            return keywords[i].group;
-    }
-    return 0;
-}
-
-static enum err fail_keyword(struct conversion *conversion, const char *keyword, const char *why)
-{
-    struct text name;
-    text_init(&name, 128);
-    add_plain(&name, slice_first(slice_str(keyword), 64));
-    enum err err = schema_fail(conversion, ERR_REFUSED, "the keyword " SLICE_FMT " %s",
-                               SLICE_ARG(text_slice(&name)), why);
-    text_fini(&name);
-    return err;
-}
-
-/* All groups that the schema has keywords of; those that we do not know are refused. */
-static enum err read_groups(struct conversion *conversion, json_t *schema, uint32_t *out_groups)
-{
-    const char *name;
-    json_t *value;
-    *out_groups = 0;
-    json_object_foreach(schema, name, value)
-    {
-        uint32_t group = group_of(name);
-        if (group == 0)
-            return fail_keyword(conversion, name, "is not supported");
-        *out_groups |= group;
-    }
-    return ERR_OK;
-}
-
-/* The first keyword that is of none of these groups, and no annotation; NULL: there is none. */
-static const char *other_keyword(json_t *schema, uint32_t groups)
-{
-    const char *name;
-    json_t *value;
-    json_object_foreach(schema, name, value)
-    {
-        if (!(group_of(name) & (groups | ANNOTATION)))
-            return name;
-    }
-    return NULL;
-}
-
-static enum err allow_only(struct conversion *conversion, json_t *schema, uint32_t groups,
-                           const char *beside)
-{
-    const char *other = other_keyword(schema, groups);
-    char why[64];
-    if (!other)
-        return ERR_OK;
-    snprintf(why, sizeof(why), "is not supported beside %s", beside);
-    return fail_keyword(conversion, other, why);
-}
-
-/* --- types --- */
-
-enum { TYPE_COUNT = 7 };
-static const struct type {
-    const char *name;
-    uint32_t group; /* of keywords that are about it */
-} types[TYPE_COUNT] = {{"object", OBJECT}, {"array", ARRAY},    {"string", STRING},
-                       {"number", NUMBER}, {"integer", NUMBER}, {"boolean", 0},
-                       {"null", 0}};
-
-static bool fits_type(const json_t *value, const char *type)
-{
-    switch (json_typeof(value)) {
-    case JSON_OBJECT:
-        return strcmp(type, "object") == 0;
-    case JSON_ARRAY:
-        return strcmp(type, "array") == 0;
-    case JSON_STRING:
-        return strcmp(type, "string") == 0;
-    case JSON_INTEGER:
-        return strcmp(type, "integer") == 0 || strcmp(type, "number") == 0;
-    case JSON_REAL:
-        return strcmp(type, "number") == 0;
-    case JSON_TRUE:
-    case JSON_FALSE:
-        return strcmp(type, "boolean") == 0;
-    default:
-        return strcmp(type, "null") == 0;
-    }
-}
+/* --- what a schema says --- */
 
 static enum err add_type(struct conversion *conversion, json_t *schema, const char *type)
 {
@@ -332,61 +176,33 @@ static enum err add_type(struct conversion *conversion, json_t *schema, const ch
     return ERR_OK;
 }
 
-/* A bit for each of `types` that the schema names, or that its keywords are about; 0: any. */
-static enum err read_types(struct conversion *conversion, json_t *schema, uint32_t groups,
-                           uint32_t *out_types)
-{
-    json_t *type = json_object_get(schema, "type");
-    size_t count = json_is_array(type) ? json_array_size(type) : 1;
-    *out_types = 0;
-    for (size_t i = 0; i < TYPE_COUNT && !type; i++)
-        *out_types |=
-            (uint32_t)((groups & types[i].group) != 0 && i != 4 /* an integer is a number */) << i;
-    if (type && count == 0)
-        return schema_fail(conversion, ERR_REFUSED, "no type is named: nothing satisfies it");
-    for (size_t i = 0; type && i < count; i++) {
-        json_t *item = json_is_array(type) ? json_array_get(type, i) : type;
-        uint32_t bit = 0;
-        for (size_t j = 0; j < TYPE_COUNT && json_is_string(item); j++)
-            bit |= (uint32_t)slice_eq_str(json_slice(item), types[j].name) << j;
-        if (bit == 0)
-            return schema_fail(conversion, ERR_PROTOCOL,
-                               "type: expected object, array, string, number, integer, boolean or "
-                               "null, or a list of them");
-        *out_types |= bit;
-    }
-    return ERR_OK;
-}
-
 static enum err add_types(struct conversion *conversion, json_t *schema, uint32_t set)
 {
     const char *separator = "";
-    for (size_t i = 0; i < TYPE_COUNT; i++) {
+    for (size_t i = 0; i < SCHEMA_TYPES; i++) {
         if (!(set >> i & 1))
             continue;
         text_add_str(conversion->out, separator);
-        TRY(add_type(conversion, schema, types[i].name));
+        TRY(add_type(conversion, schema, schema_types[i]));
         separator = " | ";
     }
     return ERR_OK;
 }
 
-/* --- what a schema says --- */
-
 static enum err add_values(struct conversion *conversion, json_t *schema, uint32_t type_set)
 {
     json_t *list = json_object_get(schema, "enum"), *only = json_object_get(schema, "const");
     size_t count = list ? json_array_size(list) : 1, added = 0;
-    TRY(allow_only(conversion, schema, TYPE | VALUES, list ? "enum" : "const"));
+    TRY(schema_allow_only(conversion, schema, TYPE | VALUES, list ? "enum" : "const"));
     if (list && only)
-        return fail_keyword(conversion, "const", "is not supported beside enum");
+        return schema_fail_keyword(conversion, "const", "is not supported beside enum");
     if (list && !json_is_array(list))
         return schema_fail(conversion, ERR_PROTOCOL, "enum: expected a list");
     for (size_t i = 0; i < count; i++) {
         json_t *value = list ? json_array_get(list, i) : only;
         bool fits = type_set == 0;
-        for (size_t j = 0; j < TYPE_COUNT; j++)
-            fits |= (type_set >> j & 1) && fits_type(value, types[j].name);
+        for (size_t j = 0; j < SCHEMA_TYPES; j++)
+            fits |= (type_set >> j & 1) && schema_fits_type(value, schema_types[j]);
         if (!fits)
             continue;
         text_add_str(conversion->out, added++ > 0 ? " | " : "");
@@ -400,7 +216,7 @@ static enum err add_values(struct conversion *conversion, json_t *schema, uint32
     return ERR_OK;
 }
 
-static enum err add_alias(struct conversion *conversion, uint32_t to)
+enum err schema_add_alias(struct conversion *conversion, uint32_t to)
 {
     if (conversion->alias_count == ALIASES_MAX)
         return err_note_fail(conversion->note, ERR_LIMIT,
@@ -414,9 +230,9 @@ static enum err add_choice(struct conversion *conversion, json_t *schema)
 {
     const char *key = json_object_get(schema, "anyOf") ? "anyOf" : "oneOf";
     json_t *list = json_object_get(schema, key);
-    TRY(allow_only(conversion, schema, CHOICE, key));
+    TRY(schema_allow_only(conversion, schema, CHOICE, key));
     if (json_object_get(schema, "anyOf") && json_object_get(schema, "oneOf"))
-        return fail_keyword(conversion, "oneOf", "is not supported beside anyOf");
+        return schema_fail_keyword(conversion, "oneOf", "is not supported beside anyOf");
     if (!json_is_array(list) || json_array_size(list) == 0)
         return schema_fail(conversion, ERR_PROTOCOL, "%s: expected a list of schemas", key);
     for (size_t i = 0; i < json_array_size(list); i++) {
@@ -425,7 +241,7 @@ static enum err add_choice(struct conversion *conversion, json_t *schema)
         snprintf(index, sizeof(index), "%zu", i);
         TRY(schema_place(conversion, json_array_get(list, i), key, slice_str(index), &place));
         text_add_str(conversion->out, i > 0 ? " | " : "");
-        TRY(add_alias(conversion, place));
+        TRY(schema_add_alias(conversion, place));
     }
     return ERR_OK;
 }
@@ -451,7 +267,7 @@ static json_t *pointer_step(json_t *value, struct slice token)
     return json_object_get(value, name);
 }
 
-static enum err find_reference(struct conversion *conversion, json_t *schema, json_t **out_target)
+enum err schema_find_reference(struct conversion *conversion, json_t *schema, json_t **out_target)
 {
     json_t *reference = json_object_get(schema, "$ref"), *target = conversion->root;
     struct slice pointer = json_slice(reference), token;
@@ -475,119 +291,11 @@ static enum err add_reference(struct conversion *conversion, json_t *schema)
 {
     json_t *target;
     uint32_t place;
-    TRY(allow_only(conversion, schema, REFERENCE, "$ref"));
-    TRY(find_reference(conversion, schema, &target));
+    TRY(schema_allow_only(conversion, schema, REFERENCE, "$ref"));
+    TRY(schema_find_reference(conversion, schema, &target));
     TRY(schema_place(conversion, target, "$ref",
                      slice_after(json_slice(json_object_get(schema, "$ref")), 2), &place));
-    return add_alias(conversion, place);
-}
-
-/* --- allOf --- */
-
-static enum err merge_into(struct conversion *conversion, json_t *merged, json_t *schema,
-                           int depth);
-
-static enum err merge_properties(struct conversion *conversion, json_t *merged, json_t *properties)
-{
-    json_t *all = json_object_get(merged, "properties"), *schema;
-    const char *name;
-    if (!all) {
-        all = json_object();
-        (void)json_object_set_new(merged, "properties", all); /* fails for no memory: json_read */
-    }
-    json_object_foreach(properties, name, schema)
-    {
-        json_t *before = json_object_get(all, name);
-        if (before && !json_equal(before, schema))
-            return schema_fail(conversion, ERR_REFUSED,
-                               "allOf: a property that two of them describe differently");
-        (void)json_object_set(all, name, schema);
-    }
-    return ERR_OK;
-}
-
-static void merge_required(json_t *merged, json_t *required)
-{
-    json_t *all = json_object_get(merged, "required");
-    if (!all) {
-        all = json_array();
-        (void)json_object_set_new(merged, "required", all);
-    }
-    (void)json_array_extend(all, required);
-}
-
-static enum err merge_keyword(struct conversion *conversion, json_t *merged, const char *name,
-                              json_t *value)
-{
-    json_t *before = json_object_get(merged, name);
-    if (strcmp(name, "properties") == 0 && json_is_object(value))
-        return merge_properties(conversion, merged, value);
-    if (strcmp(name, "required") == 0 && json_is_array(value)) {
-        merge_required(merged, value);
-        return ERR_OK;
-    }
-    if (group_of(name) == ANNOTATION || strcmp(name, "allOf") == 0)
-        return ERR_OK;
-    if (before && !json_equal(before, value))
-        return fail_keyword(conversion, name, "differs among the parts of allOf");
-    (void)json_object_set(merged, name, value);
-    return ERR_OK;
-}
-
-static enum err merge_parts(struct conversion *conversion, json_t *merged, json_t *parts, int depth)
-{
-    if (!json_is_array(parts) || json_array_size(parts) == 0)
-        return schema_fail(conversion, ERR_PROTOCOL, "allOf: expected a list of schemas");
-    for (size_t i = 0; i < json_array_size(parts); i++)
-        TRY(merge_into(conversion, merged, json_array_get(parts, i), depth + 1));
-    return ERR_OK;
-}
-
-enum { MERGE_DEPTH_MAX = 16, MERGED_MAX = 256 };
-
-static enum err merge_into(struct conversion *conversion, json_t *merged, json_t *schema, int depth)
-{
-    uint32_t groups;
-    const char *name;
-    json_t *value;
-    if (depth > MERGE_DEPTH_MAX)
-        return schema_fail(conversion, ERR_LIMIT, "allOf: more than %d references and parts deep",
-                           MERGE_DEPTH_MAX);
-    if (!json_is_object(schema))
-        return schema_fail(conversion, ERR_REFUSED, "allOf: a part that is no object");
-    TRY(read_groups(conversion, schema, &groups));
-    if (groups & REFERENCE) {
-        TRY(allow_only(conversion, schema, REFERENCE, "$ref"));
-        TRY(find_reference(conversion, schema, &schema));
-        return merge_into(conversion, merged, schema, depth + 1);
-    }
-    if (groups & ~(uint32_t)(ANNOTATION | TYPE | OBJECT | ALL))
-        return schema_fail(conversion, ERR_REFUSED, "allOf: only objects can be put together");
-    json_object_foreach(schema, name, value)
-    {
-        TRY(merge_keyword(conversion, merged, name, value));
-    }
-    if (groups & ALL)
-        return merge_parts(conversion, merged, json_object_get(schema, "allOf"), depth);
-    return ERR_OK;
-}
-
-/* One part alone is what it is, of whatever type. */
-static enum err add_all(struct conversion *conversion, json_t *schema)
-{
-    json_t *parts = json_object_get(schema, "allOf"), *merged;
-    uint32_t place;
-    if (json_array_size(parts) == 1 && !other_keyword(schema, ALL)) {
-        TRY(schema_place(conversion, json_array_get(parts, 0), "allOf", SLICE("0"), &place));
-        return add_alias(conversion, place);
-    }
-    if (json_array_size(conversion->merged) == MERGED_MAX)
-        return schema_fail(conversion, ERR_LIMIT, "more than %d allOf", MERGED_MAX);
-    merged = json_object();
-    (void)json_array_append_new(conversion->merged, merged);
-    TRY(merge_into(conversion, merged, schema, 0));
-    TRY(schema_place(conversion, merged, "allOf", (struct slice){0}, &place));
-    return add_alias(conversion, place);
+    return schema_add_alias(conversion, place);
 }
 
 /* --- the document --- */
@@ -603,14 +311,14 @@ static enum err add_schema(struct conversion *conversion, json_t *schema)
         return schema_fail(conversion, ERR_REFUSED, "nothing satisfies false");
     if (!json_is_object(schema))
         return schema_fail(conversion, ERR_PROTOCOL, "expected a schema: an object, true or false");
-    TRY(read_groups(conversion, schema, &groups));
+    TRY(schema_read_groups(conversion, schema, &groups));
     if (groups & REFERENCE)
         return add_reference(conversion, schema);
     if (groups & ALL)
-        return add_all(conversion, schema);
+        return schema_add_all(conversion, schema);
     if (groups & CHOICE)
         return add_choice(conversion, schema);
-    TRY(read_types(conversion, schema, groups, &type_set));
+    TRY(schema_read_types(conversion, schema, groups, &type_set));
     if (groups & VALUES)
         return add_values(conversion, schema, type_set);
     if (type_set == 0) {

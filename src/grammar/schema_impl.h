@@ -40,6 +40,49 @@ MUST_USE enum err schema_fail(struct conversion *conversion, enum err err, const
 MUST_USE enum err schema_place(struct conversion *conversion, json_t *schema, const char *key,
                                struct slice name, uint32_t *out_place);
 
+/* What keywords are about (schema_keywords.c). */
+enum {
+    ANNOTATION = 1 << 0,
+    TYPE = 1 << 1,
+    STRING = 1 << 2,
+    NUMBER = 1 << 3,
+    ARRAY = 1 << 4,
+    OBJECT = 1 << 5,
+    VALUES = 1 << 6,
+    CHOICE = 1 << 7,
+    ALL = 1 << 8,
+    REFERENCE = 1 << 9
+};
+
+/* 0: we do not know it. */
+uint32_t schema_keyword_group(const char *keyword);
+/* All groups that the schema has keywords of. ERR_REFUSED: one that we do not know. */
+MUST_USE enum err schema_read_groups(struct conversion *conversion, json_t *schema,
+                                     uint32_t *out_groups);
+/* The first keyword that is of none of these groups, and no annotation; NULL: there is none. */
+const char *schema_other_keyword(json_t *schema, uint32_t groups);
+/* ERR_REFUSED: there is one, which is not supported beside `beside`. */
+MUST_USE enum err schema_allow_only(struct conversion *conversion, json_t *schema, uint32_t groups,
+                                    const char *beside);
+MUST_USE enum err schema_fail_keyword(struct conversion *conversion, const char *keyword,
+                                      const char *why);
+/* For notes: what is not plain in a name is shown as '?'. */
+void schema_add_plain(struct text *out, struct slice name);
+
+/* Sets of types are bits, in this order. */
+enum { SCHEMA_TYPES = 7 };
+extern const char *const schema_types[SCHEMA_TYPES];
+bool schema_fits_type(const json_t *value, const char *type);
+/* Those that the schema names, or that its keywords are about; 0: any. */
+MUST_USE enum err schema_read_types(struct conversion *conversion, json_t *schema, uint32_t groups,
+                                    uint32_t *out_types);
+
+/* Writes the rule's name, and that the place being written is nothing but that one. */
+MUST_USE enum err schema_add_alias(struct conversion *conversion, uint32_t to);
+MUST_USE enum err schema_find_reference(struct conversion *conversion, json_t *schema,
+                                        json_t **out_target);
+MUST_USE enum err schema_add_all(struct conversion *conversion, json_t *schema);
+
 /* A literal of GBNF. */
 void schema_add_literal(struct text *out, struct slice bytes);
 /* A value as JSON text, one way of several. */

@@ -43,6 +43,8 @@ struct stacks {
     bool found_empty;
     uint32_t work;
 
+    uint64_t total_work; /* of all steps */
+
     uint32_t *marks; /* per set: the count it was last part of */
     uint32_t mark_capacity, mark;
 };
@@ -159,6 +161,7 @@ static enum err number_of(struct stacks *stacks, const struct entry *entries, ui
 
 static enum err do_work(struct stacks *stacks)
 {
+    stacks->total_work++;
     return ++stacks->work > STACKS_STEP_WORK_MAX ? ERR_LIMIT : ERR_OK;
 }
 
@@ -416,6 +419,7 @@ enum err stacks_step(struct stacks *stacks, uint32_t number, uint8_t byte, uint3
     const struct grammar *grammar = stacks->grammar;
     struct set set = stacks->sets[number];
     begin_step(stacks);
+    stacks->total_work += set.count;
     for (uint32_t i = 0; i < set.count; i++) {
         struct entry entry = stacks->entries[set.first + i];
         uint32_t at = position_node(entry.position);
@@ -493,6 +497,11 @@ bool stacks_can_end(const struct stacks *stacks, uint32_t set)
 uint64_t stacks_hash(const struct stacks *stacks, uint32_t set)
 {
     return stacks->sets[set].hash;
+}
+
+uint64_t stacks_work(const struct stacks *stacks)
+{
+    return stacks->total_work;
 }
 
 size_t stacks_bytes(const struct stacks *stacks)
@@ -618,6 +627,7 @@ enum err stacks_collect(struct stacks *stacks, uint32_t *roots, size_t count)
 {
     struct stacks *fresh = mem_alloc(sizeof(*fresh));
     fresh->grammar = stacks->grammar;
+    fresh->total_work = stacks->total_work;
     enum err err = copy_roots(stacks, fresh, roots, count);
     if (err == ERR_OK) {
         struct stacks old = *stacks;

@@ -18,8 +18,8 @@ enum {
     STACKS_DEAD = 0,               /* no stack at all: no text leads on */
     STACKS_BELOW = 1,              /* only the empty stack: what lies below the first rule */
     STACKS_DEPTH_MAX = 1024,       /* calls inside each other */
-    STACKS_ENTRIES_MAX = 8192,     /* of a set with all that lies below it */
-    STACKS_STEP_WORK_MAX = 1 << 15 /* nodes visited and entries joined in one step */
+    STACKS_ENTRIES_MAX = 4096,     /* of a set with all that lies below it */
+    STACKS_STEP_WORK_MAX = 1 << 14 /* nodes visited and entries joined in one step */
 };
 
 struct stacks;
@@ -52,4 +52,6 @@ bool stacks_want_collect(const struct stacks *stacks);
  * nothing has changed. */
 MUST_USE enum err stacks_collect(struct stacks *stacks, uint32_t *roots, size_t count);
 
+/* Nodes visited, and entries looked at and joined, in all steps since it was made. */
+uint64_t stacks_work(const struct stacks *stacks);
 size_t stacks_bytes(const struct stacks *stacks); /* memory that it holds */
