@@ -96,8 +96,11 @@ static void share_among_prompts(const struct plan_state *state, struct budget *b
         uint32_t quick = shortest_of_the_others(state);
         give(&state->prompts[quick], &parts[quick], half, half_us(budget), budget);
     }
-    for (uint32_t i = 0; i < state->prompt_count && budget->rows > 0; i++)
+    for (uint32_t i = 0; i < state->prompt_count && budget->rows > 0; i++) {
         give(&state->prompts[i], &parts[i], UINT32_MAX, budget->target_us, budget);
+        if (room_of(&state->prompts[i], &parts[i]) > 0)
+            break; /* the rows or the time are used up */
+    }
 }
 
 /* Drops the parts that got nothing. */

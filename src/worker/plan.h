@@ -18,7 +18,7 @@
  *    (Half, not less: with a quarter, of 32 that come at once the 16th waits a tenth longer.)
  * 5. A part begins at the position its sequence has reached and has no holes.
  * 6. A part ends at its sequence's `save_at`, where the caller wants to save the cells of exactly
- * so many tokens (prefix_tree.h); what is left of the prompt goes in from the next step on.
+ *    so many tokens (prefix_tree.h); what is left of the prompt goes in from the next step on.
  * 7. A prompt that several sequences wait for (`n` answers to one request) goes in once. The part
  *    with its last row says to how many of them the slot is copied before anything else is put into
  *    it; all of them then sample from the logits of this row, each with its own seed. */
@@ -58,7 +58,7 @@ struct plan_batch {
     struct plan_part *parts; /* decodes in their order, then prompts in theirs */
     uint32_t part_count, row_count;
     uint32_t decode_count;   /* parts that decode: decodes[0] up to this one */
-    struct step_shape shape; /* what step_cost_learn() wants to hear with the time it took */
+    struct step_shape shape; /* for step_cost_learn(), with the time of a decode() that went well */
 };
 
 /* out_parts has room for decode_count + prompt_count of them. */

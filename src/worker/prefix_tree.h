@@ -24,8 +24,21 @@
  *    new prompt takes over, when it is not saved and nobody else holds it.
  * 7. Looking up allocates nothing; a prompt that is known allocates nothing either.
  *
- * One thread (the engine's): prefix_tree_find() before a sequence gets its slot, the others as the
- * slot's content changes. */
+ * One thread, the engine's. The life of a request, as step_sim.c goes through it:
+ *
+ *   may it have a slot?         find(); wait_slot: it waits until that one was saved or has ended,
+ *                               and is asked to be saved at wait_tokens
+ *   before the slot is touched  slot_kept: engine_seq_save() and save() of what the slot holds
+ *   the slot is made ready      as `how` says; of RESTORE: used(), or if the engine refuses the
+ *                               blob, lost() and as NOTHING
+ *   it has the slot             note(), slot_filling() with the whole prompt
+ *   its position is a save_at   engine_seq_save() and save() of so many ids
+ *   the prompt is in            slot_busy() with it
+ *   the slot lost cells         slot_busy() with what it still holds, or filling() if that is less
+ *                               than the prompt, which then goes in again
+ *   it ends, or is saved        slot_idle() with what engine_seq_tokens() says is in the slot: it
+ *   and leaves its slot         stays there until somebody takes the slot
+ *   a slot was emptied          slot_idle() with none */
 #pragma once
 
 #include "engine/engine.h"
