@@ -42,28 +42,6 @@ enum kind { KIND_CALL, KIND_NONE_FITS, KIND_TALK };
 
 enum { ROUNDS_BYTES_MAX = 1500 }; /* after so many no further round is put before the last */
 
-/* A round before the one that counts: asked, called, answered and told. */
-static void add_round(struct sample *sample, const struct tool *tool, struct choice *choice,
-                      enum split split)
-{
-    struct wish wish;
-    struct outcome outcome;
-    struct text call;
-    wish_init(&wish);
-    outcome_init(&outcome);
-    text_init(&call, WISH_BYTES_MAX);
-    wish_make(&wish, tool, choice, split);
-    outcome_make(&outcome, choice, split);
-    tool_add_call(&call, tool, &wish);
-    sample_say(sample, SPEAKER_USER, text_slice(&wish.words));
-    sample_say(sample, SPEAKER_ASSISTANT, text_slice(&call));
-    sample_say(sample, SPEAKER_TOOL, text_slice(&outcome.answer));
-    sample_say(sample, SPEAKER_ASSISTANT, text_slice(&outcome.sentence));
-    text_fini(&call);
-    outcome_fini(&outcome);
-    wish_fini(&wish);
-}
-
 static void add_wish(struct sample *sample, const struct tool *tool, bool is_offered,
                      struct choice *choice, enum split split)
 {
@@ -113,8 +91,13 @@ static void make(struct sample *sample, struct choice *choice, enum split split)
     static const uint8_t train_rounds[] = {0, 1, 1, 2, 2, 3}, test_rounds[] = {0, 0, 0, 0, 0, 1};
     size_t rounds =
         split == SPLIT_TRAIN ? CHOICE_OF(choice, train_rounds) : CHOICE_OF(choice, test_rounds);
-    for (; rounds > 0 && sample->bytes.len < ROUNDS_BYTES_MAX; rounds--)
-        add_round(sample, offer.tools[choice_below(choice, offer.count)], choice, split);
+    struct outcome outcome;
+    outcome_init(&outcome);
+    for (; rounds > 0 && sample->bytes.len < ROUNDS_BYTES_MAX; rounds--) {
+        const struct tool *tool = offer.tools[choice_below(choice, offer.count)];
+        outcome_add_round(&outcome, sample, tool, choice, split);
+    }
+    outcome_fini(&outcome);
     if (sample->kind == KIND_TALK)
         add_talk(sample, choice);
     else if (sample->kind == KIND_NONE_FITS)
@@ -170,4 +153,4 @@ static void judge(const struct sample *sample, struct slice answer, struct score
     json_decref(given);
 }
 
-const struct family family_calls = {"calls", 15, make, judge};
+const struct family family_calls = {"calls", 14, make, judge};

@@ -25,8 +25,10 @@ static const uint8_t test_shares[KIND_COUNT] = {60, 15, 25};
 enum {
     ITEMS_MAX = 40,
     TWICE_ITEMS_MAX = 10,
-    COPY_BYTES_MAX = 420,   /* of one answer: ids are a token per byte or nearly so */
-    ROUND_BYTES_MAX = 1200, /* of a conversation, before its last round */
+    /* No document is longer than 1024 tokens even if each byte is one (of digits it is): what is
+     * asked and its answer, and the rounds before. */
+    COPY_BYTES_MAX = 360,
+    ROUND_BYTES_MAX = 240,
 };
 
 static const char *const repeat_words[] = {
@@ -413,7 +415,8 @@ static void make(struct sample *sample, struct choice *choice, enum split split)
     struct round round = {0};
     text_init(&round.asked, 2048);
     text_init(&round.answer, 2048);
-    size_t rounds = choice_percent(choice, 30) ? word_log_uniform(choice, 2, 6) : 1;
+    unsigned several = split == SPLIT_TRAIN ? 50 : 30;
+    size_t rounds = choice_percent(choice, several) ? word_log_uniform(choice, 2, 8) : 1;
     do {
         text_clear(&round.answer);
         sample->kind = draw_kind(choice, split);
@@ -429,4 +432,4 @@ static void judge(const struct sample *sample, struct slice answer, struct score
     score_count(score, GATE_COPYING, slice_eq(answer, sample_answer(sample)));
 }
 
-const struct family family_copying = {"copying", 28, make, judge};
+const struct family family_copying = {"copying", 27, make, judge};
