@@ -135,10 +135,9 @@ const struct config_key config_keys[] = {
                "$XDG_STATE_HOME/millrace, else ~/.local/state/millrace"),
     ROW_IPC_URL(bus_url, "BUS_URL", "", IPC_URL_MAX_BYTES,
                 "where the roles meet: the folder of a switch; empty: serve runs its own"),
-    ROW_U32(
-        role_dead_ms, "ROLE_DEAD_MS", NULL, "750", 500, 60000,
-        "a role whose main loop gives no sign for so long (five times that while it computes or "
-        "waits for a processor) is killed and started again, ms"),
+    ROW_U32(role_dead_ms, "ROLE_DEAD_MS", NULL, "750", 500, 60000,
+            "a role whose main loop gives no sign for so long (five times that while it computes, "
+            "or waits for a processor or the disk) is killed and started again, ms"),
     ROW_U32(watchdog_ms, "WATCHDOG_MS", NULL, "10000", 0, DAY_MS,
             "an engine that has work and makes no progress for so long has its worker killed and "
             "started again, ms; 0: never"),

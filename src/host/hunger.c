@@ -1,4 +1,4 @@
-/* hunger - whether a process would run if it got a processor. See hunger.h. */
+/* hunger - whether a process would run if it got what it waits for. See hunger.h. */
 #include "host/hunger.h"
 
 #include <dirent.h>
@@ -29,16 +29,21 @@ static char state_of(int pid, const char *thread)
     return hunger_parse_state(slice_of(text, got > 0 ? (size_t)got : 0));
 }
 
+static bool is_hungry(char state)
+{
+    return state == 'R' || state == 'D';
+}
+
 bool hunger_of(int pid)
 {
     char path[64];
-    bool is_runnable = false;
+    bool any = false;
     snprintf(path, sizeof(path), "/proc/%d/task", pid);
     DIR *threads = opendir(path);
     const struct dirent *entry;
-    for (int i = 0; threads && !is_runnable && i < THREADS_MAX && (entry = readdir(threads)); i++)
-        is_runnable = entry->d_name[0] != '.' && state_of(pid, entry->d_name) == 'R';
+    for (int i = 0; threads && !any && i < THREADS_MAX && (entry = readdir(threads)); i++)
+        any = entry->d_name[0] != '.' && is_hungry(state_of(pid, entry->d_name));
     if (threads)
         (void)closedir(threads); /* it was only read */
-    return is_runnable;
+    return any;
 }

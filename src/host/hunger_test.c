@@ -3,6 +3,8 @@
 #include "testing/test.h"
 
 #include <signal.h>
+#include <stdio.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -18,7 +20,7 @@ TEST(the_state_is_behind_the_last_parenthesis)
     CHECK_EQ(hunger_parse_state(SLICE("12 (millrace)R 1")), '?');
 }
 
-enum deed { SPINS, SLEEPS };
+enum deed { SPINS, SLEEPS, WAITS_IN_THE_KERNEL };
 
 static pid_t child_that(enum deed deed)
 {
@@ -29,6 +31,12 @@ static pid_t child_that(enum deed deed)
     alarm(60); /* never an orphan */
     for (volatile unsigned turns = 0; deed == SPINS;)
         turns++;
+    if (deed == WAITS_IN_THE_KERNEL && vfork() == 0) { /* its parent sleeps as in a page fault */
+        (void)prctl(PR_SET_PDEATHSIG, SIGKILL);        /* else its alarm */
+        alarm(60);
+        for (;;)
+            pause();
+    }
     for (;;)
         pause();
 }
@@ -68,6 +76,28 @@ TEST(who_waits_for_something_is_not)
 {
     pid_t pid = child_that(SLEEPS);
     CHECK(becomes(pid, false));
+    end(pid);
+}
+
+static char state_of(pid_t pid)
+{
+    char path[64], text[1024];
+    snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+    FILE *file = fopen(path, "r");
+    CHECK(file != NULL);
+    size_t got = fread(text, 1, sizeof(text), file);
+    fclose(file);
+    return hunger_parse_state(slice_of(text, got));
+}
+
+TEST(who_waits_where_no_signal_wakes_it_is)
+{
+    pid_t pid = child_that(WAITS_IN_THE_KERNEL);
+    for (int i = 0; state_of(pid) != 'D'; i++) {
+        CHECK(i < 30000);
+        usleep(1000);
+    }
+    CHECK(hunger_of(pid));
     end(pid);
 }
 
