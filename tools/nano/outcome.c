@@ -374,3 +374,21 @@ void outcome_make(struct outcome *outcome, struct choice *choice, enum split spl
     ASSERT(text_status(&outcome->answer) == ERR_OK && text_status(&outcome->sentence) == ERR_OK &&
            text_status(&outcome->bytes) == ERR_OK);
 }
+
+void outcome_add_round(struct outcome *outcome, struct sample *sample, const struct tool *tool,
+                       struct choice *choice, enum split split)
+{
+    struct wish wish;
+    struct text call;
+    wish_init(&wish);
+    text_init(&call, WISH_BYTES_MAX);
+    wish_make(&wish, tool, choice, split);
+    tool_add_call(&call, tool, &wish);
+    outcome_make(outcome, choice, split);
+    sample_say(sample, SPEAKER_USER, text_slice(&wish.words));
+    sample_say(sample, SPEAKER_ASSISTANT, text_slice(&call));
+    sample_say(sample, SPEAKER_TOOL, text_slice(&outcome->answer));
+    sample_say(sample, SPEAKER_ASSISTANT, text_slice(&outcome->sentence));
+    text_fini(&call);
+    wish_fini(&wish);
+}
