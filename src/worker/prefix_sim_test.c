@@ -26,11 +26,12 @@ struct sim {
     struct prefix_tree *tree;
     bool is_small; /* the tree forgets: what it answers must be true, but not the best */
     struct listed slots[SLOTS_MAX];
-    struct listed blobs[LISTED_MAX], prompts[LISTED_MAX];
-    uint32_t blob_count, prompt_count;
+    struct listed blobs[LISTED_MAX], prompts[LISTED_MAX], disk[LISTED_MAX];
+    uint32_t blob_count, prompt_count, disk_count;
     uint64_t prompts_noted;
     double inflation;
-    uint32_t reused, restored, copied, saved, marked; /* so that it is seen that they happen */
+    uint32_t fetched, reused, restored, copied, saved,
+        marked; /* so that it is seen that they happen */
 };
 
 /* A failure shows the round. */
@@ -128,6 +129,45 @@ static double best_of_slots(const struct sim *sim, const struct listed *prompt, 
     return best;
 }
 
+static uint32_t index_of(const struct listed *list, uint32_t list_count, const token_id *ids,
+                         uint32_t count)
+{
+    uint32_t i = 0;
+    while (i < list_count &&
+           (list[i].count != count || memcmp(list[i].ids, ids, count * sizeof(*ids)) != 0))
+        i++;
+    return i;
+}
+
+static struct listed *blob_of(struct sim *sim, const token_id *ids, uint32_t count)
+{
+    uint32_t i = index_of(sim->blobs, sim->blob_count, ids, count);
+    return i < sim->blob_count ? &sim->blobs[i] : NULL;
+}
+
+static struct listed *disk_of(struct sim *sim, const token_id *ids, uint32_t count)
+{
+    uint32_t i = index_of(sim->disk, sim->disk_count, ids, count);
+    return i < sim->disk_count ? &sim->disk[i] : NULL;
+}
+
+static double best_of_list(const struct sim *sim, const struct listed *prompt, uint32_t known,
+                           const struct listed *list, uint32_t count, double byte_us)
+{
+    double best = -INFINITY;
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t tokens = usable(sim, prompt, &list[i]);
+        bool is_looked_at = is_prefix(&list[i], prompt) || common(&list[i], prompt) == known;
+        if (list == sim->disk && /* what is in memory, too, is not fetched */
+            index_of(sim->blobs, sim->blob_count, list[i].ids, list[i].count) < sim->blob_count)
+            continue;
+        if (tokens > 0 && is_looked_at)
+            best = fmax(best,
+                        tokens * sim->options.price.recompute_us - (double)list[i].bytes * byte_us);
+    }
+    return best;
+}
+
 /* Blobs on the way of the prompt; and those beyond, if they have all of it that is known. */
 static double best_of_blobs(const struct sim *sim, const struct listed *prompt, double loss)
 {
@@ -135,16 +175,11 @@ static double best_of_blobs(const struct sim *sim, const struct listed *prompt, 
     uint32_t known = best_common(prompt, sim->prompts, sim->prompt_count);
     known = max_u32(known, best_common(prompt, sim->slots, sim->options.slots));
     known = max_u32(known, best_common(prompt, sim->blobs, sim->blob_count));
-    double best = -INFINITY;
-    for (uint32_t i = 0; i < sim->blob_count; i++) {
-        const struct listed *blob = &sim->blobs[i];
-        uint32_t tokens = usable(sim, prompt, blob);
-        bool is_looked_at = is_prefix(blob, prompt) || common(blob, prompt) == known;
-        if (tokens > 0 && is_looked_at)
-            best = fmax(best, tokens * price->recompute_us -
-                                  (double)blob->bytes * price->restore_us - loss);
-    }
-    return best;
+    known = max_u32(known, best_common(prompt, sim->disk, sim->disk_count));
+    return fmax(best_of_list(sim, prompt, known, sim->blobs, sim->blob_count, price->restore_us),
+                best_of_list(sim, prompt, known, sim->disk, sim->disk_count,
+                             price->restore_us + price->fetch_us)) -
+           loss;
 }
 
 static void check_is_best(struct sim *sim, const struct listed *prompt,
@@ -165,14 +200,14 @@ static void check_is_best(struct sim *sim, const struct listed *prompt,
 
 /* --- what the tree says is true --- */
 
-static struct listed *blob_of(struct sim *sim, const token_id *ids, uint32_t count)
+static void check_fetch(struct sim *sim, const struct listed *prompt,
+                        const struct prefix_answer *answer)
 {
-    for (uint32_t i = 0; i < sim->blob_count; i++) {
-        struct listed *blob = &sim->blobs[i];
-        if (blob->count == count && memcmp(blob->ids, ids, count * sizeof(*ids)) == 0)
-            return blob;
-    }
-    return NULL;
+    token_id ids[IDS_MAX];
+    prefix_tree_ids(sim->tree, ids);
+    struct listed *disk = disk_of(sim, ids, answer->blob_count);
+    HOLDS(disk && !blob_of(sim, ids, answer->blob_count));
+    HOLDS(answer->tokens <= usable(sim, prompt, disk));
 }
 
 static void check_is_true(struct sim *sim, const struct listed *prompt,
@@ -195,6 +230,8 @@ static void check_is_true(struct sim *sim, const struct listed *prompt,
         HOLDS(memcmp(answer->blob.data, blob->ids, min_u32(4, (uint32_t)blob->bytes)) == 0);
         HOLDS(answer->tokens <= usable(sim, prompt, blob));
     }
+    if (answer->how == PREFIX_FETCH)
+        check_fetch(sim, prompt, answer);
 }
 
 static void check_saves(struct sim *sim, const struct listed *prompt,
@@ -240,6 +277,30 @@ static void forget_blob(struct sim *sim, struct listed *blob)
     uint32_t index = (uint32_t)(blob - sim->blobs);
     sim->blob_count--;
     memmove(blob, blob + 1, (sim->blob_count - index) * sizeof(*blob));
+}
+
+static void forget_disk(struct sim *sim, struct listed *disk)
+{
+    *disk = sim->disk[--sim->disk_count];
+}
+
+static bool on_spill(void *ctx, const token_id *ids, uint32_t count, void **blob, size_t bytes)
+{
+    struct sim *sim = ctx;
+    HOLDS(memcmp(*blob, ids, min_u32(count * 4, (uint32_t)bytes)) == 0);
+    HOLDS(!disk_of(sim, ids, count) || sim->is_small); /* small: the tree may have forgotten it */
+    if (disk_of(sim, ids, count))
+        forget_disk(sim, disk_of(sim, ids, count));
+    if (below(sim, 4) == 0 || sim->disk_count == LISTED_MAX)
+        return false;
+    struct listed *disk = &sim->disk[sim->disk_count++];
+    *disk = (struct listed){.count = count, .bytes = bytes};
+    memcpy(disk->ids, ids, count * sizeof(*ids));
+    if (below(sim, 2)) { /* taken, to be written later */
+        mem_free(*blob);
+        *blob = NULL;
+    }
+    return true;
 }
 
 /* Which blobs the tree has dropped: those that the formula says, one after the other. */
@@ -336,6 +397,20 @@ static void use_blob(struct sim *sim, const struct listed *kept)
     sim->restored++;
 }
 
+/* What is on disk comes back, or turns out to be gone. */
+static void fetch(struct sim *sim, const struct prefix_answer *answer)
+{
+    token_id ids[IDS_MAX];
+    prefix_tree_ids(sim->tree, ids);
+    sim->fetched++;
+    if (below(sim, 4)) {
+        save(sim, ids, answer->blob_count, NULL);
+    } else {
+        prefix_tree_lost(sim->tree, ids, answer->blob_count);
+        forget_disk(sim, disk_of(sim, ids, answer->blob_count));
+    }
+}
+
 /* As the core will: find, save what goes, take the slot, note, put in, save on the way. */
 static void run_prompt(struct sim *sim)
 {
@@ -348,6 +423,10 @@ static void run_prompt(struct sim *sim)
         return;
     check_is_true(sim, &prompt, &answer);
     check_saves(sim, &prompt, &answer);
+    if (answer.how == PREFIX_FETCH) {
+        fetch(sim, &answer);
+        return; /* and asks again some time */
+    }
     if (answer.how == PREFIX_RESTORE) {
         kept.count = answer.blob_count;
         prefix_tree_ids(sim->tree, kept.ids);
@@ -388,13 +467,15 @@ static void lose_one(struct sim *sim)
     struct listed *blob = &sim->blobs[below(sim, sim->blob_count)];
     prefix_tree_lost(sim->tree, blob->ids, blob->count);
     HOLDS(!prefix_tree_has(sim->tree, blob->ids, blob->count));
+    if (disk_of(sim, blob->ids, blob->count))
+        forget_disk(sim, disk_of(sim, blob->ids, blob->count));
     forget_blob(sim, blob);
 }
 
 static void start(struct sim *sim, uint64_t round)
 {
     memset(sim->slots, 0, sizeof(sim->slots));
-    sim->blob_count = sim->prompt_count = 0;
+    sim->blob_count = sim->prompt_count = sim->disk_count = 0;
     sim->prompts_noted = 0;
     sim->inflation = 0;
     sim->round = sim->random = round;
@@ -407,8 +488,11 @@ static void start(struct sim *sim, uint64_t round)
     sim->options.ids_max = sim->is_small ? 10 + below(sim, 200) : (size_t)1 << 20;
     sim->options.price = (struct prefix_price){.recompute_us = 1 + below(sim, 100),
                                                .restore_us = below(sim, 10),
+                                               .fetch_us = below(sim, 4),
                                                .save_us = below(sim, 3),
                                                .copy_us = below(sim, 200)};
+    sim->options.spill = below(sim, 2) ? on_spill : NULL;
+    sim->options.spill_ctx = sim;
     sim->tree = prefix_tree_new(&sim->options);
 }
 
@@ -433,8 +517,9 @@ TEST(a_hundred_thousand_operations_agree_with_lists)
         prefix_tree_check(sim->tree);
         prefix_tree_free(sim->tree);
     }
-    printf("%u cut, %u restored, %u copied, %u saved, %u to be saved on the way\n", sim->reused,
-           sim->restored, sim->copied, sim->saved, sim->marked);
-    CHECK(sim->reused > 0 && sim->restored > 0 && sim->copied > 0 && sim->saved > 0);
+    printf("%u fetched, %u cut, %u restored, %u copied, %u saved, %u to be saved on the way\n",
+           sim->fetched, sim->reused, sim->restored, sim->copied, sim->saved, sim->marked);
+    CHECK(sim->fetched > 0 && sim->reused > 0 && sim->restored > 0 && sim->copied > 0 &&
+          sim->saved > 0);
     mem_free(sim);
 }

@@ -11,8 +11,8 @@
  *    guess (1 ms a row) that only serves to begin with.
  * 2. A slow step is told from a slow machine by how many there are. What differs from what was
  *    expected by more than 3 times of what steps differ of late counts as that much (Huber's
- *    psi). One step that hangs moves no answer by more than 1/6; a machine that has become ten
- *    times slower is known within 32 steps (step_cost_test holds both figures).
+ *    psi). One step that hangs moves no answer by more than 1/6; of a machine that has become ten
+ *    times slower, five are believed within 32 steps (step_cost_test holds both figures).
  * 3. An eighth of every surprise goes to a pace that all widths and the line have in common: so
  *    what has not been run for long stays in proportion when the whole machine becomes slower.
  * 4. Nothing is ever predicted to cost less with one row more on the line: its terms stay >= 0. */

@@ -136,7 +136,7 @@ static void learn_slowed(struct step_cost *cost, struct machine *machine, struct
     step_cost_learn(cost, &shape, (uint64_t)(factor * measured_us(machine, &shape)));
 }
 
-TEST(a_machine_that_has_become_ten_times_slower_is_known_within_32_steps)
+TEST(of_ten_times_slower_five_are_believed_within_32_steps)
 {
     for (uint64_t seed = 1; seed <= 50; seed++) {
         struct machine machine = {.noise = 0.05, .random = seed};
