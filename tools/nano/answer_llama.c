@@ -78,10 +78,13 @@ static enum err sit_down(struct answer_llama *self, size_t slot, struct exam_cas
     size_t max = self->engine->info.context_tokens - 1; /* one at least for the answer */
     enum err err = engine_tokenize(self->engine, text_slice(&one->prompt), true, true, seat->tokens,
                                    max, &seat->count);
+    if (err == ERR_LIMIT) {
+        self->cost.too_long++;
+        return ERR_OK;
+    }
     if (err != ERR_OK)
-        return err_note_fail(out_note, err, "%s %llu: a prompt of %zu tokens, the context is %u",
-                             one->family->name, (unsigned long long)one->index, seat->count,
-                             self->engine->info.context_tokens);
+        return err_note_fail(out_note, err, "%s %llu: the engine could not read its prompt: %s",
+                             one->family->name, (unsigned long long)one->index, err_name(err));
     seat->one = one;
     seat->fed = 0;
     seat->answered = 0;
@@ -188,7 +191,7 @@ enum err answer_llama_all(void *ctx, struct exam_case *cases, size_t count,
     for (size_t begun = 0;;) {
         bool is_busy = false;
         for (size_t slot = 0; slot < SLOTS; slot++) {
-            if (!self->seats[slot].one && begun < count)
+            while (!self->seats[slot].one && begun < count)
                 TRY(sit_down(self, slot, &cases[begun++], out_note));
             is_busy = is_busy || self->seats[slot].one;
         }

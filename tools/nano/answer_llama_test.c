@@ -52,19 +52,26 @@ TEST(every_case_is_answered_and_counted)
     answer_llama_close(&answer);
 }
 
-TEST(a_prompt_longer_than_the_context_is_refused_by_name)
+TEST(a_prompt_that_does_not_fit_is_not_answered_and_counted)
 {
     struct answer_llama *answer = open_model();
-    struct exam_case one = {.family = &family_copying, .index = 7};
-    struct err_note note;
-    text_init(&one.prompt, 64 * 1024);
-    text_init(&one.answer, 64 * 1024);
+    struct exam_case cases[2] = {{.family = &family_copying, .index = 7},
+                                 {.family = &family_copying, .index = 8}};
+    for (size_t i = 0; i < 2; i++) {
+        text_init(&cases[i].prompt, 64 * 1024);
+        text_init(&cases[i].answer, 64 * 1024);
+    }
     for (int i = 0; i < 8000; i++)
-        text_add_str(&one.prompt, "7 ");
-    CHECK_ERR(answer_llama_all(answer, &one, 1, &note), ERR_LIMIT);
-    CHECK(strstr(note.text, "copying 7: a prompt of "));
-    text_fini(&one.prompt);
-    text_fini(&one.answer);
+        text_add_str(&cases[0].prompt, "7 ");
+    text_add_str(&cases[1].prompt, "<|im_start|>user\nSay 7<|im_end|>\n<|im_start|>assistant\n");
+    CHECK_OK(answer_llama_all(answer, cases, 2, NULL));
+    CHECK_EQ(answer_llama_cost(answer).too_long, 1);
+    CHECK_EQ(cases[0].answer.len, 0);
+    CHECK(cases[1].answer.len > 0);
+    for (size_t i = 0; i < 2; i++) {
+        text_fini(&cases[i].prompt);
+        text_fini(&cases[i].answer);
+    }
     answer_llama_close(&answer);
 }
 

@@ -144,6 +144,9 @@ static enum err examine(const struct arguments *arguments, struct answer_llama *
         printf("%zu cases, %llu tokens asked, %llu answered, %llu steps, %.1f s\n", exam->count,
                (unsigned long long)cost.prompt_tokens, (unsigned long long)cost.answer_tokens,
                (unsigned long long)cost.steps, seconds_since(&begin));
+        if (cost.too_long)
+            printf("%llu prompts do not fit the model's context: counted as wrong\n",
+                   (unsigned long long)cost.too_long);
         *out_passes = exam_passes(exam, &records);
         if (arguments->json)
             err = write_json(arguments->json, exam, &records, out_note);
