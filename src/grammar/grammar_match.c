@@ -51,7 +51,7 @@ static enum err check_trigger(struct grammar_match *match, const struct grammar_
     if (trigger->word.len > GRAMMAR_TRIGGER_MAX_BYTES)
         return err_note_fail(note, ERR_LIMIT, "grammar trigger %zu: %zu bytes: allowed are 1..%d",
                              index, trigger->word.len, GRAMMAR_TRIGGER_MAX_BYTES);
-    if (!is_word(trigger))
+    if (!is_word(trigger) && trigger->word.len == 0)
         return ERR_OK;
     if (trigger->word.len == 0)
         return err_note_fail(note, ERR_PROTOCOL, "grammar trigger %zu: the word is empty", index);
@@ -190,7 +190,8 @@ static enum err go_on(struct grammar_match *match, struct place *place, uint32_t
     const struct trigger *trigger =
         token == GRAMMAR_NO_TOKEN ? NULL : trigger_of_token(match->triggers, token);
     if (trigger)
-        return bind(match, place, trigger->is.is_included, bytes);
+        return bind(match, place, trigger->is.is_included,
+                    trigger->is.word.len > 0 ? trigger->is.word : bytes);
     return wait_text(match, place, bytes);
 }
 

@@ -438,8 +438,11 @@ TEST(a_trigger_at_the_start_has_only_blanks_before_it)
 
 TEST(a_token_can_be_the_trigger_with_its_bytes_or_without)
 {
-    struct grammar_trigger triggers[] = {{.token = 17}, {.token = 18, .is_included = true}};
-    struct grammar_match *match = lazy_of(call_text, triggers, 2), *clone;
+    struct grammar_trigger triggers[] = {
+        {.token = 17},
+        {.token = 18, .is_included = true},
+        {.token = 19, .is_included = true, .word = SLICE("<call>")}}; /* a control token */
+    struct grammar_match *match = lazy_of(call_text, triggers, 3), *clone;
     CHECK_OK(grammar_match_accept(match, 16, SLICE("<call>")));
     CHECK(!grammar_match_is_bound(match));
     CHECK_OK(grammar_match_clone(match, &clone));
@@ -447,6 +450,7 @@ TEST(a_token_can_be_the_trigger_with_its_bytes_or_without)
     CHECK(grammar_match_is_bound(match));
     CHECK_OK(grammar_match_accept(match, 16, SLICE("<call>x</call>")));
     CHECK_ERR(grammar_match_check(clone, 18, SLICE("call")), ERR_REFUSED);
+    CHECK_OK(grammar_match_check(clone, 19, SLICE("")));
     CHECK_OK(grammar_match_accept(clone, 18, SLICE("<call>")));
     CHECK_OK(grammar_match_accept(clone, 1, SLICE("x</call>")));
     CHECK(grammar_match_is_over(clone));
