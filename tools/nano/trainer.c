@@ -13,7 +13,7 @@
 
 enum {
     PIECE_PARAMS = 32 * 1024, /* of summing and updating: some 0.1 ms */
-    FINGERPRINT_ROWS = 16,    /* by which documents are told from others */
+    FINGERPRINT_ROWS = 128,   /* that tell documents from others: dozens of each kind */
 };
 
 struct piece { /* of one tensor */
