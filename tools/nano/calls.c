@@ -40,7 +40,7 @@ static const char *const talk[][2] = {
 
 enum kind { KIND_CALL, KIND_NONE_FITS, KIND_TALK };
 
-enum { ROUNDS_BYTES_MAX = 1500 }; /* after so many no further round is put before the last */
+enum { ROUNDS_BYTES_MAX = 1200 }; /* after so many no further round is put before the last */
 
 static void add_wish(struct sample *sample, const struct tool *tool, bool is_offered,
                      struct choice *choice, enum split split)
