@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "grammar/grammar_match_impl.h"
 #include "grammar/grammar_vocab.h"
+#include "grammar/stacks_impl.h"
 
 struct kept_mask {
     uint8_t digest[SHA256_BYTES]; /* of the grammar */
@@ -77,7 +78,7 @@ static void set_bit(uint64_t *bits, uint32_t token)
 
 static enum err check_work(const struct grammar_match *match, uint64_t work_before)
 {
-    return stacks_work(match->stacks) - work_before > GRAMMAR_MASK_WORK_MAX ? ERR_LIMIT : ERR_OK;
+    return match->stacks->total_work - work_before > GRAMMAR_MASK_WORK_MAX ? ERR_LIMIT : ERR_OK;
 }
 
 /* As keep_small() of grammar_match, with all places in hand. */
@@ -94,11 +95,12 @@ static enum err fill_bound(const struct grammar_vocab *vocab, struct grammar_mat
                            uint64_t *bits)
 {
     uint32_t sets[GRAMMAR_PIECE_MAX_BYTES + 1] = {match->place.set}; /* by bytes of the beginning */
-    uint64_t work_before = stacks_work(match->stacks);
+    uint64_t work_before = match->stacks->total_work;
     for (uint32_t i = 0; i < vocab->node_count;) {
         const struct piece_node *node = &vocab->nodes[i];
         uint32_t *set = &sets[node->depth];
-        TRY(stacks_step_known(match->stacks, sets[node->depth - 1], node->byte, set));
+        uint32_t set_count = match->stacks->set_count;
+        TRY(stacks_step_fast(match->stacks, sets[node->depth - 1], node->byte, set));
         TRY(check_work(match, work_before));
         if (*set == STACKS_DEAD) {
             i = node->after;
@@ -106,7 +108,8 @@ static enum err fill_bound(const struct grammar_vocab *vocab, struct grammar_mat
         }
         for (uint32_t j = node->first_token; j < node[1].first_token; j++)
             set_bit(bits, vocab->tokens[j]);
-        TRY(keep_small(match, sets, (size_t)node->depth + 1));
+        if (match->stacks->set_count != set_count) /* else there is nothing new to collect */
+            TRY(keep_small(match, sets, (size_t)node->depth + 1));
         i++;
     }
     if (stacks_can_end(match->stacks, sets[0])) {
@@ -119,7 +122,7 @@ static enum err fill_bound(const struct grammar_vocab *vocab, struct grammar_mat
 static enum err fill_waiting(const struct grammar_vocab *vocab, struct grammar_match *match,
                              uint64_t *bits)
 {
-    uint64_t work_before = stacks_work(match->stacks);
+    uint64_t work_before = match->stacks->total_work;
     for (uint32_t token = 0; token < vocab->count; token++) {
         TRY(check_work(match, work_before));
         enum err err = grammar_match_check(match, token, vocab_piece(vocab, token));

@@ -1,53 +1,7 @@
 /* stacks - a step takes three passes: each entry's character class is asked what the byte does;
  * where a character is whole, calls and ends of rules are followed to the next characters; what
  * comes out is put in order and given its number. */
-#include "grammar/stacks.h"
-
-struct entry {
-    uint32_t position; /* of a set that lies below another: the node to go on at, state 0 */
-    uint32_t below;    /* a set */
-};
-
-struct set {
-    uint64_t hash; /* of what it means, not of its numbers */
-    uint32_t first, count;
-    uint32_t row;     /* known steps: index of its row, and one; 0 = none */
-    uint32_t entries; /* its own and those below, each as often as it is below something; saturates
-                       */
-    uint16_t depth;
-    bool has_empty;
-};
-
-/* A node to go on at, with what lies below. */
-struct task {
-    uint32_t node, below;
-};
-
-struct stacks {
-    const struct grammar *grammar;
-    struct set *sets;
-    struct entry *entries;
-    uint32_t *table; /* of set numbers, by hash; 0 = free (nobody looks for STACKS_DEAD) */
-    uint32_t set_count, set_capacity, entry_count, entry_capacity, table_capacity;
-    uint32_t collected_entries; /* that were left by the last collection */
-
-    uint32_t *rows; /* of byte_kind_count steps each: a set, and one; 0 = not known */
-    uint32_t row_count, row_capacity;
-
-    /* One step's. */
-    struct task *tasks; /* done ones stay, so that none is done twice */
-    uint32_t *task_table;
-    uint32_t task_count, task_capacity, task_table_capacity;
-    struct entry *found; /* a stack of lists: the step's own, then those of unions */
-    uint32_t found_count, found_capacity;
-    bool found_empty;
-    uint32_t work;
-
-    uint64_t total_work; /* of all steps */
-
-    uint32_t *marks; /* per set: the count it was last part of */
-    uint32_t mark_capacity, mark;
-};
+#include "grammar/stacks_impl.h"
 
 enum {
     ROWS_MAX_BYTES = 1 << 20, /* of known steps; then all are forgotten */
@@ -497,11 +451,6 @@ bool stacks_can_end(const struct stacks *stacks, uint32_t set)
 uint64_t stacks_hash(const struct stacks *stacks, uint32_t set)
 {
     return stacks->sets[set].hash;
-}
-
-uint64_t stacks_work(const struct stacks *stacks)
-{
-    return stacks->total_work;
 }
 
 size_t stacks_bytes(const struct stacks *stacks)

@@ -52,6 +52,4 @@ bool stacks_want_collect(const struct stacks *stacks);
  * nothing has changed. */
 MUST_USE enum err stacks_collect(struct stacks *stacks, uint32_t *roots, size_t count);
 
-/* Nodes visited, and entries looked at and joined, in all steps since it was made. */
-uint64_t stacks_work(const struct stacks *stacks);
 size_t stacks_bytes(const struct stacks *stacks); /* memory that it holds */
