@@ -17,7 +17,9 @@
  *     again among those, with another number of the same (seed, index).
  * For greedy that is the best of those allowed; with temperature each allowed token has its
  * probability among the allowed, for the second draw knows nothing of the first (only top_k, top_p
- * and min_p, which see all tokens at first and the allowed then, make it a mixture of both). */
+ * and min_p, which see all tokens at first and the allowed then, make it a mixture of both). A
+ * sampler with a state of its own (mirostat) makes the second pick from the state before the first.
+ */
 #pragma once
 
 #include "grammar/grammar_match.h"
@@ -45,9 +47,9 @@ void grammar_masker_free(struct grammar_masker *masker); /* NULL is fine */
 
 /* A bit per token: word token / 64, bit token % 64; those behind the last token are 0. Good until
  * the next call. ERR_FULL: no memory; ERR_LIMIT: more than GRAMMAR_MASK_WORK_MAX steps of work,
- * some 50 ms: so ambiguous a grammar would hold up everybody else, and its request has to end. (How
- * many there are depends on which are known already, so this is not a matter of the place alone.)
- * Not const: as grammar_match_check(). */
+ * some 100 ms: so ambiguous a grammar would hold up everybody else, and its request has to end.
+ * (How many there are depends on which are known already, so this is not a matter of the place
+ * alone.) Not const: as grammar_match_check(). */
 MUST_USE enum err grammar_mask(struct grammar_masker *masker, struct grammar_match *match,
                                const uint64_t **out_bits);
 
