@@ -6,7 +6,7 @@
 #include "worker/core_probe.h"
 #include "worker/core_thread.h"
 
-#include <pthread.h>
+#include <unistd.h>
 #include <stdio.h>
 #include <time.h>
 
@@ -31,7 +31,7 @@ struct host {
     atomic_uint decodes;
     atomic_bool is_held, is_open;
 
-    pthread_t owner;    /* of the loop */
+    pid_t owner;        /* thread of the loop */
     uint32_t handed_on; /* reports that the engine thread brought in the loop's turn */
     bool ends_run;      /* the end of a sequence ends loop_run() */
     uint32_t loading_count;
@@ -157,7 +157,7 @@ static void on_report(void *ctx, const struct core_report *report)
 {
     struct host *host = ctx;
     CHECK(host->engine && !host->is_stopped);
-    host->handed_on += !pthread_equal(pthread_self(), host->owner);
+    host->handed_on += gettid() != host->owner;
     probes_take(&host->probes, report);
     if (host->ends_run && host->probes.probe[0].is_ended)
         loop_stop(host->loop);
@@ -175,7 +175,7 @@ static struct host *host_new(uint32_t slots, uint32_t tokens)
 {
     struct host *host = mem_alloc(sizeof(*host));
     host->loop = loop_new();
-    host->owner = pthread_self();
+    host->owner = gettid();
     host->dummy = engine_dummy_options_default();
     host->dummy.slots = slots;
     host->dummy.tokens = tokens;
