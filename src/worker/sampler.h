@@ -12,7 +12,7 @@
  * - dry takes dry_multiplier * dry_base ^ (n - dry_allowed) from a token that would go on with what
  *   stands in the last dry_last_n tokens already, where n >= dry_allowed is how many tokens before
  *   it are the same there. A text that ends with a dry_breaker begins anew behind it; a token that
- *   contains one costs nothing.
+ *   contains one costs nothing. No more than SAMPLER_DRY_MAX tokens are looked at.
  * - top_n_sigma keeps what is at most so many standard deviations below the largest.
  * - top_k keeps the k largest.
  * - typ_p keeps the fewest of those that together pass p of the probability, the nearest to the
@@ -37,6 +37,8 @@
 
 #include "engine/engine.h"
 #include "wire/sampling.h"
+
+enum { SAMPLER_DRY_MAX = 4096 }; /* below 1 ms, whatever a request asks for */
 
 struct sampler; /* scratch memory for one vocabulary, 24 bytes a token; belongs to one thread.
                    With DRY also 4 bytes for each token of the longest window so far */

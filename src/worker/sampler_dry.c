@@ -4,6 +4,10 @@
 
 #include "base/mem.h"
 
+/* A longer repetition counts as one of so many tokens: what it costs is beyond all measure already,
+ * and to look for a breaker takes up to 200 ns a token (16 of them, all but there). */
+enum { LONGEST = 1024 };
+
 /* The last tokens of the history, the newest first. */
 struct window {
     const token_id *newest;
@@ -20,6 +24,8 @@ static struct window window_of(const struct sampler_input *input)
     size_t count = input->history_count;
     if (input->sampling->dry_last_n >= 0 && (size_t)input->sampling->dry_last_n < count)
         count = (size_t)input->sampling->dry_last_n;
+    if (count > SAMPLER_DRY_MAX)
+        count = SAMPLER_DRY_MAX;
     return (struct window){count ? input->history + input->history_count - 1 : NULL, count};
 }
 
@@ -31,26 +37,41 @@ static struct slice piece_of(const struct sampler *sampler, const struct sampler
     return is_known(sampler, token) ? input->piece(input->piece_ctx, token) : (struct slice){0};
 }
 
-/* Of the breaker, if it begins in `piece` and is whole in piece and what is `behind` it: bytes from
- * the piece's begin to the breaker's end; 0 if it does not. */
-static size_t end_of_breaker(struct slice breaker, struct slice piece, struct slice behind)
+/* What breakers begin with: most bytes of a text begin none, and a request has up to 16 of them. */
+struct begins {
+    bool byte[256];
+};
+
+static void find_begins(const struct sampling *sampling, struct begins *out_begins)
 {
-    size_t begin = piece.len >= breaker.len ? piece.len - breaker.len + 1 : 0;
-    for (; begin < piece.len; begin++) { /* the overlapping ones first: they end later */
-        struct slice head = slice_after(piece, begin);
-        struct slice tail = slice_after(breaker, head.len);
-        if (slice_starts_with(breaker, head) && slice_starts_with(behind, tail))
-            return begin + breaker.len;
-    }
-    return slice_find(piece, breaker) != SLICE_NPOS ? piece.len : 0;
+    *out_begins = (struct begins){0};
+    for (size_t i = 0; i < sampling->dry_breaker_count; i++)
+        out_begins->byte[(uint8_t)sampling->dry_breakers[i].data[0]] = true;
 }
 
-static size_t end_of_any(const struct sampling *sampling, struct slice piece, struct slice behind)
+/* Is there a breaker at the begin of `text`, which goes on with what is `behind` it? */
+static bool begins_with(struct slice text, struct slice behind, struct slice breaker)
+{
+    if (text.len >= breaker.len)
+        return slice_starts_with(text, breaker);
+    return slice_starts_with(breaker, text) &&
+           slice_starts_with(behind, slice_after(breaker, text.len));
+}
+
+/* Of the breaker that begins in `piece` and ends last: bytes from the piece's begin to its end; 0:
+ * there is none. */
+static size_t end_of_breaker(const struct sampling *sampling, const struct begins *begins,
+                             struct slice piece, struct slice behind)
 {
     size_t end = 0;
-    for (size_t i = 0; i < sampling->dry_breaker_count; i++) {
-        size_t one = end_of_breaker(sampling->dry_breakers[i], piece, behind);
-        end = one > end ? one : end;
+    for (size_t at = 0; at < piece.len; at++) {
+        if (!begins->byte[(uint8_t)piece.data[at]])
+            continue;
+        for (size_t i = 0; i < sampling->dry_breaker_count; i++) {
+            struct slice breaker = sampling->dry_breakers[i];
+            if (at + breaker.len > end && begins_with(slice_after(piece, at), behind, breaker))
+                end = at + breaker.len;
+        }
     }
     return end;
 }
@@ -69,18 +90,20 @@ static size_t back_at(const struct sampler *sampler, const struct sampler_input 
     return back;
 }
 
-/* How many of the newest tokens stand behind the last breaker. Found in the text, so also where it
- * takes several tokens, however they are cut. Looks no further back than to it. */
+/* How many of the newest tokens stand behind the last breaker, or LONGEST. Found in the text, so
+ * also where it takes several tokens, however they are cut. Looks no further back than to it. */
 static size_t tokens_behind_breaker(const struct sampler *sampler,
-                                    const struct sampler_input *input, struct window window)
+                                    const struct sampler_input *input, const struct begins *begins,
+                                    struct window window)
 {
     char behind[2 * SAMPLING_BREAKER_MAX_BYTES]; /* the begin of the text behind the token */
     size_t bytes = 0;
+    size_t longest = window.count < LONGEST ? window.count : LONGEST;
     if (!input->piece || input->sampling->dry_breaker_count == 0)
-        return window.count;
-    for (size_t back = 0; back < window.count; back++) {
+        return longest;
+    for (size_t back = 0; back < longest; back++) {
         struct slice piece = piece_of(sampler, input, token_at(window, back));
-        size_t end = end_of_any(input->sampling, piece, slice_of(behind, bytes));
+        size_t end = end_of_breaker(input->sampling, begins, piece, slice_of(behind, bytes));
         if (end)
             return back_at(sampler, input, window, back, end);
         piece = slice_first(piece, SAMPLING_BREAKER_MAX_BYTES);
@@ -91,18 +114,16 @@ static size_t tokens_behind_breaker(const struct sampler *sampler,
             memcpy(behind, piece.data, piece.len);
         bytes += piece.len;
     }
-    return window.count;
+    return longest;
 }
 
 static bool has_breaker(const struct sampler *sampler, const struct sampler_input *input,
-                        token_id token)
+                        const struct begins *begins, token_id token)
 {
-    const struct sampling *sampling = input->sampling;
-    for (size_t i = 0; input->piece && i < sampling->dry_breaker_count; i++) {
-        if (slice_find(piece_of(sampler, input, token), sampling->dry_breakers[i]) != SLICE_NPOS)
-            return true;
-    }
-    return false;
+    if (!input->piece)
+        return false;
+    struct slice piece = piece_of(sampler, input, token), nothing = {0};
+    return end_of_breaker(input->sampling, begins, piece, nothing) > 0;
 }
 
 /* --- repetitions --- */
@@ -165,7 +186,9 @@ void sampler_apply_dry(struct sampler *sampler, const struct sampler_input *inpu
     struct window window = window_of(input);
     if (!(sampling->dry_multiplier > 0) || window.count <= allowed)
         return;
-    size_t limit = tokens_behind_breaker(sampler, input, window);
+    struct begins begins;
+    find_begins(sampling, &begins);
+    size_t limit = tokens_behind_breaker(sampler, input, &begins, window);
     if (limit < allowed)
         return;
     sampler_settle(sampler);
@@ -178,7 +201,7 @@ void sampler_apply_dry(struct sampler *sampler, const struct sampler_input *inpu
             continue;
         uint32_t excess = sampler->counts[next] - 1 - (uint32_t)allowed;
         sampler->counts[next] = 0;
-        if (!has_breaker(sampler, input, next))
+        if (!has_breaker(sampler, input, &begins, next))
             sampler_set_value(sampler, next, charged(sampling, sampler->values[next], excess));
     }
 }
