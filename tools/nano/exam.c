@@ -5,10 +5,10 @@
 #include "base/mem.h"
 
 enum {
-    CASES_USUAL = 110, /* of every gate but STORIES at least 100 */
+    CASES_USUAL = 100, /* of every gate but STORIES at least 100 */
     CASES_OF_LOGS = 230,
-    CASES_OF_FACTS = 200,
-    CASES_OF_CALLS = 140,
+    CASES_OF_FACTS = 150,
+    CASES_OF_CALLS = 132,
     CASES_OF_STORIES = 24, /* long ones: they are most of the tokens */
     PROMPT_BYTES_MAX = SAMPLE_BYTES_MAX * 2,
     ANSWER_BYTES_MAX = 64 * 1024,
