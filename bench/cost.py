@@ -21,7 +21,8 @@ from pathlib import Path
 sys.dont_write_bytecode = True
 
 from benchlib.load import LoadFailed
-from benchlib.report import as_json, machine, machine_words, markdown, plain, write_charts, write_part
+from benchlib.report import as_json, machine, machine_words, markdown, plain, stolen_percent, ticks, write_charts, \
+    write_part
 from benchlib.rows import ROWS, Bench
 from benchlib.servers import PEER, ROOT, ServerFailed
 from benchlib.stats import ROUNDS_MIN
@@ -79,7 +80,7 @@ def measure(bench, names):
 def main():
     given = arguments()
     allow_many_fds()
-    load_before = os.getloadavg()[0]
+    load_before, ticks_before = os.getloadavg()[0], ticks()
     bench = Bench(given.build, given.rounds, given.quick, not given.no_peer)
     if not bench.has_peer and not given.no_peer:
         print(f"{PEER} is not built (tools/setup-peer): nothing is compared with it", file=sys.stderr)
@@ -87,13 +88,15 @@ def main():
         print(f"the machine is busy (load {load_before:.1f}): the figures will be worse than they are", file=sys.stderr)
     findings, failed = measure(bench, given.only or list(ROWS))
     about = machine(ROOT)
+    stolen = stolen_percent(ticks_before, ticks())
     OUT.mkdir(parents=True, exist_ok=True)
-    (OUT / "results.json").write_text(as_json(findings, {**about, "load_before": load_before}, given.rounds))
+    (OUT / "results.json").write_text(as_json(findings, {**about, "load_before": load_before, "stolen_percent": stolen},
+                                                given.rounds))
     is_whole = not (given.only or given.quick or failed or given.rounds < ROUNDS_MIN) and bench.has_peer
     write_charts(bench.charts, CHARTS if is_whole else OUT)
     print(plain(findings), end="")
     if is_whole:
-        words = machine_words(about, given.rounds, load_before)
+        words = machine_words(about, given.rounds, load_before, stolen)
         write_part(DOCUMENT, "table", f"{markdown(findings)}\n{words}\n")
         print(f"{DOCUMENT} and its charts are written")
     sys.exit(1 if failed else 0)

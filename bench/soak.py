@@ -30,7 +30,7 @@ sys.dont_write_bytecode = True
 from benchlib.clients import Crowd, Request, Tally, leaver, slow_reader, victim, wait_until
 from benchlib.load import Load, LoadFailed
 from benchlib.proctree import role_of
-from benchlib.report import machine, machine_words, write_part
+from benchlib.report import machine, machine_words, stolen_percent, ticks, write_part
 from benchlib.servers import ROOT, Ours, ServerFailed
 from benchlib.svg import Line, line_chart
 from benchlib.watch import Watch, other_ends, table
@@ -207,7 +207,7 @@ def is_right(soak, judgements, minutes):
 
 def main():
     given = arguments()
-    load_before = os.getloadavg()[0]
+    load_before, ticks_before = os.getloadavg()[0], ticks()
     try:
         with Ours(given.build / "millrace", ready=("dummy", "llama"), **KEYS) as server:
             load = Load(given.build / "bench" / "load", counts_cpu=False)  # workers are killed meanwhile
@@ -216,7 +216,8 @@ def main():
     except ServerFailed as error:
         sys.exit(f"soak: {error}")
     judgements = soak.watch.judge()
-    write_result(soak, judgements, given.minutes, machine_words(machine(ROOT), soak.laps, load_before))
+    stolen = stolen_percent(ticks_before, ticks())
+    write_result(soak, judgements, given.minutes, machine_words(machine(ROOT), soak.laps, load_before, stolen))
     sys.exit(0 if is_right(soak, judgements, given.minutes) else 1)
 
 

@@ -99,7 +99,20 @@ def machine(root):
             "kernel": platform.release(), "commit": commit.stdout.strip() or "unknown"}
 
 
-def machine_words(about, rounds, load):
-    """One sentence. `load`: of the last minute, when it began: above a core, others were at work."""
+def ticks(stat="/proc/stat"):
+    """(stolen, all) ticks of the processors so far. Stolen: we wanted to run, and the hypervisor ran others."""
+    with open(stat) as file:
+        counts = [int(word) for word in file.readline().split()[1:]]
+    return counts[7], sum(counts[:8])  # user nice system idle iowait irq softirq steal; guests are in user
+
+
+def stolen_percent(before, after):
+    return 100 * (after[0] - before[0]) / max(after[1] - before[1], 1)
+
+
+def machine_words(about, rounds, load, stolen):
+    """One sentence. `load`: of the last minute, when it began: above a core, others were at work. `stolen`: percent
+    of the time of the run; above some 2 the figures are not the machine's."""
     return (f"{about['cores']} cores of {about['cpu']}, {about['memory_gib']} GiB, Linux {about['kernel']}, commit "
-            f"{about['commit']}; {rounds} rounds; load of the machine before: {load:.1f}.")
+            f"{about['commit']}; {rounds} rounds; load of the machine before: {load:.1f}; "
+            f"taken by its neighbours meanwhile: {stolen:.1f} %.")

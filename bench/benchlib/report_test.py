@@ -8,7 +8,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchlib.report import as_json, cells, judged, machine, machine_words, markdown, plain, replace_part, write_part
+from benchlib.report import as_json, cells, judged, machine, machine_words, markdown, plain, replace_part, stolen_percent, ticks, \
+    write_part
 from benchlib.rows import Finding
 from benchlib.stats import Estimate, Goal
 
@@ -71,8 +72,17 @@ class Documents(unittest.TestCase):
             self.assertEqual([path.name for path in Path(folder).iterdir()], ["page.md"])
 
     def test_the_machine_is_described(self):
-        words = machine_words(machine(Path(__file__).parent), 9, 0.5)
-        self.assertRegex(words, r"^\d+ cores of .+, \d+ GiB, Linux .+; 9 rounds; load of the machine before: 0.5\.$")
+        words = machine_words(machine(Path(__file__).parent), 9, 0.5, 3.25)
+        self.assertRegex(words, r"^\d+ cores of .+, \d+ GiB, Linux .+; 9 rounds; load of the machine before: 0.5; .+: 3.2 %\.$")
+
+    def test_what_neighbours_took_is_a_share_of_the_run(self):
+        with tempfile.TemporaryDirectory() as folder:
+            stat = Path(folder, "stat")
+            stat.write_text("cpu  10 20 30 40 5 6 7 8 9 9\ncpu0 1 2 3\n")
+            self.assertEqual(ticks(stat), (8, 126))
+        self.assertEqual(stolen_percent((8, 100), (18, 300)), 5)
+        self.assertEqual(stolen_percent((8, 100), (8, 100)), 0)
+        self.assertLessEqual(ticks()[0], ticks()[1])
 
 
 if __name__ == "__main__":
