@@ -49,6 +49,18 @@ static void check_sampling(const struct sampling *sampling)
     }
 }
 
+static void check_form(const struct form *form)
+{
+    ASSERT(form->text.len <= FORM_TEXT_MAX_BYTES && form->param.len <= FORM_PARAM_MAX_BYTES);
+    ASSERT((form->text.len > 0) == (form->kind == FORM_GRAMMAR || form->kind == FORM_JSON_SCHEMA));
+    ASSERT(form->trigger_count <= (form->kind == FORM_FREE ? 0 : FORM_TRIGGERS_MAX));
+    for (size_t i = 0; i < form->trigger_count; i++) {
+        const struct form_trigger *trigger = &form->triggers[i];
+        ASSERT(trigger->word.len <= FORM_TRIGGER_MAX_BYTES && trigger->token >= FORM_NO_TOKEN);
+        ASSERT(trigger->word.len > 0 || trigger->token != FORM_NO_TOKEN);
+    }
+}
+
 static void check_limits(const struct request *request)
 {
     ASSERT(!id_is_zero(request->id) && request->epoch > 0 && request->model.len > 0);
@@ -58,6 +70,7 @@ static void check_limits(const struct request *request)
         ASSERT(request->stops[i].len >= 1 && request->stops[i].len <= REQUEST_STOP_MAX_BYTES);
     ASSERT(request->sampling.bias_count <= REQUEST_BIAS_MAX);
     check_sampling(&request->sampling);
+    check_form(&request->form);
     ASSERT(request->message_count <= REQUEST_MESSAGES_MAX);
     for (size_t i = 0; i < request->token_count; i++)
         ASSERT(request->tokens[i] >= 0);

@@ -93,6 +93,10 @@ void request_encode_body(const struct request *request, struct text *out)
     encode_prompt(&json, request);
     json_out_key(&json, "sampling");
     sampling_encode(&request->sampling, &json);
+    if (request->form.kind != FORM_FREE) {
+        json_out_key(&json, "form");
+        form_encode(&request->form, &json);
+    }
     json_out_add_i64(&json, "max_tokens", request->max_tokens);
     encode_stops(&json, request);
     json_out_add_bool(&json, "ignore_eos", request->ignore_eos);
@@ -245,6 +249,12 @@ static void decode_body(struct fields *fields, struct request *request)
     request->ignore_eos = fields_bool(fields, "ignore_eos");
     struct fields inside = fields_inside(fields, fields_object(fields, "sampling"));
     sampling_decode(&inside, &request->sampling);
+    if (fields->err == ERR_OK)
+        fields->err = inside.err;
+    if (!fields_has(fields, "form"))
+        return;
+    inside = fields_inside(fields, fields_object(fields, "form"));
+    form_decode(&inside, &request->form);
     if (fields->err == ERR_OK)
         fields->err = inside.err;
 }

@@ -6,6 +6,7 @@
 #include "base/arena.h"
 #include "base/id.h"
 #include "base/text.h"
+#include "wire/form.h"
 #include "wire/sampling.h"
 
 enum prompt_kind { PROMPT_TEXT, PROMPT_TOKENS, PROMPT_CHAT };
@@ -47,6 +48,7 @@ struct request {
     size_t message_count;
 
     struct sampling sampling;
+    struct form form;
     uint32_t max_tokens; /* 0: the worker's default, bounded by the context */
     const struct slice *stops;
     size_t stop_count;
@@ -68,9 +70,9 @@ static inline uint64_t request_stream(const struct request *request)
 }
 
 /* The payload of a submit: u32 bytes of the head, the head (JSON: everything about the request),
- * the body (JSON: prompt, tokens or messages, sampling, max_tokens, stops, ignore_eos). So whoever
- * only schedules reads the head and passes the bytes on as they came. text overflow shows in
- * text_status(). */
+ * the body (JSON: prompt, tokens or messages, sampling, form, max_tokens, stops, ignore_eos). So
+ * whoever only schedules reads the head and passes the bytes on as they came. text overflow shows
+ * in text_status(). */
 void request_encode(const struct request *request, struct text *out);
 /* The body alone, for a large one that another thread encodes: it takes 7 ns a byte where there is
  * much to escape. request_encode() then copies it. */

@@ -186,6 +186,24 @@ TEST(the_page_shows_a_request)
     text_fini(&out);
 }
 
+TEST(the_page_shows_the_form_of_an_answer)
+{
+    static const struct form_trigger triggers[] = {
+        {.word = SLICE("<tool_call>"), .token = FORM_NO_TOKEN, .is_included = true},
+        {.token = 7, .only_at_start = true}};
+    struct form form = {.kind = FORM_GRAMMAR,
+                        .text = SLICE("root ::= \"<tool_call>\" [a-z]+"),
+                        .param = SLICE("grammar"),
+                        .triggers = triggers,
+                        .trigger_count = ARRAY_COUNT(triggers)};
+    struct text out;
+    text_init(&out, 1 << 16);
+    struct json_out json = json_out_to(&out);
+    form_encode(&form, &json);
+    check_page_shows(text_slice(&out));
+    text_fini(&out);
+}
+
 TEST(the_page_shows_what_may_be_said_about_sampling)
 {
     struct sampling sampling = sampling_default();
