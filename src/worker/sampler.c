@@ -105,6 +105,8 @@ enum err sampler_pick(struct sampler *sampler, const struct sampler_input *input
                       token_id *out_token)
 {
     sampler_load(sampler, input->logits);
+    if (input->allowed)
+        sampler_apply_allowed(sampler, input->allowed);
     sampler_apply_bias(sampler, input);
     bool has_mirostat = input->sampling->mirostat > 0;
     if (has_mirostat ? !sampler_find_top(sampler) : !run_stages(sampler, input))

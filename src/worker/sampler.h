@@ -2,10 +2,10 @@
  * nothing but scratch memory is kept between two, so a continuation elsewhere, with the same
  * history, seed and index (and state, with mirostat) picks the same.
  *
- * First bias is added; -100 or less forbids, and so does `forbidden`. A NaN logit is never picked,
- * +infinity counts as the largest float. Then the stages of sampling->order, as llama.cpp has them
- * and by default in its order (docs/design/015); each is off at its neutral value, and what comes
- * behind another sees only what that has kept:
+ * First bias is added; -100 or less forbids, and so does `forbidden`, and what is not `allowed`. A
+ * NaN logit is never picked, +infinity counts as the largest float. Then the stages of
+ * sampling->order, as llama.cpp has them and by default in its order (docs/design/015); each is off
+ * at its neutral value, and what comes behind another sees only what that has kept:
  * - penalties, over the last penalty_last_n tokens of the history, prompt included: repeat_penalty
  *   divides a positive logit and multiplies another, then count * frequency_penalty +
  *   presence_penalty is taken away.
@@ -63,6 +63,10 @@ struct sampler_input { /* all borrowed */
     size_t history_count;
     const token_id *forbidden; /* never picked, whatever their logits */
     size_t forbidden_count;
+    /* NULL: all are. A bit per token (word id / 64, bit id % 64; those behind the last are 0): the
+     * others are as forbidden. This is the second pick of a place whose first was refused, and it
+     * draws another number: grammar/grammar_mask.h says why. */
+    const uint64_t *allowed;
     uint64_t index;              /* of the token in the answer, from 0; below 2^56 */
     struct sampler_state *state; /* updated by a pick; NULL: as before the first */
     sampler_piece_fn *piece;     /* for the breakers of DRY; NULL: there are none */
@@ -75,7 +79,8 @@ MUST_USE enum err sampler_pick(struct sampler *sampler, const struct sampler_inp
 
 /* The counter generator: a well mixed number for each (seed, index). splitmix64, started at the
  * mixed seed, so that neighbouring seeds do not give shifted copies of one sequence. Stream 0 is
- * the draw's, SAMPLER_STREAM_XTC the coin's of xtc: each begins 2^56 numbers behind the one before
- * it in the same sequence. */
-enum { SAMPLER_STREAM_DRAW, SAMPLER_STREAM_XTC };
+ * the draw's, SAMPLER_STREAM_XTC the coin's of xtc (the same in a second pick: for either side of
+ * it that is then right), SAMPLER_STREAM_ALLOWED the draw's of a second pick: each begins 2^56
+ * numbers behind the one before it in the same sequence. */
+enum { SAMPLER_STREAM_DRAW, SAMPLER_STREAM_XTC, SAMPLER_STREAM_ALLOWED };
 uint64_t sampler_random(uint64_t seed, uint64_t index);

@@ -99,6 +99,7 @@ static inline double sampler_unit(uint64_t seed, uint64_t stream, uint64_t index
 
 void sampler_load(struct sampler *sampler, const float *logits);
 void sampler_set_value(struct sampler *sampler, token_id token, float value);
+void sampler_apply_allowed(struct sampler *sampler, const uint64_t *allowed);
 void sampler_apply_bias(struct sampler *sampler, const struct sampler_input *input);
 void sampler_apply_penalties(struct sampler *sampler, const struct sampler_input *input);
 /* False: every value is -infinity. */

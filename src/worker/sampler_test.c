@@ -409,6 +409,76 @@ TEST(draws_over_kept_tokens_follow_their_shares_of_the_rest)
     CHECK(chi_square(counts + 1, shares, 3, DRAWS) < 18.5); /* 2 degrees: one of 10 000 */
 }
 
+/* --- the second pick, of those that are allowed --- */
+
+static bool is_allowed(const uint64_t *allowed, token_id token)
+{
+    return allowed[token / 64] >> (token % 64) & 1;
+}
+
+TEST(only_what_is_allowed_is_picked)
+{
+    struct sampling sampling = greedy();
+    float logits[VOCAB_MAX];
+    uint64_t allowed[(VOCAB_MAX + 63) / 64] = {0}, random = 1;
+    token_id token;
+    for (uint32_t id = 0; id < VOCAB_MAX; id++)
+        logits[id] = (float)(test_random(&random) % 1000) / 100;
+    struct sampler_input input = {.sampling = &sampling, .allowed = allowed};
+    CHECK_ERR(pick_from(logits, VOCAB_MAX, input, &token), ERR_REFUSED);
+    for (int round = 0; round < 300; round++) {
+        for (size_t word = 0; word < ARRAY_COUNT(allowed); word++) /* none, few, most, all */
+            allowed[word] =
+                round % 7 == (int)word ? UINT64_MAX : test_random(&random) & test_random(&random);
+        allowed[VOCAB_MAX / 64] &= (UINT64_C(1) << VOCAB_MAX % 64) - 1;
+        uint32_t best = UINT32_MAX;
+        for (uint32_t id = 0; id < VOCAB_MAX; id++) {
+            if (is_allowed(allowed, (token_id)id) &&
+                (best == UINT32_MAX || logits[id] > logits[best]))
+                best = id;
+        }
+        input.index = (uint64_t)round;
+        sampling.temperature = 0;
+        CHECK_OK(pick_from(logits, VOCAB_MAX, input, &token));
+        CHECK_EQ(token, best);
+        sampling.temperature = 5;
+        sampling.top_k = round % 2 ? 3 : 0;
+        CHECK_OK(pick_from(logits, VOCAB_MAX, input, &token));
+        CHECK(is_allowed(allowed, token));
+    }
+}
+
+/* Picks among all, and once more among the allowed if that was refused: each allowed one has its
+ * share of what they weigh together. */
+TEST(a_refused_pick_and_a_second_one_are_a_draw_among_the_allowed)
+{
+    enum { COUNT = 6, DRAWS = 40000 };
+    static const uint64_t allowed[] = {0x2d}; /* 0, 2, 3, 5 */
+    static const float logits[COUNT] = {0.5f, 2, -0.5f, 1, 1.5f, 0};
+    struct sampling sampling = sampling_default();
+    struct sampler *sampler = sampler_new(COUNT);
+    uint32_t counts[4] = {0}, refused = 0;
+    double shares[4], total = 0;
+    for (uint64_t index = 0; index < DRAWS; index++) {
+        struct sampler_input input = {.sampling = &sampling, .logits = logits, .index = index};
+        token_id token;
+        CHECK_OK(sampler_pick(sampler, &input, &token));
+        if (!is_allowed(allowed, token)) {
+            input.allowed = allowed;
+            refused++;
+            CHECK_OK(sampler_pick(sampler, &input, &token));
+        }
+        counts[(token > 0) + (token > 2) + (token > 3)]++;
+    }
+    for (int i = 0; i < 4; i++)
+        total += shares[i] = exp((double)logits[(int[]){0, 2, 3, 5}[i]]);
+    for (int i = 0; i < 4; i++)
+        shares[i] /= total;
+    CHECK(refused > DRAWS / 2);
+    CHECK(chi_square(counts, shares, 4, DRAWS) < 21.1); /* 3 degrees: one of 10 000 */
+    sampler_free(sampler);
+}
+
 /* The logit of token 0, against 0 for token 1, that makes its share `share` and a little more. */
 static float logit_for(double share, double more)
 {

@@ -99,6 +99,22 @@ void sampler_set_value(struct sampler *sampler, token_id token, float value)
     sampler->is_top_stale = true;
 }
 
+/* A word is a block. Where little is allowed, that is one write of a block after the other. */
+_Static_assert(SAMPLER_BLOCK == 64, "a block has a word's bits");
+
+void sampler_apply_allowed(struct sampler *sampler, const uint64_t *allowed)
+{
+    for (uint32_t block = 0; block < sampler->block_count; block++) {
+        if (allowed[block] == UINT64_MAX)
+            continue;
+        float *values = sampler->values + (size_t)block * SAMPLER_BLOCK;
+        for (uint32_t i = 0; i < SAMPLER_BLOCK; i++)
+            values[i] = allowed[block] >> i & 1 ? values[i] : -INFINITY;
+        sampler->tops[block] = allowed[block] ? TOP_IS_STALE : -INFINITY;
+    }
+    sampler->is_top_stale = true;
+}
+
 void sampler_apply_bias(struct sampler *sampler, const struct sampler_input *input)
 {
     for (size_t i = 0; i < input->sampling->bias_count; i++) {

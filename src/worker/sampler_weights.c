@@ -361,6 +361,7 @@ static token_id token_at(const struct sampler *sampler, double point)
 token_id sampler_draw(struct sampler *sampler, const struct sampler_input *input)
 {
     sampler_weigh(sampler);
-    double unit = sampler_unit(input->sampling->seed, SAMPLER_STREAM_DRAW, input->index);
+    uint64_t stream = input->allowed ? SAMPLER_STREAM_ALLOWED : SAMPLER_STREAM_DRAW;
+    double unit = sampler_unit(input->sampling->seed, stream, input->index);
     return token_at(sampler, sampler->total * unit);
 }
