@@ -86,3 +86,12 @@ enum err engine_seq_restore(struct engine *engine, uint32_t slot, const void *bl
     ASSERT_MSG(engine_seq_tokens(engine, slot) == 0, "slot %u is not empty", slot);
     return engine->ops->seq_restore(engine, slot, blob, bytes);
 }
+
+void engine_seq_copy(struct engine *engine, uint32_t from, uint32_t to)
+{
+    ASSERT(engine->info.can_cut);
+    ASSERT_MSG(from < engine->info.slots && to < engine->info.slots && from != to, "slot %u to %u",
+               from, to);
+    ASSERT_MSG(engine_seq_tokens(engine, to) == 0, "slot %u is not empty", to);
+    engine->ops->seq_copy(engine, from, to);
+}

@@ -10,7 +10,9 @@
  * 5. After ERR_CANCELLED or any other failure of decode(), what the slots hold is what
  *    engine_seq_tokens() says: ask, then cut back to the last known good position.
  * 6. Token ids given are 0..vocab_size-1 and slots are 0..slots-1 (ASSERT): ids that come from
- *    outside are checked where they come in. */
+ *    outside are checked where they come in.
+ * 7. What seq_copy() promises is there with the next decode(). Until then neither of the two slots
+ *    is saved or restored into (ASSERT). */
 #pragma once
 
 #include "base/arena.h"
@@ -34,6 +36,9 @@ struct engine_info {         /* valid as long as the engine */
     bool add_bos;
     bool has_chat; /* chat() works */
     bool can_save; /* seq_save/seq_restore work */
+    /* seq_cut() to any length and seq_copy() work: false for models whose state is not one cell for
+     * each token (recurrent, hybrid, sliding window). */
+    bool can_cut;
 };
 
 struct engine_row { /* one token of a batch */
@@ -63,6 +68,7 @@ struct engine_ops { /* what each engine supplies; others call the engine_* funct
     enum err (*seq_cut)(struct engine *engine, uint32_t slot, uint32_t keep_tokens);
     enum err (*seq_save)(struct engine *engine, uint32_t slot, void **out_blob, size_t *out_bytes);
     enum err (*seq_restore)(struct engine *engine, uint32_t slot, const void *blob, size_t bytes);
+    void (*seq_copy)(struct engine *engine, uint32_t from, uint32_t to);
 };
 
 struct engine { /* first member of each engine's own struct */
@@ -108,6 +114,9 @@ MUST_USE enum err engine_seq_save(struct engine *engine, uint32_t slot, void **o
  * ERR_FULL: longer than this engine's context. The slot is then still empty. */
 MUST_USE enum err engine_seq_restore(struct engine *engine, uint32_t slot, const void *blob,
                                      size_t bytes);
+/* All that `from` holds, into the empty slot `to`, which then is cut to what is wanted; only where
+ * info.can_cut. It may cost a copy of the whole stream, whatever is in it (rule 7). */
+void engine_seq_copy(struct engine *engine, uint32_t from, uint32_t to);
 
 /* Called during open, on the opening thread: 0..1; false stops the load (ERR_CANCELLED). */
 typedef bool engine_progress_fn(void *ctx, float fraction);

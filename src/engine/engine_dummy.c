@@ -281,6 +281,12 @@ static enum err dummy_seq_restore(struct engine *engine, uint32_t slot, const vo
     return ERR_OK;
 }
 
+static void dummy_seq_copy(struct engine *engine, uint32_t from, uint32_t to)
+{
+    struct dummy *dummy = dummy_of(engine);
+    dummy->held[to] = dummy->held[from];
+}
+
 static const struct engine_ops dummy_ops = {
     .close = dummy_close,
     .tokenize = dummy_tokenize,
@@ -293,6 +299,7 @@ static const struct engine_ops dummy_ops = {
     .seq_cut = dummy_seq_cut,
     .seq_save = dummy_seq_save,
     .seq_restore = dummy_seq_restore,
+    .seq_copy = dummy_seq_copy,
 };
 
 struct engine_dummy_options engine_dummy_options_default(void)
@@ -399,7 +406,8 @@ enum err engine_dummy_open(const struct engine_dummy_options *options,
                                               .batch_tokens = batch_tokens,
                                               .vocab_size = vocab_size,
                                               .has_chat = true,
-                                              .can_save = true};
+                                              .can_save = true,
+                                              .can_cut = true};
     *out_engine = &dummy->engine;
     return ERR_OK;
 }

@@ -256,6 +256,22 @@ TEST(saved_slot_goes_on_in_another_engine)
     engine_close(&second);
 }
 
+TEST(copied_slot_goes_on_like_the_first_and_alone)
+{
+    struct engine_dummy_options options = quick_options();
+    struct engine *engine = open_dummy(&options);
+    CHECK(engine->info.can_cut);
+    token_id token = step(engine, 2, step(engine, 2, 1));
+    engine_seq_copy(engine, 2, 5);
+    CHECK_EQ(engine_seq_tokens(engine, 5), 2);
+    token_id expected = step(engine, 2, token);
+    CHECK_EQ(step(engine, 5, token), expected);
+    CHECK_OK(engine_seq_cut(engine, 5, 1));
+    CHECK_EQ(engine_seq_tokens(engine, 5), 1);
+    CHECK_EQ(engine_seq_tokens(engine, 2), 3);
+    engine_close(&engine);
+}
+
 TEST(restore_refuses_what_is_not_a_saved_slot)
 {
     struct engine_dummy_options options = quick_options();

@@ -35,6 +35,7 @@ struct llama_engine {
     bool cuts; /* false: its state holds more than cells, slots can only be emptied */
     char description[128];
     uint32_t *held;           /* tokens in each slot */
+    bool *is_copied;          /* each slot: seq_copy() from or into it, and no decode() since */
     struct llama_batch batch; /* our arrays, batch_tokens long */
     llama_seq_id *row_slots;  /* what batch.seq_id points into */
     struct text pieces;       /* the texts of all tokens, one behind the other */
@@ -58,6 +59,7 @@ static void close_engine(struct engine *engine)
     if (self->model)
         self->api->llama_model_free(self->model);
     mem_free(self->held);
+    mem_free(self->is_copied);
     mem_free(self->batch.token);
     mem_free(self->batch.pos);
     mem_free(self->batch.n_seq_id);
@@ -265,6 +267,7 @@ static enum err decode(struct engine *engine, const struct engine_row *rows, siz
             return ERR_FULL;
     fill_batch(self, rows, count);
     int32_t result = self->api->llama_decode(self->context, self->batch);
+    memset(self->is_copied, 0, engine->info.slots * sizeof(*self->is_copied));
     if (result == 0)
         return ERR_OK;
     learn_what_is_held(self, rows, count);
@@ -301,6 +304,7 @@ static enum err seq_cut(struct engine *engine, uint32_t slot, uint32_t keep_toke
 static enum err seq_save(struct engine *engine, uint32_t slot, void **out_blob, size_t *out_bytes)
 {
     struct llama_engine *self = self_of(engine);
+    ASSERT_MSG(!self->is_copied[slot], "slot %u", slot);
     size_t bytes = self->api->llama_state_seq_get_size(self->context, (llama_seq_id)slot);
     uint8_t *blob = bytes ? mem_peer_alloc(bytes) : NULL;
     if (!blob)
@@ -318,6 +322,7 @@ static enum err seq_save(struct engine *engine, uint32_t slot, void **out_blob, 
 static enum err seq_restore(struct engine *engine, uint32_t slot, const void *blob, size_t bytes)
 {
     struct llama_engine *self = self_of(engine);
+    ASSERT_MSG(!self->is_copied[slot], "slot %u", slot);
     size_t used =
         self->api->llama_state_seq_set_data(self->context, blob, bytes, (llama_seq_id)slot);
     int64_t held = self->api->llama_memory_seq_pos_max(self->memory, (llama_seq_id)slot) + 1;
@@ -328,6 +333,15 @@ static enum err seq_restore(struct engine *engine, uint32_t slot, const void *bl
     }
     empty_slot(self, slot);
     return was_read ? ERR_FULL : ERR_PROTOCOL;
+}
+
+/* Between streams libllama copies whole ones only, and does it when the next decode() begins. */
+static void seq_copy(struct engine *engine, uint32_t from, uint32_t to)
+{
+    struct llama_engine *self = self_of(engine);
+    self->api->llama_memory_seq_cp(self->memory, (llama_seq_id)from, (llama_seq_id)to, -1, -1);
+    self->held[to] = self->held[from];
+    self->is_copied[from] = self->is_copied[to] = true;
 }
 
 static const struct engine_ops llama_ops = {
@@ -342,6 +356,7 @@ static const struct engine_ops llama_ops = {
     .seq_cut = seq_cut,
     .seq_save = seq_save,
     .seq_restore = seq_restore,
+    .seq_copy = seq_copy,
 };
 
 /* --- opening --- */
@@ -547,6 +562,7 @@ static void describe(struct llama_engine *self, const struct load *load)
     info->add_bos = self->api->llama_vocab_get_add_bos(self->vocab);
     info->has_chat = self->chat_template != NULL;
     info->can_save = true;
+    info->can_cut = self->cuts && self->api->llama_model_n_swa(self->model) == 0;
 }
 
 static enum err load_all(struct llama_engine *self, struct load *load)
@@ -558,6 +574,7 @@ static enum err load_all(struct llama_engine *self, struct load *load)
     make_threads(self, load->options);
     make_batch(self, load->geometry.batch_tokens);
     self->held = mem_array(load->geometry.slots, sizeof(*self->held));
+    self->is_copied = mem_array(load->geometry.slots, sizeof(*self->is_copied));
     find_chat_template(self);
     describe(self, load);
     return ERR_OK;

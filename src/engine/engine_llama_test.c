@@ -217,6 +217,36 @@ TEST(cut_slot_goes_on_from_there)
     engine_close(&engine);
 }
 
+/* While the first goes on in the same decode(), which is also when the copy is made. */
+static void copy_and_run(struct engine *engine, uint32_t keep, const struct sequence *alone)
+{
+    struct sequence first = sequence_of(engine, 0, story), second = sequence_of(engine, 2, story);
+    struct engine_row rows[PROMPT_MAX];
+    CHECK_OK(engine_decode(engine, rows, add_rows(engine, &first, first.prompt_len - 1, rows)));
+    engine_seq_copy(engine, 0, 2);
+    CHECK_EQ(engine_seq_tokens(engine, 2), first.prompt_len - 1);
+    CHECK_OK(engine_seq_cut(engine, 2, keep));
+    second.prefilled = keep;
+    run_together(engine, (struct sequence *[]){&first, &second}, 2, PROMPT_MAX);
+    run_alone(engine, &second, PROMPT_MAX);
+    check_same(&first, alone);
+    check_same(&second, alone);
+    CHECK_OK(engine_seq_cut(engine, 0, 0));
+    CHECK_OK(engine_seq_cut(engine, 2, 0));
+}
+
+TEST(copied_slot_goes_on_exactly_and_leaves_the_first_alone)
+{
+    struct engine *engine = open_default();
+    CHECK(engine->info.can_cut);
+    struct sequence alone = sequence_of(engine, 1, story);
+    run_alone(engine, &alone, PROMPT_MAX);
+    copy_and_run(engine, (uint32_t)alone.prompt_len - 1, &alone);
+    copy_and_run(engine, 5, &alone);
+    copy_and_run(engine, 1, &alone);
+    engine_close(&engine);
+}
+
 TEST(saved_slot_goes_on_exactly_elsewhere)
 {
     struct engine *engine = open_default();

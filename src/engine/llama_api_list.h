@@ -21,6 +21,7 @@
     X(llama_get_memory)                                                                            \
     X(llama_init_from_model)                                                                       \
     X(llama_log_set)                                                                               \
+    X(llama_memory_seq_cp)                                                                         \
     X(llama_memory_seq_pos_max)                                                                    \
     X(llama_memory_seq_rm)                                                                         \
     X(llama_model_chat_template)                                                                   \
@@ -35,6 +36,7 @@
     X(llama_model_is_recurrent)                                                                    \
     X(llama_model_load_from_file)                                                                  \
     X(llama_model_n_params)                                                                        \
+    X(llama_model_n_swa)                                                                           \
     X(llama_model_size)                                                                            \
     X(llama_n_batch)                                                                               \
     X(llama_n_ctx_seq)                                                                             \

@@ -149,6 +149,14 @@ static enum err toy_seq_restore(struct engine *engine, uint32_t slot, const void
     return ERR_OK;
 }
 
+static void toy_seq_copy(struct engine *engine, uint32_t from, uint32_t to)
+{
+    struct toy_engine *toy = toy_of(engine);
+    memcpy(toy->hash[to], toy->hash[from], sizeof(toy->hash[to]));
+    toy->held[to] = toy->held[from];
+    toy->copies++;
+}
+
 static const struct engine_ops toy_ops = {
     .piece = toy_piece,
     .is_end = toy_is_end,
@@ -158,6 +166,7 @@ static const struct engine_ops toy_ops = {
     .seq_cut = toy_seq_cut,
     .seq_save = toy_seq_save,
     .seq_restore = toy_seq_restore,
+    .seq_copy = toy_seq_copy,
 };
 
 void toy_engine_init(struct toy_engine *toy, uint32_t slots, uint32_t context_tokens,
@@ -172,5 +181,6 @@ void toy_engine_init(struct toy_engine *toy, uint32_t slots, uint32_t context_to
                                             .context_tokens = context_tokens,
                                             .batch_tokens = batch_tokens,
                                             .vocab_size = TOY_VOCAB,
-                                            .can_save = true};
+                                            .can_save = true,
+                                            .can_cut = true};
 }

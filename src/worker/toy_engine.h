@@ -20,8 +20,8 @@ struct toy_engine {
     uint32_t held[TOY_SLOTS_MAX];
     uint64_t row_hash[TOY_BATCH_MAX]; /* of the last batch; 0: no logits */
     float logits[TOY_VOCAB];
-    uint32_t decodes, widest; /* how many, and the most rows of one */
-    uint32_t saves, restores; /* that went well */
+    uint32_t decodes, widest;         /* how many, and the most rows of one */
+    uint32_t saves, restores, copies; /* that went well */
 
     /* What goes wrong. The first three: once. */
     enum err next_decode; /* at once, and nothing is put in */
