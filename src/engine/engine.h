@@ -3,7 +3,7 @@
  *
  * 1. One engine = one loaded model with `slots` sequences of up to `context_tokens` each.
  * 2. Thread: open, decode, seq_*, logits and close belong to ONE thread (the engine thread).
- * tokenize, piece, chat and info may be called from any thread while the engine is open.
+ * tokenize, piece, is_end, chat and info may be called from any thread while the engine is open.
  * 3. A sequence lives in a slot (0..slots-1); positions count from 0 without holes.
  * 4. decode() takes at most batch_tokens tokens; it never gets more (ASSERT, as llama aborts on
  * it).
@@ -39,6 +39,7 @@ struct engine_info {         /* valid as long as the engine */
     /* seq_cut() to any length and seq_copy() work: false for models whose state is not one cell for
      * each token (recurrent, hybrid, sliding window). */
     bool can_cut;
+    bool changing_pieces; /* what a token says is not always the same (engine_dummy: says_time) */
 };
 
 struct engine_row { /* one token of a batch */

@@ -407,7 +407,8 @@ enum err engine_dummy_open(const struct engine_dummy_options *options,
                                               .vocab_size = vocab_size,
                                               .has_chat = true,
                                               .can_save = true,
-                                              .can_cut = true};
+                                              .can_cut = true,
+                                              .changing_pieces = options->says_time};
     *out_engine = &dummy->engine;
     return ERR_OK;
 }

@@ -36,6 +36,7 @@ void core_job_free(struct core_job **job)
     if (!*job)
         return;
     cancel_flag_unref((*job)->cancel);
+    grammar_match_free((*job)->match);
     arena_free((*job)->arena);
     mem_free((*job)->prompt);
     mem_free(*job);
@@ -121,6 +122,7 @@ void core_free(struct core *core)
     core->engine->abort_ctx = NULL;
     map_free(core->sequences);
     sampler_free(core->sampler);
+    grammar_masker_free(core->masker);
     core_report_fini(&core->next);
     mem_free(core->ends);
     mem_free(core->free_slots);

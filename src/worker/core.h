@@ -30,6 +30,7 @@
 #include "base/arena.h"
 #include "base/text.h"
 #include "engine/engine.h"
+#include "grammar/grammar_mask.h"
 #include "wire/event.h"
 #include "wire/request.h"
 
@@ -57,6 +58,10 @@ struct core_job {
     uint32_t max_tokens; /* >= 1; already bounded by the context */
     bool ignore_eos;     /* end tokens are never picked */
     bool want_progress;
+    /* What the answer has to look like, at its beginning; NULL: anything. Its tokens are those of
+     * `vocab`, which is the same for all jobs and outlives the core. */
+    struct grammar_match *match;
+    const struct grammar_vocab *vocab;
     struct cancel_flag *cancel; /* one ref, taken */
     uint64_t event_limit;       /* deltas allowed so far (cumulative count) */
     uint64_t byte_limit;        /* and bytes of their payloads (cumulative; event.h: delta) */

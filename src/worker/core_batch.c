@@ -1,9 +1,6 @@
 /* core_batch - one batch: what goes in, the decode, and what each sequence makes of its logits. */
 #include "worker/core_impl.h"
 
-enum { PIECE_SCRATCH_BYTES = 16 }; /* engine_piece() needs one */
-
-static const char NO_CHOICE[] = "the model left no token to choose";
 static const char NO_ROOM[] = "the engine's cache is full";
 
 /* --- making it --- */
@@ -111,17 +108,18 @@ static bool make_text(struct core *core, struct sequence *sequence, const token_
                       enum done_reason *out_reason, struct slice *out_stop)
 {
     struct text *text = &core->next.text;
-    char scratch[PIECE_SCRATCH_BYTES];
+    char scratch[CORE_PIECE_BYTES];
     int stop = TEXT_OUT_NO_STOP;
     if (token) {
         struct slice piece = engine_piece(core->engine, *token, scratch, sizeof(scratch));
         stop = text_out_add(sequence->text_out, piece, text);
     }
-    bool is_last = !token || sequence_answered(sequence) == sequence->answer_max;
+    bool is_said = !token || core_is_said(sequence);
+    bool is_last = is_said || sequence_answered(sequence) == sequence->answer_max;
     if (is_last && stop == TEXT_OUT_NO_STOP)
         stop = text_out_end(sequence->text_out, text);
     bool is_stopped = stop != TEXT_OUT_NO_STOP;
-    *out_reason = is_stopped ? DONE_STOP : token ? DONE_LENGTH : DONE_EOS;
+    *out_reason = is_stopped ? DONE_STOP : is_said ? DONE_EOS : DONE_LENGTH;
     *out_stop = is_stopped ? sequence->job->stops[stop] : (struct slice){0};
     return is_stopped || is_last;
 }
@@ -142,42 +140,14 @@ static bool deliver(struct core *core, struct sequence *sequence, const token_id
     return !is_over;
 }
 
-/* For the sampler. */
-struct pieces {
-    struct engine *engine;
-    char scratch[PIECE_SCRATCH_BYTES];
-};
-
-static struct slice piece(void *ctx, token_id token)
-{
-    struct pieces *pieces = ctx;
-    return engine_piece(pieces->engine, token, pieces->scratch, sizeof(pieces->scratch));
-}
-
-static enum err pick(struct core *core, struct sequence *sequence, size_t row, token_id *out_token)
-{
-    struct pieces pieces = {.engine = core->engine};
-    struct sampler_input input = {.sampling = &sequence->job->sampling,
-                                  .logits = engine_logits(core->engine, row),
-                                  .history = sequence->tokens,
-                                  .history_count = sequence->token_count,
-                                  .index = sequence_answered(sequence),
-                                  .state = &sequence->sampler_state,
-                                  .piece = piece,
-                                  .piece_ctx = &pieces};
-    if (sequence->job->ignore_eos) {
-        input.forbidden = core->ends;
-        input.forbidden_count = core->end_count;
-    }
-    return sampler_pick(core->sampler, &input, out_token);
-}
-
 /* Picks a token from the row and says it. True when the sequence goes on. */
 static bool sample(struct core *core, struct sequence *sequence, size_t row)
 {
     token_id token;
-    if (pick(core, sequence, row, &token) != ERR_OK) {
-        core_end_failed(core, sequence, FAULT_INTERNAL_ERROR, slice_str(NO_CHOICE));
+    enum fault fault;
+    struct slice why;
+    if (core_pick(core, sequence, row, &token, &fault, &why) != ERR_OK) {
+        core_end_failed(core, sequence, fault, why);
         return false;
     }
     if (sequence_answered(sequence) == 0)

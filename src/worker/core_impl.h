@@ -23,6 +23,7 @@ enum seq_state {
 };
 
 enum { NO_SLOT = -1 };
+enum { CORE_PIECE_BYTES = 16 }; /* scratch: engine_piece() needs one */
 
 struct sequence {
     struct list link; /* in core->lists[state] */
@@ -68,6 +69,7 @@ struct core {
     struct engine *engine;
     struct core_options options;
     struct sampler *sampler;
+    struct grammar_masker *masker; /* NULL: no sequence with a grammar came yet */
     token_id *ends; /* every end token of the vocabulary */
     size_t end_count;
 
@@ -117,6 +119,15 @@ void core_break(struct core *core); /* the engine is beyond help: all are failed
 void core_run_batch(struct core *core, uint64_t now_us);
 bool core_should_abort(void *ctx);
 void core_on_progress(void *ctx);
+
+/* --- core_grammar.c --- */
+
+/* The next token of the sequence from the row, as its grammar allows it; it is then behind that
+ * token. ERR_OK, or why there is none: *out_fault and *out_why say it. */
+MUST_USE enum err core_pick(struct core *core, struct sequence *sequence, size_t row,
+                            token_id *out_token, enum fault *out_fault, struct slice *out_why);
+/* There is nothing more that it could say. */
+bool core_is_said(const struct sequence *sequence);
 
 /* --- core_report.c --- */
 

@@ -13,6 +13,7 @@ struct expected { /* of a sequence that is alone and never disturbed */
     token_id ids[TOY_CONTEXT_MAX + 1];
     uint32_t count;
     struct text text;
+    bool is_failed; /* nothing that the grammar allows can be said */
     enum done_reason reason;
 };
 
@@ -28,6 +29,7 @@ struct sim {
     token_id prompts[JOBS_MAX][PROMPT_MAX];
     struct slice stops[JOBS_MAX][STOPS_MAX];
     bool is_cancelled[JOBS_MAX];
+    const struct toy_form *forms[JOBS_MAX]; /* NULL: none */
 };
 
 static uint32_t below(struct sim *sim, uint32_t limit)
@@ -35,7 +37,93 @@ static uint32_t below(struct sim *sim, uint32_t limit)
     return (uint32_t)(test_random(&sim->random) % limit);
 }
 
+/* --- grammars --- */
+
+struct toy_form { /* of an answer: what the toy's pieces can say, in part and in pieces, or not at
+                   * all
+                   */
+    const char *grammar;
+    struct grammar_trigger trigger; /* no word and no token: it binds from the beginning */
+};
+#define FREE_UNTIL_WORD(text, included)                                                            \
+    {                                                                                              \
+        .word = SLICE(text), .token = GRAMMAR_NO_TOKEN, .is_included = (included)                  \
+    }
+
+static const struct toy_form all_forms[] = {
+    {"root ::= [ab]+ (\"\\n\" [ab]+)*", {.token = GRAMMAR_NO_TOKEN}},
+    {"root ::= (\" the\" | \"x\" | \"yz\"){1,7}", {.token = GRAMMAR_NO_TOKEN}},
+    {"root ::= ([^a] | \"ab\")*", {.token = GRAMMAR_NO_TOKEN}},
+    {"root ::= \"(\" root \")\" | [a-z]", {.token = GRAMMAR_NO_TOKEN}},
+    {"root ::= item (\"\\n\" item)* \"STOP\"\nitem ::= [a-z]{2,5} | [\\u4F60\\u00E9]+",
+     {.token = GRAMMAR_NO_TOKEN}},
+    {"root ::= [ab]{3} \"q\"", {.token = GRAMMAR_NO_TOKEN}}, /* nobody can say q */
+    {"root ::= \"ST\" [ab]+ \"\\n\"", FREE_UNTIL_WORD("ST", true)},
+    {"root ::= [ab]{2,9}", FREE_UNTIL_WORD("ab", false)},
+    {"root ::= \"x\" [xyz]{0,5}", {.token = 19, .is_included = true}},
+};
+
+static enum grammar_token_kind token_of(void *ctx, uint32_t token, struct slice *out_piece)
+{
+    (void)ctx;
+    *out_piece = toy_engine_piece((token_id)token);
+    bool is_end = token == TOY_END || token == TOY_END_OF_TEXT;
+    return is_end ? GRAMMAR_TOKEN_END : GRAMMAR_TOKEN_TEXT;
+}
+
+static struct grammar_vocab *vocab; /* of all, made when first asked for */
+
+__attribute__((destructor)) static void forget_vocab(void)
+{
+    grammar_vocab_free(vocab);
+}
+
+static bool is_lazy(const struct toy_form *form)
+{
+    return form->trigger.word.len > 0 || form->trigger.token != GRAMMAR_NO_TOKEN;
+}
+
+static struct grammar_match *new_match(const struct toy_form *form)
+{
+    struct grammar *grammar;
+    struct grammar_triggers *triggers = NULL;
+    struct grammar_match *match;
+    CHECK_OK(grammar_parse(slice_str(form->grammar), &grammar, NULL));
+    if (is_lazy(form))
+        CHECK_OK(grammar_triggers_new(grammar, &form->trigger, 1, &triggers, NULL));
+    CHECK_OK(grammar_match_new(grammar, triggers, &match));
+    grammar_triggers_unref(triggers);
+    grammar_unref(grammar);
+    return match;
+}
+
+/* As somebody who goes on elsewhere has it: from the bytes of the answer so far alone, unless a
+ * token is what it waits for. */
+static struct grammar_match *replayed(const struct toy_form *form, const token_id *ids,
+                                      uint32_t count)
+{
+    struct grammar_match *match = new_match(form);
+    struct text text;
+    text_init(&text, 1 << 16);
+    for (uint32_t i = 0; i < count; i++) {
+        text_add(&text, toy_engine_piece(ids[i]));
+        if (form->trigger.token != GRAMMAR_NO_TOKEN)
+            CHECK_OK(grammar_match_accept(match, (uint32_t)ids[i], toy_engine_piece(ids[i])));
+    }
+    if (form->trigger.token == GRAMMAR_NO_TOKEN)
+        CHECK_OK(grammar_match_accept(match, GRAMMAR_NO_TOKEN, text_slice(&text)));
+    text_fini(&text);
+    return match;
+}
+
 /* --- what should come out --- */
+
+struct alone { /* what it takes to pick for one sequence */
+    const struct core_job *job;
+    const struct toy_form *form;
+    struct sampler *sampler;
+    struct sampler_state state;
+};
 
 static struct slice piece(void *ctx, token_id token)
 {
@@ -43,12 +131,32 @@ static struct slice piece(void *ctx, token_id token)
     return toy_engine_piece(token);
 }
 
-static token_id expected_pick(const struct core_job *job, const token_id *all, uint32_t all_count,
-                              struct sampler *sampler, struct sampler_state *state)
+/* By the mask, where the core asks for the token. */
+static enum err pick_again(struct alone *alone, struct sampler_input *input,
+                           struct sampler_state before, token_id *token)
+{
+    const token_id *ids = input->history + alone->job->prompt_count;
+    struct grammar_masker *masker = grammar_masker_new(vocab, 1);
+    struct grammar_match *match = replayed(alone->form, ids, (uint32_t)input->index);
+    CHECK_OK(grammar_mask(masker, match, &input->allowed));
+    enum err err = ERR_OK;
+    if (!grammar_mask_has(input->allowed, (uint32_t)*token)) {
+        alone->state = before;
+        err = sampler_pick(alone->sampler, input, token);
+    }
+    grammar_match_free(match);
+    grammar_masker_free(masker);
+    return err;
+}
+
+static enum err expected_pick(struct alone *alone, const token_id *all, uint32_t all_count,
+                              token_id *out_token)
 {
     float logits[TOY_VOCAB];
     static const token_id ends[] = {TOY_END, TOY_END_OF_TEXT};
+    const struct core_job *job = alone->job;
     toy_engine_logits(all, all_count, logits);
+    struct sampler_state before = alone->state;
     struct sampler_input input = {.sampling = &job->sampling,
                                   .logits = logits,
                                   .history = all,
@@ -56,40 +164,65 @@ static token_id expected_pick(const struct core_job *job, const token_id *all, u
                                   .forbidden = ends,
                                   .forbidden_count = job->ignore_eos ? 2 : 0,
                                   .index = all_count - job->prompt_count,
-                                  .state = state,
+                                  .state = &alone->state,
                                   .piece = piece};
-    token_id token;
-    CHECK_OK(sampler_pick(sampler, &input, &token));
-    return token;
+    CHECK_OK(sampler_pick(alone->sampler, &input, out_token));
+    return alone->form ? pick_again(alone, &input, before, out_token) : ERR_OK;
 }
 
-static void expect(const struct probe *probe, uint32_t context_tokens, struct expected *out)
+static bool is_said(const struct alone *alone, const struct expected *expected)
 {
-    const struct core_job *job = &probe->job;
-    token_id all[2 * TOY_CONTEXT_MAX];
-    uint32_t count = job->prompt_count;
-    struct sampler *sampler = sampler_new(TOY_VOCAB);
-    struct sampler_state state = sampler_state_first(&job->sampling);
-    struct text_out *text_out = text_out_new(job->stops, job->stop_count);
-    int stop = TEXT_OUT_NO_STOP;
-    memcpy(all, probe->prompt, count * sizeof(all[0]));
-    *out = (struct expected){.reason = DONE_LENGTH};
-    text_init(&out->text, 1 << 16);
-    while (stop == TEXT_OUT_NO_STOP && out->count < job->max_tokens && count <= context_tokens) {
-        token_id token = expected_pick(job, all, count, sampler, &state);
-        if (token == TOY_END || token == TOY_END_OF_TEXT) {
+    if (!alone->form)
+        return false;
+    struct grammar_match *match = replayed(alone->form, expected->ids, expected->count);
+    bool is_over = grammar_match_is_over(match);
+    grammar_match_free(match);
+    return is_over;
+}
+
+/* Until it ends, or its context or its tokens do; returns the stop that it met. */
+static int live_alone(struct alone *alone, token_id *all, uint32_t context_tokens,
+                      struct text_out *text_out, struct expected *out)
+{
+    uint32_t count = alone->job->prompt_count;
+    while (out->count < alone->job->max_tokens && count <= context_tokens) {
+        token_id token;
+        if (expected_pick(alone, all, count, &token) != ERR_OK) {
+            out->is_failed = true;
+            return TEXT_OUT_NO_STOP;
+        }
+        bool is_end = token == TOY_END || token == TOY_END_OF_TEXT;
+        if (!is_end) {
+            all[count++] = out->ids[out->count++] = token;
+            int stop = text_out_add(text_out, toy_engine_piece(token), &out->text);
+            if (stop != TEXT_OUT_NO_STOP)
+                return stop;
+        }
+        if (is_end || is_said(alone, out)) {
             out->reason = DONE_EOS;
             break;
         }
-        all[count++] = out->ids[out->count++] = token;
-        stop = text_out_add(text_out, toy_engine_piece(token), &out->text);
     }
-    if (stop == TEXT_OUT_NO_STOP)
-        stop = text_out_end(text_out, &out->text);
-    if (stop != TEXT_OUT_NO_STOP)
+    return text_out_end(text_out, &out->text);
+}
+
+static void expect(const struct sim *sim, uint32_t index, struct expected *out)
+{
+    const struct probe *probe = &sim->probes.probe[index];
+    struct alone alone = {.job = &probe->job,
+                          .form = sim->forms[index],
+                          .sampler = sampler_new(TOY_VOCAB),
+                          .state = sampler_state_first(&probe->job.sampling)};
+    token_id all[2 * TOY_CONTEXT_MAX];
+    struct text_out *text_out = text_out_new(alone.job->stops, alone.job->stop_count);
+    memcpy(all, probe->prompt, alone.job->prompt_count * sizeof(all[0]));
+    *out = (struct expected){.reason = DONE_LENGTH};
+    text_init(&out->text, 1 << 16);
+    if (live_alone(&alone, all, sim->toy.engine.info.context_tokens, text_out, out) !=
+        TEXT_OUT_NO_STOP)
         out->reason = DONE_STOP;
     text_out_free(text_out);
-    sampler_free(sampler);
+    sampler_free(alone.sampler);
 }
 
 /* --- making it --- */
@@ -124,6 +257,12 @@ static void make_job(struct sim *sim, uint32_t index)
     job->sampling.seed = test_random(&sim->random);
     job->event_limit = below(sim, 12);
     job->byte_limit = below(sim, 200);
+    sim->forms[index] = below(sim, 2) ? &all_forms[below(sim, ARRAY_COUNT(all_forms))] : NULL;
+    if (sim->forms[index]) {
+        vocab = vocab ? vocab : grammar_vocab_new(TOY_VOCAB, token_of, NULL);
+        job->match = new_match(sim->forms[index]);
+        job->vocab = vocab;
+    }
 }
 
 static void make_sim(struct sim *sim, uint64_t seed)
@@ -201,15 +340,18 @@ static void check_one(const struct sim *sim, uint32_t index)
 {
     const struct probe *probe = &sim->probes.probe[index];
     struct expected expected;
-    expect(probe, sim->toy.engine.info.context_tokens, &expected);
-    HOLDS(probe->is_ended && !probe->is_failed);
+    expect(sim, index, &expected);
+    bool is_cancelled = !probe->is_failed && probe->reason == DONE_CANCELLED;
+    HOLDS(probe->is_ended);
     HOLDS(probe->id_count <= expected.count);
     HOLDS(memcmp(probe->ids, expected.ids, probe->id_count * sizeof(token_id)) == 0);
     HOLDS(slice_starts_with(text_slice(&expected.text), text_slice(&probe->text)));
-    if (probe->reason == DONE_CANCELLED) {
+    if (is_cancelled) {
         HOLDS(sim->is_cancelled[index]);
     } else {
-        HOLDS(probe->reason == expected.reason);
+        HOLDS(probe->is_failed == expected.is_failed);
+        HOLDS(probe->is_failed ? probe->fault == FAULT_INVALID_REQUEST
+                               : probe->reason == expected.reason);
         HOLDS(probe->id_count == expected.count);
         HOLDS(probe->text.len == expected.text.len);
     }

@@ -300,14 +300,33 @@ struct prep {
 
     enum err err;
     struct core_job *job;
+    struct form_order *order; /* for the form of the answer, if it is to have one */
     struct prep_refusal refusal;
     size_t submit_bytes;
     char submit[];
 };
 
+static enum err refuse_form(struct prep_refusal *refusal, struct slice param, enum fault fault,
+                            const char *why)
+{
+    snprintf(refusal->form_param, sizeof(refusal->form_param), SLICE_FMT, SLICE_ARG(param));
+    return refuse(refusal, fault, param.len ? refusal->form_param : NULL, "%s", why);
+}
+
 static enum err refuse_unreadable(struct prep_refusal *refusal, const struct err_note *note)
 {
     return refuse(refusal, FAULT_INVALID_REQUEST, NULL, "%s", note->text);
+}
+
+static enum err order_form(struct prep *prep, const struct form *form)
+{
+    if (form->kind == FORM_FREE)
+        return ERR_OK;
+    if (!prep->options.forms || prep->engine->info.changing_pieces)
+        return refuse_form(&prep->refusal, form->param, FAULT_UNSUPPORTED_PARAMETER,
+                           "this model's answers cannot be given a form");
+    prep->order = form_order_new(prep->engine, form);
+    return prep->order ? ERR_OK : refuse_memory(&prep->refusal);
 }
 
 static enum err decode_and_prepare(struct prep *prep, struct arena *arena)
@@ -317,6 +336,7 @@ static enum err decode_and_prepare(struct prep *prep, struct arena *arena)
     if (request_decode_body(slice_of(prep->submit, prep->submit_bytes), arena, &request, &note) !=
         ERR_OK)
         return refuse_unreadable(&prep->refusal, &note);
+    TRY(order_form(prep, &request.form));
     return prep_job(prep->engine, &request, &prep->options.limits, &prep->job, &prep->refusal);
 }
 
@@ -328,12 +348,51 @@ static void work(void *ctx)
     arena_free(arena); /* here: freeing megabytes takes time, too */
 }
 
+static void finish(struct prep *prep, enum err err)
+{
+    if (err != ERR_OK)
+        core_job_free(&prep->job);
+    form_order_free(prep->order);
+    prep->on_done(prep->ctx, err, prep->job, &prep->refusal);
+    mem_free(prep);
+}
+
+static enum fault fault_of(enum err err)
+{
+    switch (err) {
+    case ERR_FULL:
+        return FAULT_INSUFFICIENT_MEMORY;
+    case ERR_REFUSED:
+        return FAULT_UNSUPPORTED_PARAMETER;
+    default:
+        return FAULT_INVALID_REQUEST;
+    }
+}
+
+static void on_form(void *ctx, const struct form_order *order, enum err err,
+                    struct grammar_match *match, const struct grammar_vocab *vocab,
+                    const struct err_note *note)
+{
+    struct prep *prep = ctx;
+    prep->job->match = match;
+    prep->job->vocab = vocab;
+    if (err != ERR_OK)
+        err = refuse_form(&prep->refusal, form_order_param(order), fault_of(err), note->text);
+    finish(prep, prep->is_cancelled ? ERR_CANCELLED : err);
+}
+
 static void on_done(void *ctx, enum err status)
 {
     struct prep *prep = ctx;
+    struct form_order *order = prep->order;
     enum err err = status == ERR_OK ? prep->err : status;
-    prep->on_done(prep->ctx, err, prep->job, &prep->refusal);
-    mem_free(prep);
+    prep->work = NULL;
+    if (err != ERR_OK || !order || prep->is_cancelled) {
+        finish(prep, prep->is_cancelled ? ERR_CANCELLED : err);
+        return;
+    }
+    prep->order = NULL;
+    forms_get(prep->options.forms, order, on_form, prep);
 }
 
 static void run_in_line(void *ctx)

@@ -13,6 +13,7 @@
 
 #include "loop/loop.h"
 #include "worker/core.h"
+#include "worker/forms.h"
 
 struct prep_limits {
     uint32_t default_max_tokens; /* when the request gives none; 0: as many as fit */
@@ -22,10 +23,11 @@ struct prep_limits {
 struct prep_refusal {
     enum fault fault;
     char message[512];
-    const char *param; /* a literal: the request's field to blame, or NULL */
+    const char *param; /* the request's field to blame, or NULL: a literal, or what is in */
+    char form_param[FORM_PARAM_MAX_BYTES + 1];
 };
 
-/* Any thread, while the engine is open. The job has no key, cancel flag or credit yet.
+/* Any thread, while the engine is open. The job has no key, cancel flag, credit or grammar yet.
  * ERR_REFUSED: *out_refusal says why. */
 MUST_USE enum err prep_job(struct engine *engine, const struct request *request,
                            const struct prep_limits *limits, struct core_job **out_job,
@@ -34,7 +36,8 @@ MUST_USE enum err prep_job(struct engine *engine, const struct request *request,
 struct prep_options {
     struct prep_limits limits;
     bool want_progress; /* of the head, which the caller has read: the body alone is read here */
-    bool in_line;       /* on the loop, at the end of the turn */
+    bool in_line;       /* on the loop, at the end of the turn; but what its form needs (forms.h) */
+    struct forms *forms; /* NULL: who asks for a form is refused */
 };
 
 struct prep;

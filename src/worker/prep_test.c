@@ -334,8 +334,9 @@ struct outcome {
     int calls;
     enum err err;
     uint32_t prompt_count;
-    bool want_progress;
+    bool want_progress, has_match;
     enum fault fault;
+    char param[FORM_PARAM_MAX_BYTES + 1], message[512];
 };
 
 static void on_done(void *ctx, enum err err, struct core_job *job,
@@ -345,7 +346,11 @@ static void on_done(void *ctx, enum err err, struct core_job *job,
     outcome->calls++;
     outcome->err = err;
     outcome->fault = refusal->fault;
+    snprintf(outcome->message, sizeof(outcome->message), "%s", refusal->message);
+    snprintf(outcome->param, sizeof(outcome->param), "%s", refusal->param ? refusal->param : "");
+    CHECK_EQ(job != NULL, err == ERR_OK);
     if (job) {
+        outcome->has_match = job->match && job->vocab;
         outcome->prompt_count = job->prompt_count;
         outcome->want_progress = job->want_progress;
     }
@@ -357,11 +362,13 @@ static const struct prep_options on_pool = {.limits = {.default_max_tokens = 8}}
                                             .want_progress = true,
                                             .in_line = true};
 
-static struct prep *start(struct loop *loop, struct engine *engine, struct slice prompt,
-                          const struct prep_options *options, struct outcome *outcome)
+static struct prep *start_formed(struct loop *loop, struct engine *engine, struct slice prompt,
+                                 const struct form *form, const struct prep_options *options,
+                                 struct outcome *outcome)
 {
     struct text submit;
     struct request request = text_request(prompt);
+    request.form = *form;
     request.id = id_new();
     request.epoch = 1;
     request.inbox = request.model = SLICE("x");
@@ -373,6 +380,12 @@ static struct prep *start(struct loop *loop, struct engine *engine, struct slice
     CHECK(prep);
     CHECK_EQ(outcome->calls, 0); /* never inside the call */
     return prep;
+}
+
+static struct prep *start(struct loop *loop, struct engine *engine, struct slice prompt,
+                          const struct prep_options *options, struct outcome *outcome)
+{
+    return start_formed(loop, engine, prompt, &(struct form){0}, options, outcome);
 }
 
 static void check_outcomes(const struct prep_options *options)
@@ -435,6 +448,73 @@ TEST(no_memory_for_a_submit_is_said_at_once)
     CHECK(prep_start(loop, engine, SLICE("{}"), &on_pool, on_done, &outcome) == NULL);
     loop_advance(loop, 0);
     CHECK_EQ(outcome.calls, 0);
+    engine_close(&engine);
+    loop_free(loop);
+}
+
+/* --- with a form --- */
+
+static void check_forms(struct prep_options options)
+{
+    struct loop *loop = loop_new_virtual(1);
+    struct engine *engine = open_engine();
+    struct form good = {.kind = FORM_GRAMMAR, .text = SLICE("root ::= [a]+")},
+                bad = {.kind = FORM_JSON_SCHEMA,
+                       .text = SLICE("{\"type\":\"object\",\"properties\":{\"a\":{\"not\":{}}}}"),
+                       .param = SLICE("response_format.json_schema.schema")},
+                broken = {
+                    .kind = FORM_GRAMMAR, .text = SLICE("root :="), .param = SLICE("grammar")};
+    struct outcome first = {0}, again = {0}, late = {0}, refused = {0}, wrong = {0}, long_one = {0};
+    options.forms = forms_new(loop);
+    start_formed(loop, engine, SLICE("hello"), &good, &options, &first);
+    start_formed(loop, engine, SLICE("hello"), &bad, &options, &refused);
+    start_formed(loop, engine, SLICE("hello"), &broken, &options, &wrong);
+    start_formed(loop, engine, letters(CONTEXT), &good, &options, &long_one);
+    prep_cancel(start_formed(loop, engine, SLICE("hello"), &good, &options, &late));
+    while (!first.calls || !refused.calls || !wrong.calls || !long_one.calls || !late.calls)
+        loop_advance(loop, 0);
+    CHECK_OK(first.err);
+    CHECK(first.has_match && first.prompt_count == 5);
+    CHECK_EQ(refused.err, ERR_REFUSED);
+    CHECK_EQ(refused.fault, FAULT_UNSUPPORTED_PARAMETER);
+    CHECK_STR(refused.param, "response_format.json_schema.schema");
+    CHECK(slice_find(slice_str(refused.message), SLICE("not")) != SLICE_NPOS);
+    CHECK_EQ(wrong.fault, FAULT_INVALID_REQUEST);
+    CHECK_STR(wrong.param, "grammar");
+    CHECK_EQ(long_one.fault, FAULT_CONTEXT_LENGTH_EXCEEDED);
+    CHECK_EQ(late.err, ERR_CANCELLED);
+    start_formed(loop, engine, SLICE("hello"), &good, &options, &again);
+    loop_advance(loop, 0);
+    CHECK(again.calls == 1 && again.has_match);
+    CHECK_EQ(forms_stats(options.forms).kept, 1);
+    CHECK_EQ(forms_stats(options.forms).trees, 1);
+    forms_free(options.forms);
+    engine_close(&engine);
+    loop_free(loop);
+}
+
+TEST(a_form_becomes_a_grammar_or_a_refusal_with_its_name)
+{
+    check_forms(on_pool);
+    check_forms(in_line);
+}
+
+TEST(a_form_is_refused_where_none_can_be_kept)
+{
+    struct loop *loop = loop_new_virtual(1);
+    struct engine *engine = open_engine();
+    struct form form = {.kind = FORM_JSON_OBJECT, .param = SLICE("response_format")};
+    for (int i = 0; i < 2; i++) {
+        struct prep_options options = in_line;
+        struct outcome outcome = {0};
+        options.forms = i == 0 ? NULL : forms_new(loop);
+        engine->info.changing_pieces = i == 1;
+        start_formed(loop, engine, SLICE("hello"), &form, &options, &outcome);
+        loop_advance(loop, 0);
+        CHECK_EQ(outcome.fault, FAULT_UNSUPPORTED_PARAMETER);
+        CHECK_STR(outcome.param, "response_format");
+        forms_free(options.forms);
+    }
     engine_close(&engine);
     loop_free(loop);
 }

@@ -368,6 +368,7 @@ static void init(struct worker *worker, struct bus *bus, const struct worker_opt
     list_init(&worker->living);
     list_init(&worker->ended);
     list_init(&worker->queue);
+    worker->forms = forms_new(worker->loop);
     worker->outbox = outbox_new(bus, on_asker_gone, worker);
     bus_on_bounce(bus, on_bounce, worker);
     worker_metrics_init(&worker->metrics, options->metrics, slice_str(worker->model));
@@ -383,6 +384,7 @@ static void fini(struct worker *worker)
     worker_streams_free(worker);
     bus_on_bounce(worker->bus, NULL, NULL);
     outbox_free(worker->outbox);
+    forms_free(worker->forms);
     map_free(worker->streams);
     map_free(worker->keys);
     deadline_clear(&worker->beat);

@@ -117,6 +117,7 @@ struct worker {
     enum node_phase phase;
     float load_fraction;
     struct engine *engine; /* from on_ready() to core_thread_stop() */
+    struct forms *forms;
     uint32_t context_tokens;
     uint64_t weights_bytes;
     struct core_thread *core;

@@ -228,7 +228,8 @@ static struct preparation *preparation_new(struct stream *stream, struct slice s
     struct prep_options options = {
         .limits = {worker->options.default_max_tokens, worker->options.context_margin},
         .want_progress = want_progress,
-        .in_line = take_place_in_line(worker, submit.len)};
+        .in_line = take_place_in_line(worker, submit.len),
+        .forms = worker->forms};
     struct preparation *preparation = mem_alloc(sizeof(*preparation));
     *preparation = (struct preparation){.worker = worker, .stream = stream, .bytes = submit.len};
     preparation->prep =
