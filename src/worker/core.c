@@ -45,8 +45,10 @@ void core_job_free(struct core_job **job)
 
 struct core_options core_options_default(void)
 {
-    return (struct core_options){
-        .prefill_tokens = 64, .park_ms = 2000, .saved_bytes_max = (size_t)1 << 30};
+    return (struct core_options){.prefill_tokens = 64,
+                                 .park_ms = 2000,
+                                 .saved_bytes_max = (size_t)1 << 30,
+                                 .prefix_save_tokens = 64};
 }
 
 /* --- the core --- */
@@ -64,6 +66,7 @@ static void find_ends(struct core *core)
 static void make_room(struct core *core)
 {
     const struct engine_info *info = &core->engine->info;
+    core->slots = mem_array(info->slots, sizeof(*core->slots));
     core->free_slots = mem_array(info->slots, sizeof(*core->free_slots));
     core->plan_decodes = mem_array(info->slots, sizeof(*core->plan_decodes));
     core->plan_prompts = mem_array(info->slots, sizeof(*core->plan_prompts));
@@ -92,6 +95,8 @@ struct core *core_new(struct engine *engine, const struct core_options *options)
     core_report_init(&core->next);
     find_ends(core);
     make_room(core);
+    step_cost_init(&core->cost);
+    core_prefix_init(core);
     atomic_init(&core->abort_wanted, false);
     engine->should_abort = core_should_abort;
     engine->on_progress = core_on_progress;
@@ -120,11 +125,15 @@ void core_free(struct core *core)
     core->engine->should_abort = NULL;
     core->engine->on_progress = NULL;
     core->engine->abort_ctx = NULL;
+    for (uint32_t slot = 0; slot < core->engine->info.slots; slot++)
+        mem_free(core->slots[slot].held);
+    prefix_tree_free(core->tree);
     map_free(core->sequences);
     sampler_free(core->sampler);
     grammar_masker_free(core->masker);
     core_report_fini(&core->next);
     mem_free(core->ends);
+    mem_free(core->slots);
     mem_free(core->free_slots);
     mem_free(core->plan_decodes);
     mem_free(core->plan_prompts);
@@ -168,23 +177,30 @@ void core_break(struct core *core)
 
 /* --- slots --- */
 
-static void empty_slot(struct core *core, uint32_t slot)
+void core_empty_slot(struct core *core, uint32_t slot)
 {
     /* A slot that cannot even be emptied belongs to an engine that cannot go on. */
     if (!core->broken && engine_seq_cut(core->engine, slot, 0) != ERR_OK)
         core_break(core);
 }
 
-static void free_slot(struct core *core, struct sequence *sequence)
+static void leave_slot(struct core *core, struct sequence *sequence, bool is_end)
 {
     if (sequence->slot == NO_SLOT)
         return;
-    empty_slot(core, (uint32_t)sequence->slot);
-    core->free_slots[core->free_slot_count++] = (uint32_t)sequence->slot;
+    uint32_t slot = (uint32_t)sequence->slot;
+    if (core->tree && !core->broken) {
+        core_prefix_leave(core, sequence, is_end);
+    } else {
+        core_empty_slot(core, slot);
+        core->free_slots[core->free_slot_count] = slot;
+    }
+    core->free_slot_count++;
+    core->slots[slot].owner = NULL;
     sequence->slot = NO_SLOT;
 }
 
-static void free_blob(struct core *core, struct sequence *sequence)
+void core_free_blob(struct core *core, struct sequence *sequence)
 {
     if (!sequence->blob)
         return;
@@ -194,40 +210,45 @@ static void free_blob(struct core *core, struct sequence *sequence)
 }
 
 /* A blob that the engine does not take back costs a new prefill, not the sequence. */
-static void restore(struct core *core, struct sequence *sequence)
+void core_restore(struct core *core, struct sequence *sequence)
 {
     if (!sequence->blob)
         return;
     uint32_t slot = (uint32_t)sequence->slot;
     if (engine_seq_restore(core->engine, slot, sequence->blob, sequence->blob_bytes) != ERR_OK) {
-        empty_slot(core, slot);
+        core_empty_slot(core, slot);
         sequence->position = 0;
     }
-    free_blob(core, sequence);
+    core_free_blob(core, sequence);
 }
 
-static struct sequence *next_for_a_slot(struct core *core)
+static void give_slot(struct core *core, struct sequence *sequence)
 {
-    static const enum seq_state states[] = {SEQ_RETURNING, SEQ_WAITING};
-    for (size_t i = 0; i < ARRAY_COUNT(states); i++) {
-        struct list *list = &core->lists[states[i]];
-        if (!list_is_empty(list))
-            return CONTAINER_OF(list->next, struct sequence, link);
+    if (core_is_cancelled(sequence)) {
+        core_end_done(core, sequence, DONE_CANCELLED, (struct slice){0});
+        return;
     }
-    return NULL;
+    if (core->tree) {
+        if (!core_prefix_admit(core, sequence))
+            return; /* it waits for another's prompt, and those behind it need not */
+    } else {
+        uint32_t slot = core->free_slots[--core->free_slot_count];
+        core->slots[slot].owner = sequence;
+        sequence->slot = slot;
+        core_restore(core, sequence);
+    }
+    core_move_to_run(core, sequence);
 }
 
 static void give_slots(struct core *core)
 {
-    struct sequence *sequence;
-    while (core->free_slot_count > 0 && (sequence = next_for_a_slot(core))) {
-        if (core_is_cancelled(sequence)) {
-            core_end_done(core, sequence, DONE_CANCELLED, (struct slice){0});
-            continue;
+    static const enum seq_state states[] = {SEQ_RETURNING, SEQ_WAITING};
+    for (size_t i = 0; i < ARRAY_COUNT(states); i++) {
+        LIST_FOREACH_SAFE (link, &core->lists[states[i]]) {
+            if (core->free_slot_count == 0 || core->broken)
+                return;
+            give_slot(core, CONTAINER_OF(link, struct sequence, link));
         }
-        sequence->slot = core->free_slots[--core->free_slot_count];
-        restore(core, sequence);
-        core_move_to_run(core, sequence);
     }
 }
 
@@ -273,7 +294,7 @@ static void save_parked(struct core *core, uint64_t now_us)
             break; /* the list is in the order of parking */
         if (!may_save(core, sequence) || !save(core, sequence))
             continue;
-        free_slot(core, sequence);
+        leave_slot(core, sequence, false);
         core_move(core, sequence, SEQ_SAVED);
     }
 }
@@ -299,18 +320,22 @@ void core_recover(struct core *core)
         LIST_FOREACH_SAFE (link, &core->lists[states[i]]) {
             struct sequence *sequence = CONTAINER_OF(link, struct sequence, link);
             recover(core, sequence);
+            if (core->tree)
+                core_prefix_recovered(core, sequence);
             if (sequence->state == SEQ_DECODE && sequence_left(sequence) > 1)
                 core_move_to_run(core, sequence);
         }
     }
+    if (core->tree)
+        core_prefix_recover_idle(core);
 }
 
 /* --- ends --- */
 
 static void end(struct core *core, struct sequence *sequence)
 {
-    free_slot(core, sequence);
-    free_blob(core, sequence);
+    leave_slot(core, sequence, true);
+    core_free_blob(core, sequence);
     core->counts[sequence->state]--;
     map_remove(core->sequences, sequence->job->key);
     sequence_free(sequence);
@@ -454,6 +479,8 @@ bool core_has_work(const struct core *core, uint64_t now_us, uint64_t *out_wake_
 bool core_step(struct core *core, uint64_t now_us, struct core_report *report)
 {
     end_cancelled(core);
+    if (!core->broken && core->tree)
+        core_prefix_save_due(core);
     if (!core->broken)
         save_parked(core, now_us);
     if (!core->broken)

@@ -24,7 +24,11 @@
  * 7. A decode() is aborted when all its sequences are cancelled, and when the host asks for it. A
  *    step looks at the flags of those that run; the others end with core_cancel(), so that waiting
  *    and saved ones cost a step nothing.
- * 8. Saved sequences get the next free slots before new ones. */
+ * 8. Saved sequences get the next free slots before new ones.
+ * 9. With a prefix cache (prefix_bytes_max > 0) a slot that is left keeps what it holds until
+ * somebody takes it, and what a sequence finds there, or as a blob, or in a busy slot, is not put
+ * in again (prefix_tree.h). A new one whose beginning is just being put in by another waits for it.
+ * None of this shows in what is said (rule 5), but in cached_tokens. */
 #pragma once
 
 #include "base/arena.h"
@@ -90,6 +94,7 @@ struct core_result {
     enum done_reason reason;                   /* DONE */
     enum fault fault;                          /* FAILED */
     uint32_t prompt_tokens, completion_tokens; /* STARTED, DONE, FAILED */
+    uint32_t cached_tokens; /* as they: of the prompt, those that were not put in (rule 9) */
     uint64_t prefill_us, decode_us; /* STARTED, DONE, FAILED: of the decode()s it was part of */
 };
 
@@ -101,16 +106,26 @@ struct core_report {
     struct text text;
     uint32_t slots_free;      /* that a new sequence could take now */
     uint32_t running, parked; /* parked: also the saved ones */
-    uint64_t tokens_sampled;  /* in this step */
+    uint32_t waiting;    /* that core_start() took, and saved ones with credit, without a slot */
+    size_t prefix_bytes; /* that blobs of prefixes take */
+    uint64_t tokens_sampled; /* in this step */
     /* The engine failed for good: every sequence was failed, and those that still come will be. */
     bool broken;
 };
 
 struct core_options {
-    uint32_t prefill_tokens;       /* budget of a step with decoding company; default 64 */
+    /* Budget of a step with decoding company; default 64. Not used with learns_steps. */
+    uint32_t prefill_tokens;
     uint32_t prefill_alone_tokens; /* without; default 0: the batch size */
     uint32_t park_ms;              /* 2000 */
     size_t saved_bytes_max; /* cap on all blobs; above it a parked sequence keeps its slot; 1 GiB */
+    /* Steps are measured (clock_us), and those with decoding company take as much of the prompts as
+     * fits the time that step_cost finds for target_itl_ms (0: by itself). */
+    bool learns_steps;
+    uint32_t target_itl_ms;
+    /* Cap on all blobs of prefixes. 0, the default: no prefix cache, slots are emptied at once. */
+    size_t prefix_bytes_max;
+    uint32_t prefix_save_tokens; /* less than so many are not saved or waited for; 64 */
     /* What the host of the core adds; all may be NULL. */
     uint64_t (*clock_us)(void *host); /* to measure a decode() with; NULL: it takes no time */
     /* Called now and then from inside decode(), maybe on a compute thread: true gives it up. */

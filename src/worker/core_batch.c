@@ -11,7 +11,10 @@ static uint32_t list_for_plan(const struct list *list, struct plan_seq *out_plan
     uint32_t count = 0;
     LIST_FOREACH (link, list) {
         struct sequence *sequence = CONTAINER_OF(link, struct sequence, link);
-        out_plan[count] = (struct plan_seq){sequence->position, sequence_left(sequence)};
+        out_plan[count] =
+            (struct plan_seq){.position = sequence->position,
+                              .left = sequence_left(sequence),
+                              .save_at = sequence->save_count ? sequence->save_at[0] : 0};
         out_sequences[count++] = sequence;
     }
     return count;
@@ -24,6 +27,11 @@ static struct plan_batch plan(struct core *core)
                                .prefill_alone_tokens = core->options.prefill_alone_tokens,
                                .decodes = core->plan_decodes,
                                .prompts = core->plan_prompts};
+    if (core->options.learns_steps) {
+        state.prefill_tokens = UINT32_MAX;
+        state.cost = &core->cost;
+        state.itl_us = core->options.target_itl_ms * (uint64_t)1000;
+    }
     state.decode_count = list_for_plan(&core->lists[SEQ_DECODE], core->plan_decodes, core->decodes);
     state.prompt_count =
         list_for_plan(&core->lists[SEQ_PREFILL], core->plan_prompts, core->prompts);
@@ -79,21 +87,30 @@ void core_on_progress(void *ctx)
         core->options.on_progress(core->options.host);
 }
 
-static uint64_t clock_us(const struct core *core)
+uint64_t core_clock_us(const struct core *core)
 {
     return core->options.clock_us ? core->options.clock_us(core->options.host) : 0;
+}
+
+static void learn(struct core *core, const struct step_shape *shape, uint64_t spent_us)
+{
+    step_cost_learn(&core->cost, shape, spent_us);
+    if (core->tree && shape->prompt_rows > 0)
+        core_prefix_learn_price(core);
 }
 
 static enum err decode(struct core *core, const struct plan_batch *batch)
 {
     atomic_store(&core->abort_wanted, false);
-    uint64_t begin_us = clock_us(core);
+    uint64_t begin_us = core_clock_us(core);
     enum err err = engine_decode(core->engine, core->rows, batch->row_count);
-    uint64_t spent_us = clock_us(core) - begin_us;
+    uint64_t spent_us = core_clock_us(core) - begin_us;
     for (uint32_t i = 0; i < batch->part_count; i++) {
         struct sequence *sequence = core->batch[i];
         *(batch->parts[i].is_prompt ? &sequence->prefill_us : &sequence->decode_us) += spent_us;
     }
+    if (err == ERR_OK && core->options.learns_steps)
+        learn(core, &batch->shape, spent_us);
     /* An abort that nobody asked for would come again, step after step. */
     if (err == ERR_CANCELLED && !atomic_load(&core->abort_wanted))
         err = ERR_SYSTEM;
@@ -162,6 +179,8 @@ static void finish_part(struct core *core, const struct plan_part *part, struct 
                         size_t last_row, uint64_t now_us)
 {
     sequence->position += part->count;
+    if (core->tree)
+        core_prefix_filled(core, sequence);
     if (core_is_cancelled(sequence)) {
         core_end_done(core, sequence, DONE_CANCELLED, (struct slice){0});
         return;

@@ -6,6 +6,7 @@
 #include "base/map.h"
 #include "worker/core.h"
 #include "worker/plan.h"
+#include "worker/prefix_tree.h"
 #include "worker/sampler.h"
 #include "worker/text_out.h"
 
@@ -35,8 +36,15 @@ struct sequence {
     uint32_t tokens_max;  /* room for so many; grows with the answer */
     uint32_t answer_max;
     uint32_t position; /* the slot, or the blob, holds the first so many tokens */
-    int64_t slot;      /* or NO_SLOT */
-    void *blob;        /* of a saved sequence; NULL when position is 0 */
+    uint32_t cached;   /* of the prompt, so many were there already */
+    /* What the prefix cache wants (core_prefix.c). */
+    bool is_noted;                      /* the tree has counted its prompt */
+    bool is_filling;                    /* the tree was told that the prompt goes in */
+    bool saves_prompt;                  /* as a blob, when it is in */
+    uint32_t save_at[PREFIX_SAVES_MAX]; /* rising; a blob of so many tokens, */
+    uint32_t save_count;                /* as long as there are some */
+    int64_t slot;                       /* or NO_SLOT */
+    void *blob;                         /* of a saved sequence; NULL when position is 0 */
     size_t blob_bytes; /* also what it was when it did not fit: then not tried before it would */
     uint64_t parked_at_us;
     uint64_t deltas_sent, bytes_sent; /* compared with the job's limits */
@@ -65,6 +73,12 @@ static inline bool core_is_cancelled(const struct sequence *sequence) /* its fla
     return atomic_load_explicit(&sequence->job->cancel->cancelled, memory_order_relaxed);
 }
 
+struct core_slot {
+    struct sequence *owner; /* NULL: it can be taken, and */
+    token_id *held;         /* holds these, if the prefix cache is on */
+    uint32_t held_count;
+};
+
 struct core {
     struct engine *engine;
     struct core_options options;
@@ -76,8 +90,12 @@ struct core {
     struct map *sequences; /* by key */
     struct list lists[SEQ_STATE_COUNT];
     uint32_t counts[SEQ_STATE_COUNT];
-    uint32_t *free_slots; /* a stack */
-    uint32_t free_slot_count;
+    struct core_slot *slots;
+    uint32_t *free_slots;     /* without a prefix cache: a stack */
+    uint32_t free_slot_count; /* slots without an owner */
+    struct prefix_tree *tree; /* NULL: no prefix cache */
+    struct prefix_price price;
+    struct step_cost cost; /* what was measured so far */
     size_t saved_bytes;
     bool broken;
 
@@ -113,8 +131,30 @@ void core_end_failed(struct core *core, struct sequence *sequence, enum fault fa
 /* Asks every slot what it holds and makes sequence and slot agree (rule 6). */
 void core_recover(struct core *core);
 void core_break(struct core *core); /* the engine is beyond help: all are failed in this step */
+void core_empty_slot(struct core *core, uint32_t slot);
+/* The own blob of a sequence that was saved, into its slot, which is empty. */
+void core_restore(struct core *core, struct sequence *sequence);
+void core_free_blob(struct core *core, struct sequence *sequence);
+
+/* --- core_prefix.c: with a tree --- */
+
+void core_prefix_init(struct core *core); /* core->tree, if the options want one */
+/* Gives the sequence, which waits, the slot from which least is left to put in. False: it is to
+ * wait for another's prompt, or the engine broke. There is a slot without an owner. */
+bool core_prefix_admit(struct core *core, struct sequence *sequence);
+/* Its slot has no owner any more, and keeps what it holds. `tokens` are taken over if the sequence
+ * ends, else copied. */
+void core_prefix_leave(struct core *core, struct sequence *sequence, bool is_end);
+void core_prefix_filled(struct core *core, struct sequence *sequence); /* its position has grown */
+void core_prefix_save_due(struct core *core); /* blobs of those that have come to a save_at */
+/* After core_recover(): what everybody holds now, the slots without an owner as well. */
+void core_prefix_recovered(struct core *core, struct sequence *sequence);
+void core_prefix_recover_idle(struct core *core);
+void core_prefix_learn_price(struct core *core);
 
 /* --- core_batch.c --- */
+
+uint64_t core_clock_us(const struct core *core); /* 0 without a clock */
 
 void core_run_batch(struct core *core, uint64_t now_us);
 bool core_should_abort(void *ctx);

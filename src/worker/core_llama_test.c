@@ -36,9 +36,11 @@ static struct engine *open_nano(void)
     return engine;
 }
 
-/* Eight different prompts and ways to sample. */
-static void make(struct probes *probes, struct engine *engine, size_t index)
+/* Eight different prompts, behind what they have in common, and ways to sample. */
+static void make_behind(const char *shared, struct probes *probes, struct engine *engine,
+                        size_t place)
 {
+    size_t index = place % JOBS;
     static const char *const questions[JOBS] = {"What is continuous batching?",
                                                 "Tell me a story about a fox.",
                                                 "Count to 12.",
@@ -47,15 +49,15 @@ static void make(struct probes *probes, struct engine *engine, size_t index)
                                                 "7 + 8",
                                                 "Tell me a story about a duck.",
                                                 "What is a slot?"};
-    char text[256];
+    char text[1024];
     token_id tokens[PROMPT_MAX];
     size_t count;
-    snprintf(text, sizeof(text), "<|im_start|>user\n%s<|im_end|>\n<|im_start|>assistant\n",
-             questions[index]);
+    snprintf(text, sizeof(text), "%s<|im_start|>user\n%s<|im_end|>\n<|im_start|>assistant\n",
+             shared, questions[index]);
     CHECK_OK(engine_tokenize(engine, slice_str(text), true, true, tokens, PROMPT_MAX, &count));
     token_id *kept = mem_array(count, sizeof(*kept)); /* until the probes go: see free_prompts() */
     memcpy(kept, tokens, count * sizeof(*kept));
-    struct probe *probe = probe_make(probes, index, kept, (uint32_t)count);
+    struct probe *probe = probe_make(probes, place, kept, (uint32_t)count);
     probe->job.max_tokens = ANSWER_MAX;
     probe->job.ignore_eos = index % 2;
     probe->job.sampling.temperature = (float[]){0, 0.8f, 1, 1.5f}[index % 4];
@@ -64,21 +66,26 @@ static void make(struct probes *probes, struct engine *engine, size_t index)
     probe->job.sampling.seed = 1000 + index;
 }
 
+static void make(struct probes *probes, struct engine *engine, size_t index)
+{
+    make_behind("", probes, engine, index);
+}
+
 static void free_prompts(struct probes *probes)
 {
-    for (size_t i = 0; i < JOBS; i++)
+    for (size_t i = 0; i < PROBES_MAX; i++)
         mem_free((void *)(uintptr_t)probes->probe[i].prompt);
 }
 
 /* One at a time, undisturbed. */
-static void answer_alone(struct engine *engine, struct answers *out)
+static void answer_alone_behind(const char *shared, struct engine *engine, struct answers *out)
 {
     struct probes *probes = mem_alloc(sizeof(*probes));
     struct core_options options = core_options_default();
     probes_init(probes, engine, &options);
     for (size_t i = 0; i < JOBS; i++) {
         struct probe *probe = &probes->probe[i];
-        make(probes, engine, i);
+        make_behind(shared, probes, engine, i);
         probe_start(probes, i);
         probes_run(probes);
         CHECK(probe->is_ended && !probe->is_failed);
@@ -92,6 +99,11 @@ static void answer_alone(struct engine *engine, struct answers *out)
     free_prompts(probes);
     probes_fini(probes);
     mem_free(probes);
+}
+
+static void answer_alone(struct engine *engine, struct answers *out)
+{
+    answer_alone_behind("", engine, out);
 }
 
 static void check_same(const struct probe *probe, const struct answers *alone, size_t index)
@@ -232,5 +244,65 @@ TEST(a_prefill_of_cancelled_sequences_is_given_up_inside)
     free_prompts(probes);
     probes_fini(probes);
     mem_free(probes);
+    engine_close(&engine);
+}
+
+/* --- the prefix cache --- */
+
+enum { ROUNDS = 4 };
+
+static const char system_prompt[] =
+    "<|im_start|>system\nYou are the assistant of a small shop that sells seeds, pots and tools "
+    "for "
+    "gardens. You answer in one or two short sentences, you never invent a price, and when you do "
+    "not know something you say so and name the person to ask.<|im_end|>\n";
+
+/* The same eight questions again and again, all of a round at once, so that every way of reuse
+ * comes up: idle and busy slots, blobs, and waiting for one's neighbour. */
+static uint64_t ask_in_rounds(struct engine *engine, size_t prefix_bytes_max, uint32_t park_ms,
+                              const struct answers *alone)
+{
+    struct probes *probes = mem_alloc(sizeof(*probes));
+    struct core_options options = core_options_default();
+    options.prefix_bytes_max = prefix_bytes_max;
+    options.prefix_save_tokens = 8;
+    options.prefill_tokens = 7;
+    options.park_ms = park_ms;
+    probes_init(probes, engine, &options);
+    uint64_t cached = 0;
+    for (size_t round = 0; round < ROUNDS; round++) {
+        for (size_t i = round * JOBS; i < (round + 1) * JOBS; i++) {
+            make_behind(system_prompt, probes, engine, i);
+            probes->probe[i].job.event_limit = park_ms ? UINT64_MAX : 5;
+            probe_start(probes, i);
+        }
+        for (size_t i = round * JOBS; i < (round + 1) * JOBS; i++) {
+            probes_run(probes);
+            probe_credit(probes, i, UINT64_MAX, 0);
+        }
+        probes_run(probes);
+        for (size_t i = round * JOBS; i < (round + 1) * JOBS; i++) {
+            check_same(&probes->probe[i], alone, i % JOBS);
+            cached += probes->probe[i].cached_tokens;
+        }
+        CHECK(probes->prefix_bytes <= prefix_bytes_max);
+    }
+    free_prompts(probes);
+    probes_fini(probes);
+    for (uint32_t slot = 0; slot < SLOTS; slot++)
+        CHECK_OK(engine_seq_cut(engine, slot, 0));
+    mem_free(probes);
+    return cached;
+}
+
+TEST(what_is_taken_from_the_cache_changes_no_token)
+{
+    struct engine *engine = open_nano();
+    struct answers *alone = mem_alloc(sizeof(*alone));
+    answer_alone_behind(system_prompt, engine, alone);
+    CHECK(ask_in_rounds(engine, 16 << 20, 2000, alone) > 1500); /* tokens */
+    CHECK(ask_in_rounds(engine, 16 << 20, 0, alone) > 1500);    /* and saved on the way */
+    CHECK(ask_in_rounds(engine, 1, 2000, alone) > 0);           /* no room for a blob */
+    mem_free(alone);
     engine_close(&engine);
 }

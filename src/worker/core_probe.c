@@ -113,10 +113,12 @@ static void take_end(struct probe *probe, const struct core_result *result)
              SLICE_FMT, SLICE_ARG(result->text));
     probe->prompt_tokens = result->prompt_tokens;
     probe->completion_tokens = result->completion_tokens;
+    probe->cached_tokens = result->cached_tokens;
     probe->prefill_us = result->prefill_us;
     probe->decode_us = result->decode_us;
     ASSERT(result->prompt_tokens == probe->job.prompt_count);
     ASSERT(result->completion_tokens == probe->id_count);
+    ASSERT(result->cached_tokens < result->prompt_tokens);
 }
 
 static void take_result(struct probes *probes, const struct core_result *result)
@@ -151,6 +153,7 @@ void probes_take(struct probes *probes, const struct core_report *report)
     probes->slots_free = report->slots_free;
     probes->running = report->running;
     probes->parked = report->parked;
+    probes->prefix_bytes = report->prefix_bytes;
     probes->broken = report->broken;
     probes->tokens_sampled += report->tokens_sampled;
     for (size_t i = 0; i < report->result_count; i++)

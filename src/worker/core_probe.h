@@ -21,7 +21,7 @@ struct probe {                  /* of the sequence with key = its index + 1 */
     enum done_reason reason;
     enum fault fault;
     char stop[128], message[128];
-    uint32_t prompt_tokens, completion_tokens;
+    uint32_t prompt_tokens, completion_tokens, cached_tokens;
     uint64_t prefill_us, decode_us;
 };
 
@@ -30,6 +30,7 @@ struct probes {
     struct core_report report; /* of the last step that said something */
     uint64_t now_us;
     uint32_t slots_free, running, parked; /* of the last report */
+    size_t prefix_bytes;
     bool broken;
     uint64_t tokens_sampled; /* of all */
     uint32_t reports;

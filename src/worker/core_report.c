@@ -30,6 +30,7 @@ static struct core_result *add(struct core *core, const struct sequence *sequenc
                                    .key = sequence->job->key,
                                    .prompt_tokens = sequence->job->prompt_count,
                                    .completion_tokens = sequence_answered(sequence),
+                                   .cached_tokens = sequence->cached,
                                    .prefill_us = sequence->prefill_us,
                                    .decode_us = sequence->decode_us};
     return result;
@@ -98,10 +99,13 @@ static bool count(struct core *core, struct core_report *report)
     report->slots_free = core->broken ? 0 : slots_for_new_ones(core);
     report->running = core->counts[SEQ_PREFILL] + core->counts[SEQ_DECODE];
     report->parked = core->counts[SEQ_PARKED] + core->counts[SEQ_SAVED];
+    report->waiting = core->counts[SEQ_WAITING] + core->counts[SEQ_RETURNING];
+    report->prefix_bytes = core->tree ? prefix_tree_counts(core->tree).blob_bytes : 0;
     report->broken = core->broken;
     report->tokens_sampled = core->tokens_sampled;
     return report->tokens_sampled > 0 || report->slots_free != was.slots_free ||
            report->running != was.running || report->parked != was.parked ||
+           report->waiting != was.waiting || report->prefix_bytes != was.prefix_bytes ||
            report->broken != was.broken;
 }
 

@@ -25,6 +25,8 @@ struct sim {
     uint32_t abort_chance; /* of 1000, each time the engine asks */
     struct toy_engine toy;
     struct probes probes;
+    size_t prefix_bytes_max;
+    uint64_t clock_us;
     uint32_t job_count, started;
     token_id prompts[JOBS_MAX][PROMPT_MAX];
     struct slice stops[JOBS_MAX][STOPS_MAX];
@@ -233,6 +235,23 @@ static bool abort_at_random(void *host)
     return below(sim, 1000) < sim->abort_chance;
 }
 
+static uint64_t tick(void *host)
+{
+    struct sim *sim = host;
+    return sim->clock_us += below(sim, 2000);
+}
+
+/* With a prefix cache most prompts begin as an earlier one did, or are the same. */
+static void begin_alike(struct sim *sim, uint32_t index, uint32_t count)
+{
+    if (sim->prefix_bytes_max == 0 || index == 0 || below(sim, 5) == 0)
+        return;
+    uint32_t other = below(sim, index), other_count = sim->probes.probe[other].job.prompt_count;
+    uint32_t alike = below(sim, 2) ? count : below(sim, count + 1);
+    alike = alike < other_count ? alike : other_count;
+    memcpy(sim->prompts[index], sim->prompts[other], alike * sizeof(token_id));
+}
+
 static void make_job(struct sim *sim, uint32_t index)
 {
     static const char *const stops[] = {"STOP", "a", "\n\n", "the a", "\xE4\xBD\xA0", "ST", "abab"};
@@ -240,6 +259,7 @@ static void make_job(struct sim *sim, uint32_t index)
     uint32_t count = 1 + below(sim, context - 1 < PROMPT_MAX ? context - 1 : PROMPT_MAX);
     for (uint32_t i = 0; i < count; i++)
         sim->prompts[index][i] = (token_id)below(sim, TOY_VOCAB);
+    begin_alike(sim, index, count);
     struct core_job *job = &probe_make(&sim->probes, index, sim->prompts[index], count)->job;
     job->stops = sim->stops[index];
     job->stop_count = below(sim, STOPS_MAX + 1);
@@ -280,6 +300,14 @@ static void make_sim(struct sim *sim, uint64_t seed)
     sim->abort_chance = below(sim, 2) ? below(sim, 30) : 0;
     sim->toy.lost_tokens = below(sim, 3) ? 0 : below(sim, 20);
     sim->toy.engine.info.can_save = below(sim, 8) > 0;
+    sim->toy.engine.info.can_cut = below(sim, 4) > 0;
+    sim->toy.cut_refused = !sim->toy.engine.info.can_cut;
+    sim->prefix_bytes_max = (size_t[]){0, below(sim, 3000), 1 << 20}[below(sim, 3)];
+    options.prefix_bytes_max = sim->prefix_bytes_max;
+    options.prefix_save_tokens = below(sim, 20);
+    options.learns_steps = below(sim, 2);
+    options.target_itl_ms = below(sim, 2) * below(sim, 100);
+    options.clock_us = tick;
     probes_init(&sim->probes, &sim->toy.engine, &options);
     sim->job_count = 1 + below(sim, JOBS_MAX);
     for (uint32_t i = 0; i < sim->job_count; i++)
@@ -327,12 +355,13 @@ static void act(struct sim *sim)
         sim->probes.now_us += below(sim, 3000);
         break;
     case 5:
-        sim->toy.cut_refused = below(sim, 4) == 0;
+        sim->toy.cut_refused = !sim->toy.engine.info.can_cut || below(sim, 4) == 0;
         sim->toy.next_save = below(sim, 4) ? ERR_OK : ERR_NO_MEMORY;
         sim->toy.next_restore = below(sim, 4) ? ERR_OK : ERR_PROTOCOL;
         break;
     default:
         probes_step(&sim->probes);
+        HOLDS(sim->probes.prefix_bytes <= sim->prefix_bytes_max);
     }
 }
 
@@ -364,11 +393,25 @@ static void check_rest(const struct sim *sim)
     HOLDS(sim->probes.slots_free == info->slots);
     HOLDS(sim->probes.running == 0 && sim->probes.parked == 0);
     HOLDS(sim->toy.widest <= info->batch_tokens);
-    for (uint32_t slot = 0; slot < info->slots; slot++)
+    for (uint32_t slot = 0; slot < info->slots && sim->prefix_bytes_max == 0; slot++)
         HOLDS(sim->toy.held[slot] == 0);
 }
 
-static void run_sim(struct sim *sim, uint64_t seed)
+struct reuse {
+    uint64_t cached, copies, with_blobs;
+};
+
+static void count_reuse(const struct sim *sim, struct reuse *reuse)
+{
+    for (uint32_t i = 0; i < sim->job_count; i++) {
+        HOLDS(sim->prefix_bytes_max > 0 || sim->probes.probe[i].cached_tokens == 0);
+        reuse->cached += sim->probes.probe[i].cached_tokens;
+    }
+    reuse->copies += sim->toy.copies;
+    reuse->with_blobs += sim->probes.prefix_bytes > 0;
+}
+
+static void run_sim(struct sim *sim, uint64_t seed, struct reuse *reuse)
 {
     make_sim(sim, seed);
     for (uint32_t i = below(sim, 600); i > 0; i--)
@@ -381,13 +424,18 @@ static void run_sim(struct sim *sim, uint64_t seed)
     for (uint32_t i = 0; i < sim->job_count; i++)
         check_one(sim, i);
     check_rest(sim);
+    count_reuse(sim, reuse);
     probes_fini(&sim->probes);
 }
 
 TEST(every_sequence_says_what_it_would_say_alone)
 {
     struct sim *sim = mem_alloc(sizeof(*sim));
+    struct reuse reuse = {0};
     for (uint64_t seed = 1; seed <= 1500; seed++)
-        run_sim(sim, seed);
+        run_sim(sim, seed, &reuse);
+    CHECK(reuse.cached > 10000);
+    CHECK(reuse.copies > 20);
+    CHECK(reuse.with_blobs > 100);
     mem_free(sim);
 }

@@ -1,0 +1,269 @@
+/* core_prefix - what the core does with a prefix tree: it asks it where a sequence goes, makes the
+ * slot ready as it says, and tells it what slots hold (the order of calls: prefix_tree.h).
+ *
+ * A blob is saved between two steps, when the report of the first is out, or of a slot that is
+ * taken. It delays the next step by about a hundredth of what its tokens took to compute. */
+#include "worker/core_impl.h"
+
+#include "base/mem.h"
+
+enum { PRICE_ROWS = 64 }; /* of which a prompt token's price is a part */
+
+void core_prefix_init(struct core *core)
+{
+    const struct engine_info *info = &core->engine->info;
+    if (core->options.prefix_bytes_max == 0 || info->slots > PREFIX_SLOTS_MAX)
+        return;
+    struct prefix_options options = prefix_options_default(info->slots, info->context_tokens);
+    options.can_cut = info->can_cut;
+    options.save_tokens = core->options.prefix_save_tokens;
+    options.blob_bytes_max = info->can_save ? core->options.prefix_bytes_max : 0;
+    core->tree = prefix_tree_new(&options);
+    core->price = options.price;
+}
+
+/* --- what things cost --- */
+
+static void measure(double *us_per_byte, uint64_t spent_us, size_t bytes)
+{
+    if (bytes > 0)
+        *us_per_byte += ((double)spent_us / (double)bytes - *us_per_byte) / 4;
+}
+
+void core_prefix_learn_price(struct core *core)
+{
+    struct step_shape shape = {0};
+    const struct engine_info *info = &core->engine->info;
+    step_shape_add_prompt(&shape, 0, PRICE_ROWS);
+    core->price.recompute_us = step_cost_us(&core->cost, &shape) / PRICE_ROWS;
+    core->price.copy_us = (double)info->kv_bytes / info->slots * core->price.restore_us;
+    prefix_tree_set_price(core->tree, &core->price);
+}
+
+/* --- blobs --- */
+
+/* As far as is known before it is made. */
+static bool may_fit(const struct core *core, uint32_t tokens)
+{
+    const struct engine_info *info = &core->engine->info;
+    uint64_t token_bytes = info->kv_bytes / ((uint64_t)info->slots * info->context_tokens);
+    return info->can_save && tokens * token_bytes <= core->options.prefix_bytes_max;
+}
+
+/* The slot holds exactly these. What cannot be saved is computed again one day. */
+static void save_blob(struct core *core, uint32_t slot, const token_id *ids, uint32_t count)
+{
+    void *blob;
+    size_t bytes;
+    if (count == 0 || !may_fit(core, count) || prefix_tree_has(core->tree, ids, count))
+        return;
+    uint64_t begin_us = core_clock_us(core);
+    if (engine_seq_save(core->engine, slot, &blob, &bytes) != ERR_OK)
+        return;
+    measure(&core->price.save_us, core_clock_us(core) - begin_us, bytes);
+    if (prefix_tree_save(core->tree, ids, count, &blob, bytes) != ERR_OK)
+        mem_free(blob);
+}
+
+static void save_due(struct core *core, struct sequence *sequence)
+{
+    while (sequence->save_count > 0 && sequence->save_at[0] <= sequence->position) {
+        if (sequence->save_at[0] == sequence->position)
+            save_blob(core, (uint32_t)sequence->slot, sequence->tokens, sequence->position);
+        sequence->save_count--;
+        memmove(sequence->save_at, sequence->save_at + 1, sequence->save_count * sizeof(uint32_t));
+    }
+}
+
+void core_prefix_save_due(struct core *core)
+{
+    LIST_FOREACH (link, &core->lists[SEQ_PREFILL])
+        save_due(core, CONTAINER_OF(link, struct sequence, link));
+}
+
+/* --- what the tree is told --- */
+
+static void tell_tree(struct core *core, struct sequence *sequence)
+{
+    uint32_t slot = (uint32_t)sequence->slot, prompt_count = sequence->job->prompt_count;
+    sequence->is_filling = sequence->position < prompt_count && sequence->state != SEQ_PARKED;
+    if (sequence->is_filling)
+        prefix_tree_slot_filling(core->tree, slot, sequence->tokens, prompt_count);
+    else
+        prefix_tree_slot_busy(core->tree, slot, sequence->tokens, sequence->position);
+}
+
+void core_prefix_filled(struct core *core, struct sequence *sequence)
+{
+    if (!sequence->is_filling || sequence->position < sequence->job->prompt_count)
+        return;
+    uint32_t slot = (uint32_t)sequence->slot;
+    sequence->is_filling = false;
+    sequence->save_count = 0;
+    prefix_tree_slot_busy(core->tree, slot, sequence->tokens, sequence->job->prompt_count);
+    if (sequence->saves_prompt)
+        save_blob(core, slot, sequence->tokens, sequence->position);
+    sequence->saves_prompt = false;
+}
+
+void core_prefix_recovered(struct core *core, struct sequence *sequence)
+{
+    uint32_t told = prefix_tree_slot_tokens(core->tree, (uint32_t)sequence->slot);
+    if (!sequence->is_filling && sequence->position < told)
+        tell_tree(core, sequence);
+}
+
+void core_prefix_recover_idle(struct core *core)
+{
+    for (uint32_t i = 0; i < core->engine->info.slots; i++) {
+        struct core_slot *slot = &core->slots[i];
+        uint32_t held = slot->owner ? 0 : engine_seq_tokens(core->engine, i);
+        if (slot->owner || held >= slot->held_count)
+            continue;
+        slot->held_count = held;
+        prefix_tree_slot_idle(core->tree, i, slot->held, held);
+    }
+}
+
+void core_prefix_leave(struct core *core, struct sequence *sequence, bool is_end)
+{
+    struct core_slot *slot = &core->slots[sequence->slot];
+    slot->held_count = sequence->position;
+    slot->held = is_end ? sequence->tokens : NULL;
+    if (is_end)
+        sequence->tokens = NULL;
+    slot->held = mem_grow(slot->held, (slot->held_count + 1) * sizeof(*slot->held));
+    if (!is_end)
+        memcpy(slot->held, sequence->tokens, slot->held_count * sizeof(*slot->held));
+    prefix_tree_slot_idle(core->tree, (uint32_t)sequence->slot, slot->held, slot->held_count);
+    sequence->is_filling = sequence->saves_prompt = false;
+    sequence->save_count = 0;
+}
+
+/* --- who waits for whom --- */
+
+static bool waits(const struct core *core, const struct sequence *sequence,
+                  const struct prefix_answer *answer)
+{
+    if (sequence->is_noted || answer->wait_slot == PREFIX_NO_SLOT)
+        return false;
+    const struct sequence *leader = core->slots[answer->wait_slot].owner;
+    ASSERT(leader && leader->is_filling);
+    bool is_in_time = core->engine->info.can_cut || leader->position < answer->wait_tokens;
+    return leader->state == SEQ_PREFILL && is_in_time && may_fit(core, answer->wait_tokens);
+}
+
+/* A blob of what somebody waits for; if the leader is beyond it, or saves often enough, of all of
+ * its prompt. */
+static void ask_to_save(struct sequence *leader, uint32_t at)
+{
+    uint32_t i = leader->save_count;
+    for (uint32_t j = 0; j < leader->save_count; j++) {
+        if (leader->save_at[j] == at)
+            return;
+    }
+    if (at <= leader->position || at >= leader->job->prompt_count || i == PREFIX_SAVES_MAX) {
+        leader->saves_prompt = true;
+        return;
+    }
+    for (; i > 0 && leader->save_at[i - 1] > at; i--)
+        leader->save_at[i] = leader->save_at[i - 1];
+    leader->save_at[i] = at;
+    leader->save_count++;
+}
+
+/* --- making a slot ready --- */
+
+static void restore_prefix(struct core *core, const struct prefix_answer *answer)
+{
+    struct slice blob = answer->blob;
+    uint64_t begin_us = core_clock_us(core);
+    if (engine_seq_restore(core->engine, answer->slot, blob.data, blob.len) == ERR_OK) {
+        measure(&core->price.restore_us, core_clock_us(core) - begin_us, blob.len);
+        prefix_tree_used(core->tree);
+        return;
+    }
+    token_id *ids = mem_array(answer->blob_count, sizeof(*ids));
+    prefix_tree_ids(core->tree, ids);
+    prefix_tree_lost(core->tree, ids, answer->blob_count);
+    mem_free(ids);
+    core_empty_slot(core, answer->slot);
+}
+
+/* To what the answer promises, or nothing: where the engine refuses, the slot is empty. */
+static void cut(struct core *core, uint32_t slot, uint32_t tokens)
+{
+    if (core->broken || engine_seq_tokens(core->engine, slot) <= tokens)
+        return;
+    enum err err = engine_seq_cut(core->engine, slot, tokens);
+    if (err != ERR_OK && err != ERR_REFUSED)
+        core_break(core);
+}
+
+static void reuse(struct core *core, struct sequence *sequence, const struct prefix_answer *answer)
+{
+    if (answer->how != PREFIX_CUT)
+        core_empty_slot(core, answer->slot);
+    if (answer->how == PREFIX_RESTORE && !core->broken)
+        restore_prefix(core, answer);
+    else if (answer->how == PREFIX_COPY && !core->broken)
+        engine_seq_copy(core->engine, answer->from, answer->slot);
+    cut(core, answer->slot, answer->tokens);
+    sequence->position = engine_seq_tokens(core->engine, answer->slot);
+    core_free_blob(core, sequence);
+}
+
+static void take_slot(struct core *core, struct sequence *sequence,
+                      const struct prefix_answer *answer)
+{
+    struct core_slot *slot = &core->slots[answer->slot];
+    ASSERT(!slot->owner);
+    if (answer->slot_kept && !core->broken)
+        save_blob(core, answer->slot, slot->held, slot->held_count);
+    slot->owner = sequence;
+    sequence->slot = answer->slot;
+    core->free_slot_count--;
+    if (sequence->blob && sequence->position > answer->tokens) { /* its own is more */
+        core_empty_slot(core, answer->slot);
+        core_restore(core, sequence);
+    } else {
+        reuse(core, sequence, answer);
+    }
+    mem_free(slot->held);
+    slot->held = NULL;
+    slot->held_count = 0;
+}
+
+static void note(struct core *core, struct sequence *sequence, const struct prefix_answer *answer)
+{
+    struct prefix_prompt prompt = {.ids = sequence->tokens, .count = sequence->job->prompt_count};
+    prefix_tree_note(core->tree, &prompt);
+    sequence->is_noted = true;
+    sequence->cached = sequence->position;
+    sequence->save_count = answer->save_count;
+    memcpy(sequence->save_at, answer->save_at, sizeof(sequence->save_at));
+    /* What was just copied cannot be saved yet (engine.h rule 7), and is somebody else's anyway. */
+    if (answer->how == PREFIX_COPY && answer->save_count > 0 &&
+        answer->save_at[0] <= sequence->position) {
+        sequence->save_count--;
+        memmove(sequence->save_at, sequence->save_at + 1, sequence->save_count * sizeof(uint32_t));
+    }
+}
+
+bool core_prefix_admit(struct core *core, struct sequence *sequence)
+{
+    struct prefix_prompt prompt = {.ids = sequence->tokens, .count = sequence->token_count};
+    struct prefix_answer answer = prefix_tree_find(core->tree, &prompt);
+    ASSERT(answer.slot != PREFIX_NO_SLOT);
+    if (waits(core, sequence, &answer)) {
+        ask_to_save(core->slots[answer.wait_slot].owner, answer.wait_tokens);
+        return false;
+    }
+    take_slot(core, sequence, &answer);
+    if (!sequence->is_noted)
+        note(core, sequence, &answer);
+    tell_tree(core, sequence);
+    if (!core->broken)
+        save_due(core, sequence);
+    return true;
+}

@@ -1,0 +1,242 @@
+/* The prefix cache in the core: what is there is not put in again, whoever put it in, and whatever
+ * happens to it meanwhile; what is said does not depend on it (core_sim_test: at random). */
+#include "testing/test.h"
+#include "base/mem.h"
+#include "worker/core_probe.h"
+#include "worker/toy_engine.h"
+
+enum { SLOTS = 4, CONTEXT = 250, SHARED = 100, PROMPT = SHARED + 3, ANSWER = 5 };
+
+struct rig {
+    struct toy_engine toy;
+    struct probes probes;
+    token_id prompts[PROBES_MAX][PROMPT];
+};
+
+static struct core_options options_default(void)
+{
+    struct core_options options = core_options_default();
+    options.prefix_bytes_max = 1 << 20;
+    options.prefix_save_tokens = 16;
+    return options;
+}
+
+static struct rig *rig_of(uint32_t context_tokens, bool can_save, bool can_cut,
+                          const struct core_options *options)
+{
+    struct rig *rig = mem_alloc(sizeof(*rig));
+    toy_engine_init(&rig->toy, SLOTS, context_tokens, 32);
+    rig->toy.engine.info.can_save = can_save;
+    rig->toy.engine.info.can_cut = can_cut;
+    rig->toy.cut_refused = !can_cut;
+    probes_init(&rig->probes, &rig->toy.engine, options);
+    return rig;
+}
+
+static struct rig *rig_new(const struct core_options *options)
+{
+    return rig_of(CONTEXT, true, true, options);
+}
+
+static void rig_free(struct rig *rig)
+{
+    probes_fini(&rig->probes);
+    mem_free(rig);
+}
+
+/* All begin with the same SHARED tokens; what follows is the index's own. */
+static struct probe *start(struct rig *rig, size_t index)
+{
+    for (uint32_t i = 0; i < PROMPT; i++)
+        rig->prompts[index][i] = (token_id)(i < SHARED ? 1 + i % 4 : 1 + (index + i) % 17);
+    struct probe *probe = probe_make(&rig->probes, index, rig->prompts[index], PROMPT);
+    probe->job.max_tokens = ANSWER;
+    probe->job.ignore_eos = true;
+    probe_start(&rig->probes, index);
+    return probe;
+}
+
+static void check_answer(const struct probe *probe)
+{
+    token_id all[PROMPT + ANSWER];
+    CHECK(probe->is_ended && !probe->is_failed);
+    CHECK_EQ(probe->id_count, ANSWER);
+    memcpy(all, probe->prompt, PROMPT * sizeof(token_id));
+    memcpy(all + PROMPT, probe->ids, ANSWER * sizeof(token_id));
+    for (uint32_t i = 0; i < ANSWER; i++) {
+        float logits[TOY_VOCAB];
+        token_id best = 1;
+        toy_engine_logits(all, PROMPT + i, logits);
+        for (token_id id = 1; id < TOY_VOCAB; id++)
+            if (id != TOY_END_OF_TEXT && logits[id] > logits[best])
+                best = id;
+        CHECK_EQ(probe->ids[i], best);
+    }
+}
+
+TEST(a_slot_that_was_left_serves_who_begins_alike)
+{
+    struct core_options options = options_default();
+    struct rig *rig = rig_new(&options);
+    struct probe *first = start(rig, 0);
+    probes_run(&rig->probes);
+    CHECK_EQ(first->cached_tokens, 0);
+    CHECK_EQ(rig->probes.slots_free, SLOTS);
+    struct probe *other = start(rig, 1);
+    probes_run(&rig->probes);
+    CHECK_EQ(other->cached_tokens, SHARED);
+    struct probe *same = probe_make(&rig->probes, 2, rig->prompts[1], PROMPT);
+    same->job.max_tokens = ANSWER;
+    same->job.ignore_eos = true;
+    probe_start(&rig->probes, 2);
+    probes_run(&rig->probes);
+    CHECK(same->cached_tokens >= SHARED && same->cached_tokens < PROMPT);
+    check_answer(first);
+    check_answer(other);
+    check_answer(same);
+    rig_free(rig);
+}
+
+TEST(those_that_come_at_once_wait_for_the_first_and_put_in_only_what_is_their_own)
+{
+    struct core_options options = options_default();
+    struct rig *rig = rig_new(&options);
+    struct probe *probes[2 * SLOTS];
+    for (size_t i = 0; i < ARRAY_COUNT(probes); i++)
+        probes[i] = start(rig, i);
+    probes_run(&rig->probes);
+    for (size_t i = 0; i < ARRAY_COUNT(probes); i++) {
+        CHECK_EQ(probes[i]->cached_tokens, i == 0 ? 0 : SHARED);
+        check_answer(probes[i]);
+    }
+    CHECK_EQ(rig->toy.saves, 1);
+    CHECK(rig->probes.prefix_bytes > 0);
+    rig_free(rig);
+}
+
+TEST(a_blob_that_cannot_be_had_costs_only_time)
+{
+    struct core_options options = options_default();
+    struct rig *rig = rig_new(&options);
+    rig->toy.next_save = ERR_NO_MEMORY;
+    struct probe *first = start(rig, 0), *second = start(rig, 1);
+    probes_run(&rig->probes);
+    CHECK_EQ(second->cached_tokens, SHARED); /* not saved there, but at the end of its prompt */
+    check_answer(first);
+    check_answer(second);
+    rig_free(rig);
+
+    rig = rig_of(CONTEXT, false, true, &options);
+    first = start(rig, 0), second = start(rig, 1);
+    probes_run(&rig->probes);
+    CHECK_EQ(second->cached_tokens, 0); /* less than half of the stream: not copied */
+    check_answer(first);
+    check_answer(second);
+    rig_free(rig);
+}
+
+TEST(a_busy_slot_is_copied_when_that_is_most_of_its_stream)
+{
+    struct core_options options = options_default();
+    struct rig *rig = rig_of(PROMPT + ANSWER, false, true, &options);
+    struct probe *first = start(rig, 0);
+    while (!first->is_started)
+        CHECK(probes_step(&rig->probes));
+    struct probe *second = start(rig, 1);
+    probes_run(&rig->probes);
+    CHECK_EQ(rig->toy.copies, 1);
+    CHECK_EQ(second->cached_tokens, SHARED);
+    check_answer(first);
+    check_answer(second);
+    rig_free(rig);
+}
+
+TEST(a_cancelled_prompt_leaves_what_it_had_put_in)
+{
+    struct core_options options = options_default();
+    struct rig *rig = rig_new(&options);
+    struct probe *first = start(rig, 0);
+    CHECK(probes_step(&rig->probes)); /* 32 rows of it */
+    core_cancel(rig->probes.core, 1);
+    struct probe *second = start(rig, 1);
+    probes_run(&rig->probes);
+    CHECK_EQ(first->reason, DONE_CANCELLED);
+    CHECK_EQ(second->cached_tokens, 32);
+    check_answer(second);
+    rig_free(rig);
+}
+
+TEST(the_cap_on_blobs_holds_and_the_answers_with_it)
+{
+    struct core_options options = options_default();
+    options.prefix_bytes_max = (SHARED + 10) * sizeof(uint64_t); /* one */
+    struct rig *rig = rig_new(&options);
+    for (size_t i = 0; i < 3 * SLOTS; i++)
+        start(rig, i);
+    while (probes_step(&rig->probes))
+        CHECK(rig->probes.prefix_bytes <= options.prefix_bytes_max);
+    for (size_t i = 0; i < 3 * SLOTS; i++)
+        check_answer(&rig->probes.probe[i]);
+    rig_free(rig);
+}
+
+static bool abort_once(void *host)
+{
+    bool *wanted = host, was = *wanted;
+    *wanted = false;
+    return was;
+}
+
+TEST(cells_that_an_idle_slot_lost_are_not_believed_to_be_there)
+{
+    struct core_options options = options_default();
+    bool wants_abort = false;
+    options.poll = abort_once;
+    options.host = &wants_abort;
+    struct rig *rig = rig_new(&options);
+    struct probe *first = start(rig, 0);
+    probes_run(&rig->probes);
+    token_id alien[] = {20, 21, 22};
+    struct probe *other = probe_make(&rig->probes, 1, alien, ARRAY_COUNT(alien));
+    other->job.max_tokens = 1;
+    probe_start(&rig->probes, 1);
+    rig->toy.lost_tokens = 20; /* of every slot */
+    wants_abort = true;
+    probes_run(&rig->probes);
+    CHECK(!wants_abort && other->is_ended);
+    struct probe *second = start(rig, 2);
+    probes_run(&rig->probes);
+    CHECK_EQ(second->cached_tokens, PROMPT + ANSWER - 1 - 20);
+    check_answer(first);
+    check_answer(second);
+    rig_free(rig);
+}
+
+TEST(a_model_that_cannot_cut_goes_on_from_whole_contents_alone)
+{
+    struct core_options options = options_default();
+    struct rig *rig = rig_of(CONTEXT, true, false, &options);
+    struct probe *probes[3];
+    for (size_t i = 0; i < ARRAY_COUNT(probes); i++) {
+        probes[i] = start(rig, i);
+        probes_run(&rig->probes);
+        check_answer(probes[i]);
+    }
+    CHECK_EQ(probes[1]->cached_tokens, 0); /* the slot holds more than they share; it saves that */
+    CHECK_EQ(probes[2]->cached_tokens, SHARED);
+    rig_free(rig);
+}
+
+TEST(without_a_cache_slots_are_emptied_and_nothing_is_reused)
+{
+    struct core_options options = core_options_default();
+    struct rig *rig = rig_new(&options);
+    for (size_t i = 0; i < 2; i++) {
+        struct probe *probe = start(rig, i);
+        probes_run(&rig->probes);
+        CHECK_EQ(probe->cached_tokens, 0);
+        check_answer(probe);
+    }
+    CHECK_EQ(rig->toy.held[0], 0);
+    rig_free(rig);
+}
