@@ -83,6 +83,12 @@ const struct config_key config_keys[] = {
             "engine threads for prompts; 0: as llama_n_threads"),
     ROW_BYTES(kv_memory, "KV_MEMORY", "0", 0, 64 * TIB,
               "bytes for the caches of all slots; 0: a quarter of the memory available at load"),
+    ROW_BYTES(
+        prefix_cache_bytes, "PREFIX_CACHE_BYTES", "512MiB", 0, 64 * TIB,
+        "bytes for saved beginnings of prompts beside the caches of the slots, for each model; "
+        "0: what was computed for one request is never used for another"),
+    ROW_U32(target_itl_ms, "TARGET_ITL_MS", NULL, "0", 0, 60000,
+            "time between two tokens that new prompts may stretch it to, ms; 0: found by itself"),
     ROW_CHOICE(engine_profile, "ENGINE_PROFILE", "exact", "exact|fast",
                "exact: an answer does not depend on what else runs; fast: flash attention"),
     ROW_STRING(

@@ -187,9 +187,12 @@ static void on_started(struct stream *stream, const struct core_result *result)
     event.started.model = slice_str(worker->model);
     event.started.worker = slice_str(worker->node);
     event.started.prompt_tokens = stream->prompt_tokens;
+    event.started.cached_tokens = result->cached_tokens;
     event.started.seed = stream->seed;
     worker_stream_emit(stream, &event, NULL);
     metric_add(worker->metrics.prompt_tokens, stream->prompt_tokens);
+    metric_add(worker->metrics.cached_tokens, result->cached_tokens);
+    metric_add(worker->metrics.prefix_hits, result->cached_tokens > 0);
     metric_observe(worker->metrics.prefill_seconds, (double)result->prefill_us / 1e6);
 }
 
@@ -218,6 +221,7 @@ static void emit_usage(struct stream *stream, const struct core_result *result)
 {
     struct event usage = {.type = EVENT_USAGE};
     usage.usage.prompt_tokens = result->prompt_tokens;
+    usage.usage.cached_tokens = result->cached_tokens;
     usage.usage.completion_tokens = result->completion_tokens;
     usage.usage.queue_us = stream->waited_before_us + stream->started_us - stream->arrived_us;
     usage.usage.prefill_us = result->prefill_us;
@@ -279,7 +283,7 @@ static void on_broken(struct worker *worker)
 /* Those that the core has not seen yet have a slot all the same. */
 static void count_slots(struct worker *worker, const struct core_report *report)
 {
-    uint32_t seen = report->running + report->parked;
+    uint32_t seen = report->running + report->parked + report->waiting;
     uint32_t under_way = worker->in_core > seen ? worker->in_core - seen : 0;
     worker->slots_free = report->slots_free > under_way ? report->slots_free - under_way : 0;
     worker->core_parked = report->parked;
@@ -294,6 +298,7 @@ static void on_report(void *ctx, const struct core_report *report)
     if (report->tokens_sampled > 0)
         worker->last_token_ms = clock_wall_ms();
     metric_add(worker->metrics.tokens, (double)report->tokens_sampled);
+    metric_set(worker->metrics.prefix_bytes, (double)report->prefix_bytes);
     count_slots(worker, report);
     if (report->broken)
         on_broken(worker);

@@ -559,6 +559,7 @@ TEST(what_a_worker_does_is_counted)
     CHECK_EQ(count(metrics, METRIC_COUNTER, "millrace_tokens_total", model),
              worker_stats(rig->worker).tokens);
     CHECK_EQ(count(metrics, METRIC_COUNTER, "millrace_prompt_tokens_total", model), 3 * 6);
+    CHECK_EQ(count(metrics, METRIC_COUNTER, "millrace_cached_tokens_total", model), 0);
     CHECK_EQ(count(metrics, METRIC_HISTOGRAM, "millrace_prefill_seconds", model), 3);
     CHECK_EQ(count(metrics, METRIC_HISTOGRAM, "millrace_cancel_seconds", model), 1);
     CHECK_EQ(count(metrics, METRIC_COUNTER, "millrace_requests_finished_total",
@@ -570,6 +571,30 @@ TEST(what_a_worker_does_is_counted)
     CHECK_EQ(count(metrics, METRIC_COUNTER, "millrace_requests_finished_total",
                    "model=\"dummy\",end=\"cancelled\""),
              1);
+    rig_free(rig);
+    metrics_free(metrics);
+}
+
+TEST(what_was_there_already_is_told_and_counted)
+{
+    static const char model[] = "model=\"dummy\"";
+    struct metrics *metrics = metrics_new();
+    struct rig *rig = rig_new();
+    rig->options.metrics = metrics;
+    rig->options.core.prefix_bytes_max = 1 << 20;
+    rig_start_ready(rig);
+    for (int i = 0; i < 3; i++) {
+        struct request request = rig_request();
+        request.max_tokens = 1; /* more would be a loss to be thought about (prefix_tree.h) */
+        struct answer *answer = rig_ask(rig, i, &request);
+        rig_until_ended(answer);
+        CHECK_EQ(answer->cached_tokens, i == 0 ? 0 : 5);
+    }
+    rig_until_idle(rig);
+    CHECK_EQ(count(metrics, METRIC_COUNTER, "millrace_prompt_tokens_total", model), 3 * 6);
+    CHECK_EQ(count(metrics, METRIC_COUNTER, "millrace_cached_tokens_total", model), 2 * 5);
+    CHECK_EQ(count(metrics, METRIC_COUNTER, "millrace_prefix_hits_total", model), 2);
+    CHECK_EQ(count(metrics, METRIC_GAUGE, "millrace_prefix_cache_bytes", model), 0);
     rig_free(rig);
     metrics_free(metrics);
 }

@@ -33,7 +33,13 @@ void worker_metrics_init(struct worker_metrics *metrics, struct metrics *registr
     metrics->tokens =
         get(metrics, METRIC_COUNTER, "millrace_tokens_total", "Tokens sampled.", no_end);
     metrics->prompt_tokens = get(metrics, METRIC_COUNTER, "millrace_prompt_tokens_total",
-                                 "Tokens of prompts put in.", no_end);
+                                 "Tokens of prompts that are in.", no_end);
+    metrics->cached_tokens = get(metrics, METRIC_COUNTER, "millrace_cached_tokens_total",
+                                 "Of these, tokens that were there already.", no_end);
+    metrics->prefix_hits = get(metrics, METRIC_COUNTER, "millrace_prefix_hits_total",
+                               "Prompts of which a beginning was there already.", no_end);
+    metrics->prefix_bytes = get(metrics, METRIC_GAUGE, "millrace_prefix_cache_bytes",
+                                "Blobs of beginnings of prompts.", no_end);
     metrics->prefill_seconds = get(metrics, METRIC_HISTOGRAM, "millrace_prefill_seconds",
                                    "Time of the batches that put a prompt in.", no_end);
     metrics->cancel_seconds = get(metrics, METRIC_HISTOGRAM, "millrace_cancel_seconds",

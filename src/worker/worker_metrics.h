@@ -11,6 +11,7 @@ struct worker_metrics {
     struct slice model;       /* borrowed */
     struct metric *slots, *slots_busy, *parked;
     struct metric *tokens, *prompt_tokens, *prefill_seconds, *cancel_seconds;
+    struct metric *cached_tokens, *prefix_hits, *prefix_bytes;
     struct metric *ends[WORKER_ENDS]; /* made when first met: most faults never are */
 };
 void worker_metrics_init(struct worker_metrics *metrics, struct metrics *registry,

@@ -299,6 +299,7 @@ static void take_event(struct answer *answer, const struct event *event)
     case EVENT_STARTED:
         answer->is_started = true;
         answer->seed = event->started.seed;
+        answer->cached_tokens = event->started.cached_tokens;
         return;
     case EVENT_DELTA:
         take_delta(answer, event);
@@ -306,6 +307,7 @@ static void take_event(struct answer *answer, const struct event *event)
     case EVENT_USAGE:
         answer->completion_tokens = event->usage.completion_tokens;
         answer->prompt_tokens = event->usage.prompt_tokens;
+        CHECK(!answer->is_started || answer->cached_tokens == event->usage.cached_tokens);
         return;
     case EVENT_DONE:
         answer->reason = event->done.reason;

@@ -25,7 +25,7 @@ struct answer {
     enum fault fault;
     bool is_error;
     char message[256], param[32];
-    uint32_t completion_tokens, prompt_tokens, prefill_tokens;
+    uint32_t completion_tokens, prompt_tokens, cached_tokens, prefill_tokens;
     uint64_t seed, opened_us, ended_us;
 };
 
