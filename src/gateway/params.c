@@ -1,6 +1,7 @@
 /* params - reading one member of a request body, with an error that names it. */
 #include "gateway/params.h"
 
+#include "gateway/form_params.h"
 #include "gateway/sampling_params.h"
 
 enum { MAX_TOKENS_MAX = 1024 * 1024, QUERY_VALUE_MAX = 16 };
@@ -161,6 +162,7 @@ enum err param_generation(struct call *call, const struct dialect_input *input,
     TRY(param_integer(input->body, "max_tokens", 1, MAX_TOKENS_MAX, &max_tokens, out_error));
     TRY(param_bool(input->body, "ignore_eos", &request->ignore_eos, out_error));
     TRY(sampling_params(call, input->body, out_error));
+    TRY(form_params(call, input->body, out_error));
     TRY(param_stop(call, input->body, out_error));
     TRY(param_priority(call, input->body, out_error));
     request->max_tokens = (uint32_t)max_tokens;

@@ -23,8 +23,8 @@ MUST_USE enum err param_number(const json_t *body, const char *key, double min, 
 
 /* The body must be an object. */
 MUST_USE enum err param_object(const json_t *body, struct api_error *out_error);
-/* model, session_id (or the X-Session-Id of the input), sampling, max_tokens, stop, ignore_eos,
- * priority: what every surface of ours understands under the same names. */
+/* model, session_id (or the X-Session-Id of the input), sampling, form, max_tokens, stop,
+ * ignore_eos, priority: what every surface of ours understands under the same names. */
 MUST_USE enum err param_generation(struct call *call, const struct dialect_input *input,
                                    struct api_error *out_error);
 /* `prompt`: a required string. */

@@ -84,7 +84,7 @@ struct core {
     struct core_options options;
     struct sampler *sampler;
     struct grammar_masker *masker; /* NULL: no sequence with a grammar came yet */
-    token_id *ends; /* every end token of the vocabulary */
+    token_id *ends;                /* every end token of the vocabulary */
     size_t end_count;
 
     struct map *sequences; /* by key */

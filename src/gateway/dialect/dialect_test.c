@@ -289,8 +289,6 @@ TEST(what_is_not_there_yet_is_refused_by_name)
                                              {"top_logprobs", "3"},
                                              {"tools", "[{}]"},
                                              {"tool_choice", "\"required\""},
-                                             {"response_format", "{\"type\":\"json_object\"}"},
-                                             {"grammar", "\"root\""},
                                              {"resumable", "true"},
                                              {"session", "{\"id\":\"s\",\"append\":true}"}};
     for (size_t i = 0; i < ARRAY_COUNT(members); i++) {

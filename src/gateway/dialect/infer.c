@@ -17,6 +17,7 @@ MUST_USE static enum err body_from_query(struct slice query, json_t **out_body,
                  {"stop", false},
                  {"session_id", false},
                  {"samplers", false}, /* as letters */
+                 {"grammar", false},
                  {"max_tokens", true},
                  {"temperature", true},
                  {"dynatemp_range", true},

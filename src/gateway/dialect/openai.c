@@ -6,11 +6,6 @@
 
 enum { FRAME_MAX_BYTES = 16 * 1024 }; /* a model's name is in it, of 256 bytes, escaped */
 
-static bool is_text_format(const json_t *value) /* {"type":"text"} asks for nothing */
-{
-    return json_is_null(value) || slice_eq_str(json_slice(json_object_get(value, "type")), "text");
-}
-
 static bool is_auto_or_none(const json_t *value) /* tool_choice without tools */
 {
     return json_is_null(value) || slice_eq_str(json_slice(value), "auto") ||
@@ -26,8 +21,6 @@ static const struct param_refusal refusals[] = {
     {"functions", param_is_false},
     {"tool_choice", is_auto_or_none},
     {"function_call", is_auto_or_none},
-    {"response_format", is_text_format},
-    {"grammar", param_is_false},
     {"suffix", param_is_false},
     {"resumable", param_is_false},
     {"session", param_is_false}, /* its "append" would be answered without what went before */

@@ -14,7 +14,7 @@ struct openai_kind {
     void (*close_text)(uint32_t choice, struct text *out);
 };
 
-/* Refuses by name what is not there yet (n, logprobs, tools, schemas ...), then reads what is
+/* Refuses by name what is not there yet (n, logprobs, tools ...), then reads what is
  * common. */
 MUST_USE enum err openai_parse(struct call *call, const struct dialect_input *input,
                                struct api_error *out_error);
