@@ -30,6 +30,7 @@ static struct core_job *job_of(const char *text, const struct grammar_vocab *voc
     job->sampling.temperature = temperature;
     job->sampling.has_seed = true;
     job->max_tokens = ANSWER;
+    job->ignore_eos = true; /* [0-9]* may end anywhere */
     job->cancel = cancel_flag_new();
     job->event_limit = job->byte_limit = UINT64_MAX;
     if (text) {
