@@ -223,9 +223,10 @@ static void sleep_lent(struct loop *loop)
     pthread_mutex_lock(&loop->turn);
     atomic_store(&loop->asleep, true);
     if (!must_run(loop)) {
+        int fd = uv_backend_fd(&loop->uv), timeout_ms = uv_backend_timeout(&loop->uv);
         set_alarm(loop);
         pthread_mutex_unlock(&loop->turn);
-        (void)epoll_wait(uv_backend_fd(&loop->uv), &ready, 1, uv_backend_timeout(&loop->uv));
+        (void)epoll_wait(fd, &ready, 1, timeout_ms);
         pthread_mutex_lock(&loop->turn); /* whoever has it finishes his turn */
     }
     atomic_store(&loop->asleep, false);
@@ -251,6 +252,11 @@ bool loop_turn(struct loop *loop, bool may_sleep)
 
 void loop_lend(struct loop *loop)
 {
+    if (loop->is_lent)
+        return; /* others read it */
+    /* Up to the end of its I/O a loop that is not lent says that it sleeps: this may be a callback
+     * of that. */
+    atomic_store(&loop->asleep, false);
     loop->is_lent = true;
 }
 

@@ -512,3 +512,50 @@ TEST(a_lent_loop_that_is_awake_is_only_posted_to)
     reader_close(&reader);
     loop_free(reader.loop);
 }
+
+/* --- a loop that is lent in the middle of its I/O --- */
+
+struct neighbour { /* posts, and takes the turn if it may */
+    struct reader reader;
+    struct letter letter;
+};
+
+static void post_as_neighbour(void *ctx)
+{
+    struct neighbour *neighbour = ctx;
+    struct mail *mail = &neighbour->letter.mail;
+    CHECK_OK(mailbox_post_and_turn(neighbour->reader.mailbox, &mail));
+}
+
+static void lend_and_wait(uv_poll_t *poll, int status, int events)
+{
+    struct neighbour *neighbour = poll->data;
+    struct thread *thread;
+    CHECK(status == 0 && events == UV_READABLE);
+    loop_lend(neighbour->reader.loop);
+    CHECK_OK(thread_start("neighbour", post_as_neighbour, neighbour, &thread));
+    thread_join(&thread);
+    CHECK_EQ(neighbour->reader.count, 0); /* the turn is ours */
+    uv_poll_stop(poll);
+}
+
+TEST(a_loop_that_is_lent_by_an_io_callback_of_its_sleep_is_awake)
+{
+    static struct neighbour neighbour;
+    struct loop *loop = loop_new();
+    uv_poll_t poll;
+    int fds[2];
+    reader_open(&neighbour.reader, loop, 1);
+    CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
+    CHECK_EQ(write(fds[1], "x", 1), 1);
+    CHECK_EQ(uv_poll_init(loop_uv(loop), &poll, fds[0]), 0);
+    CHECK_EQ(uv_poll_start(&poll, UV_READABLE, lend_and_wait), 0);
+    poll.data = &neighbour;
+    loop_turn(loop, true);
+    CHECK_EQ(neighbour.reader.count, 1);
+    reader_close(&neighbour.reader);
+    uv_close((uv_handle_t *)&poll, NULL);
+    loop_free(loop);
+    close(fds[0]);
+    close(fds[1]);
+}
