@@ -39,8 +39,9 @@ struct form_order {
     struct forms *forms;
     form_done_fn *on_done;
     void *ctx;
-    struct list link; /* in forms->waiting */
-    bool makes_vocab;
+    struct list link;       /* in forms->waiting */
+    struct loop_work *work; /* on the pool, or about to be */
+    bool makes_vocab, is_cancelled;
     /* What is there, or is made on the pool. */
     struct grammar_vocab *vocab;
     struct grammar *grammar;
@@ -302,7 +303,9 @@ static void on_worked(void *ctx, enum err status)
 {
     struct form_order *order = ctx;
     struct forms *forms = order->forms;
-    ASSERT(status == ERR_OK); /* nobody cancels it */
+    order->work = NULL;
+    if (status != ERR_OK)
+        order->err = status;
     if (order->grammar)
         put(forms, order);
     if (order->makes_vocab)
@@ -312,6 +315,11 @@ static void on_worked(void *ctx, enum err status)
 
 static void start(struct forms *forms, struct form_order *order)
 {
+    if (order->is_cancelled) {
+        order->err = ERR_CANCELLED;
+        finish(order);
+        return;
+    }
     if (!forms->vocab && forms->is_making_vocab) {
         list_push_back(&forms->waiting, &order->link);
         return;
@@ -324,7 +332,7 @@ static void start(struct forms *forms, struct form_order *order)
         return;
     }
     order->makes_vocab = forms->is_making_vocab = !forms->vocab;
-    (void)loop_work_start(forms->loop, work, on_worked, order); /* never cancelled */
+    order->work = loop_work_start(forms->loop, work, on_worked, order);
 }
 
 void forms_get(struct forms *forms, struct form_order *order, form_done_fn *on_done, void *ctx)
@@ -333,6 +341,13 @@ void forms_get(struct forms *forms, struct form_order *order, form_done_fn *on_d
     order->on_done = on_done;
     order->ctx = ctx;
     start(forms, order);
+}
+
+void form_order_cancel(struct form_order *order)
+{
+    order->is_cancelled = true;
+    if (order->work && !order->makes_vocab) /* for that, others wait */
+        loop_work_cancel(order->work);
 }
 
 /* --- all of them --- */

@@ -42,6 +42,9 @@ typedef void form_done_fn(void *ctx, const struct form_order *order, enum err er
 /* Takes the order. on_done is called once: before this returns if all is there, else from the loop.
  */
 void forms_get(struct forms *forms, struct form_order *order, form_done_fn *on_done, void *ctx);
+/* From forms_get() to on_done: nobody wants it any more. What has not begun is not begun, and
+ * on_done says ERR_CANCELLED, from the loop; what has begun ends as ever. */
+void form_order_cancel(struct form_order *order);
 
 struct forms_stats {
     uint32_t kept;

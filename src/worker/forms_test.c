@@ -124,6 +124,39 @@ TEST(who_comes_while_the_vocabulary_is_made_waits_for_the_one_tree)
     rig_close(&rig);
 }
 
+TEST(what_is_cancelled_before_it_began_is_not_made)
+{
+    struct rig rig = rig_open();
+    struct form forms[] = {grammar_form("root ::= \"a\""), grammar_form("root ::= \"b\""),
+                           grammar_form("root ::= \"c\"")};
+    struct form_order *orders[ARRAY_COUNT(forms)];
+    struct outcome outcomes[ARRAY_COUNT(forms)];
+    for (int round = 0; round < 2; round++) { /* on the list, then on the pool */
+        for (size_t i = 0; i < ARRAY_COUNT(forms); i++) {
+            outcomes[i] = (struct outcome){0};
+            CHECK((orders[i] = form_order_new(rig.engine, &forms[i])));
+            forms_get(rig.forms, orders[i], on_done, &outcomes[i]);
+        }
+        CHECK_EQ(outcomes[0].calls, round); /* the second time it is kept */
+        if (round == 0)
+            form_order_cancel(orders[0]); /* makes the vocabulary, for all */
+        form_order_cancel(orders[1]);
+        form_order_cancel(orders[2]);
+        CHECK_EQ(outcomes[1].calls + outcomes[2].calls, 0); /* not inside the call */
+        loop_advance(rig.loop, 0);
+        CHECK(outcomes[0].calls == 1 && outcomes[0].vocab);
+        CHECK_OK(outcomes[0].err);
+        grammar_match_free(outcomes[0].match);
+        for (size_t i = 1; i < ARRAY_COUNT(forms); i++) {
+            CHECK_EQ(outcomes[i].calls, 1);
+            CHECK_EQ(outcomes[i].err, ERR_CANCELLED);
+        }
+    }
+    CHECK_EQ(forms_stats(rig.forms).kept, 1);
+    CHECK_EQ(forms_stats(rig.forms).trees, 1);
+    rig_close(&rig);
+}
+
 TEST(what_is_kept_is_there_within_the_call)
 {
     struct rig rig = rig_open();

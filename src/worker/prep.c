@@ -2,6 +2,8 @@
 #include "worker/prep.h"
 
 #include "base/mem.h"
+#include "base/sha256.h"
+#include "worker/prefix_tree.h"
 
 #include <stdio.h>
 
@@ -245,12 +247,25 @@ static uint32_t max_tokens(const struct engine *engine, const struct request *re
     return wanted && wanted < room ? wanted : room;
 }
 
+/* Tenants must not be able to make theirs equal to another's: hence no quick hash of the name. */
+static uint64_t scope_of(struct slice tenant)
+{
+    uint8_t digest[SHA256_BYTES];
+    uint64_t scope;
+    if (tenant.len == 0)
+        return PREFIX_NOBODYS;
+    sha256_of(tenant, digest);
+    memcpy(&scope, digest, sizeof(scope));
+    return scope == PREFIX_NOBODYS ? scope + 1 : scope;
+}
+
 /* Takes the tokens on success. */
 static enum err make_job(struct engine *engine, const struct request *request,
                          const struct prep_limits *limits, struct tokens *tokens,
                          struct core_job **out_job, struct prep_refusal *refusal)
 {
     struct core_job *job = mem_alloc(sizeof(*job));
+    job->scope = scope_of(request->tenant);
     job->sampling = request->sampling;
     if (!job->sampling.has_seed) {
         job->sampling.has_seed = true;
@@ -300,7 +315,8 @@ struct prep {
 
     enum err err;
     struct core_job *job;
-    struct form_order *order; /* for the form of the answer, if it is to have one */
+    struct form_order *order; /* for the form of the answer, if it is to have one; the pool's as
+                                 long as there is work, forms' after it */
     struct prep_refusal refusal;
     size_t submit_bytes;
     char submit[];
@@ -374,6 +390,7 @@ static void on_form(void *ctx, const struct form_order *order, enum err err,
                     const struct err_note *note)
 {
     struct prep *prep = ctx;
+    prep->order = NULL;
     prep->job->match = match;
     prep->job->vocab = vocab;
     if (err != ERR_OK)
@@ -384,15 +401,12 @@ static void on_form(void *ctx, const struct form_order *order, enum err err,
 static void on_done(void *ctx, enum err status)
 {
     struct prep *prep = ctx;
-    struct form_order *order = prep->order;
     enum err err = status == ERR_OK ? prep->err : status;
     prep->work = NULL;
-    if (err != ERR_OK || !order || prep->is_cancelled) {
+    if (err != ERR_OK || !prep->order || prep->is_cancelled)
         finish(prep, prep->is_cancelled ? ERR_CANCELLED : err);
-        return;
-    }
-    prep->order = NULL;
-    forms_get(prep->options.forms, order, on_form, prep);
+    else
+        forms_get(prep->options.forms, prep->order, on_form, prep);
 }
 
 static void run_in_line(void *ctx)
@@ -429,4 +443,6 @@ void prep_cancel(struct prep *prep)
     prep->is_cancelled = true;
     if (prep->work)
         loop_work_cancel(prep->work);
+    else if (prep->order)
+        form_order_cancel(prep->order);
 }

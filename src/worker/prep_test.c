@@ -416,6 +416,26 @@ TEST(the_pool_brings_a_job_or_a_refusal_and_a_cancelled_one_comes_back_too)
     check_outcomes(&on_pool);
 }
 
+static uint64_t scope_of(struct engine *engine, const char *tenant)
+{
+    struct request request = text_request(SLICE("hello"));
+    request.tenant = slice_str(tenant);
+    struct core_job *job = prepare(engine, &request);
+    uint64_t scope = job->scope;
+    core_job_free(&job);
+    return scope;
+}
+
+TEST(each_tenant_has_a_scope_and_those_without_share_one)
+{
+    struct engine *engine = open_engine();
+    CHECK_EQ(scope_of(engine, ""), 0);
+    CHECK(scope_of(engine, "alice") != 0);
+    CHECK_EQ(scope_of(engine, "alice"), scope_of(engine, "alice"));
+    CHECK(scope_of(engine, "alice") != scope_of(engine, "alicf"));
+    engine_close(&engine);
+}
+
 TEST(in_line_it_is_the_same_and_nothing_comes_inside_the_call)
 {
     check_outcomes(&in_line);
@@ -497,6 +517,30 @@ TEST(a_form_becomes_a_grammar_or_a_refusal_with_its_name)
 {
     check_forms(on_pool);
     check_forms(in_line);
+}
+
+TEST(a_form_that_nobody_waits_for_any_more_is_not_made)
+{
+    struct loop *loop = loop_new_virtual(1);
+    struct engine *engine = open_engine();
+    struct form first = {.kind = FORM_GRAMMAR, .text = SLICE("root ::= [a]+")},
+                second = {.kind = FORM_GRAMMAR, .text = SLICE("root ::= [b]+")};
+    struct outcome made = {0}, late = {0};
+    struct prep_options options = in_line;
+    options.forms = forms_new(loop);
+    start_formed(loop, engine, SLICE("hello"), &first, &options, &made);
+    loop_advance(loop, 0);
+    struct prep *prep = start_formed(loop, engine, SLICE("hello"), &second, &options, &late);
+    loop_turn(loop, false); /* its job is made, its form is asked for */
+    CHECK_EQ(forms_stats(options.forms).compiled, 2);
+    prep_cancel(prep);
+    loop_advance(loop, 0);
+    CHECK_EQ(late.calls, 1);
+    CHECK_EQ(late.err, ERR_CANCELLED);
+    CHECK_EQ(forms_stats(options.forms).kept, 1);
+    forms_free(options.forms);
+    engine_close(&engine);
+    loop_free(loop);
 }
 
 TEST(a_form_is_refused_where_none_can_be_kept)
