@@ -37,7 +37,7 @@ static void make_prompt(uint64_t system, uint64_t chat, uint32_t count, token_id
 static void save(struct prefix_tree *tree, const token_id *ids, uint32_t count)
 {
     void *blob = mem_alloc(1000);
-    ASSERT(prefix_tree_save(tree, ids, count, &blob, 1000) == ERR_OK);
+    ASSERT(prefix_tree_save(tree, PREFIX_NOBODYS, ids, count, &blob, 1000) == ERR_OK);
 }
 
 static struct prefix_tree *make_tree(token_id *ids)
@@ -53,9 +53,9 @@ static struct prefix_tree *make_tree(token_id *ids)
         else if (i % 11 == 0)
             save(tree, ids, SYSTEM + CHAT);
         if (i % 2)
-            prefix_tree_slot_busy(tree, i % 64, ids, SYSTEM + CHAT);
+            prefix_tree_slot_busy(tree, PREFIX_NOBODYS, i % 64, ids, SYSTEM + CHAT);
         else
-            prefix_tree_slot_idle(tree, i % 64, ids, SYSTEM + CHAT);
+            prefix_tree_slot_idle(tree, PREFIX_NOBODYS, i % 64, ids, SYSTEM + CHAT);
     }
     return tree;
 }

@@ -86,6 +86,7 @@ const struct config_key config_keys[] = {
     ROW_BYTES(
         prefix_cache_bytes, "PREFIX_CACHE_BYTES", "512MiB", 0, 64 * TIB,
         "bytes for saved beginnings of prompts beside the caches of the slots, for each model; "
+        "only prompts of one tenant (all without a key are one) find each other's; "
         "0: what was computed for one request is never used for another"),
     ROW_U32(target_itl_ms, "TARGET_ITL_MS", NULL, "0", 0, 60000,
             "time between two tokens that new prompts may stretch it to, ms; 0: found by itself"),

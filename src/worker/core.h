@@ -28,7 +28,8 @@
  * 9. With a prefix cache (prefix_bytes_max > 0) a slot that is left keeps what it holds until
  * somebody takes it, and what a sequence finds there, or as a blob, or in a busy slot, is not put
  * in again (prefix_tree.h). A new one whose beginning is just being put in by another waits for it.
- * None of this shows in what is said (rule 5), but in cached_tokens. */
+ * None of this shows in what is said (rule 5), but in cached_tokens, and in time: so only jobs of
+ * one scope find what others left, or wait for each other. */
 #pragma once
 
 #include "base/arena.h"
@@ -53,6 +54,7 @@ void cancel_flag_unref(struct cancel_flag *flag); /* NULL is fine */
  * core_start(). */
 struct core_job {
     uint64_t key;              /* the stream handle, unique among the living */
+    uint64_t scope;            /* whose prompt it is (rule 9): made of the tenant; 0: of none */
     struct arena *arena;       /* holds stops and bias, NULL if there are none; released with it */
     token_id *prompt;          /* ids below vocab_size; mem_free()d, or taken by core_start() */
     uint32_t prompt_count;     /* >= 1, prompt + 1 <= context */

@@ -77,6 +77,7 @@ struct core_slot {
     struct sequence *owner; /* NULL: it can be taken, and */
     token_id *held;         /* holds these, if the prefix cache is on */
     uint32_t held_count;
+    uint64_t held_scope;
 };
 
 struct core {

@@ -51,17 +51,18 @@ static bool may_fit(const struct core *core, uint32_t tokens)
 }
 
 /* The slot holds exactly these. What cannot be saved is computed again one day. */
-static void save_blob(struct core *core, uint32_t slot, const token_id *ids, uint32_t count)
+static void save_blob(struct core *core, uint64_t scope, uint32_t slot, const token_id *ids,
+                      uint32_t count)
 {
     void *blob;
     size_t bytes;
-    if (count == 0 || !may_fit(core, count) || prefix_tree_has(core->tree, ids, count))
+    if (count == 0 || !may_fit(core, count) || prefix_tree_has(core->tree, scope, ids, count))
         return;
     uint64_t begin_us = core_clock_us(core);
     if (engine_seq_save(core->engine, slot, &blob, &bytes) != ERR_OK)
         return;
     measure(&core->price.save_us, core_clock_us(core) - begin_us, bytes);
-    if (prefix_tree_save(core->tree, ids, count, &blob, bytes) != ERR_OK)
+    if (prefix_tree_save(core->tree, scope, ids, count, &blob, bytes) != ERR_OK)
         mem_free(blob);
 }
 
@@ -69,7 +70,8 @@ static void save_due(struct core *core, struct sequence *sequence)
 {
     while (sequence->save_count > 0 && sequence->save_at[0] <= sequence->position) {
         if (sequence->save_at[0] == sequence->position)
-            save_blob(core, (uint32_t)sequence->slot, sequence->tokens, sequence->position);
+            save_blob(core, sequence->job->scope, (uint32_t)sequence->slot, sequence->tokens,
+                      sequence->position);
         sequence->save_count--;
         memmove(sequence->save_at, sequence->save_at + 1, sequence->save_count * sizeof(uint32_t));
     }
@@ -86,11 +88,12 @@ void core_prefix_save_due(struct core *core)
 static void tell_tree(struct core *core, struct sequence *sequence)
 {
     uint32_t slot = (uint32_t)sequence->slot, prompt_count = sequence->job->prompt_count;
+    uint64_t scope = sequence->job->scope;
     sequence->is_filling = sequence->position < prompt_count && sequence->state != SEQ_PARKED;
     if (sequence->is_filling)
-        prefix_tree_slot_filling(core->tree, slot, sequence->tokens, prompt_count);
+        prefix_tree_slot_filling(core->tree, scope, slot, sequence->tokens, prompt_count);
     else
-        prefix_tree_slot_busy(core->tree, slot, sequence->tokens, sequence->position);
+        prefix_tree_slot_busy(core->tree, scope, slot, sequence->tokens, sequence->position);
 }
 
 void core_prefix_filled(struct core *core, struct sequence *sequence)
@@ -98,11 +101,12 @@ void core_prefix_filled(struct core *core, struct sequence *sequence)
     if (!sequence->is_filling || sequence->position < sequence->job->prompt_count)
         return;
     uint32_t slot = (uint32_t)sequence->slot;
+    uint64_t scope = sequence->job->scope;
     sequence->is_filling = false;
     sequence->save_count = 0;
-    prefix_tree_slot_busy(core->tree, slot, sequence->tokens, sequence->job->prompt_count);
+    prefix_tree_slot_busy(core->tree, scope, slot, sequence->tokens, sequence->job->prompt_count);
     if (sequence->saves_prompt)
-        save_blob(core, slot, sequence->tokens, sequence->position);
+        save_blob(core, scope, slot, sequence->tokens, sequence->position);
     sequence->saves_prompt = false;
 }
 
@@ -121,7 +125,7 @@ void core_prefix_recover_idle(struct core *core)
         if (slot->owner || held >= slot->held_count)
             continue;
         slot->held_count = held;
-        prefix_tree_slot_idle(core->tree, i, slot->held, held);
+        prefix_tree_slot_idle(core->tree, slot->held_scope, i, slot->held, held);
     }
 }
 
@@ -129,13 +133,15 @@ void core_prefix_leave(struct core *core, struct sequence *sequence, bool is_end
 {
     struct core_slot *slot = &core->slots[sequence->slot];
     slot->held_count = sequence->position;
+    slot->held_scope = sequence->job->scope;
     slot->held = is_end ? sequence->tokens : NULL;
     if (is_end)
         sequence->tokens = NULL;
     slot->held = mem_grow(slot->held, (slot->held_count + 1) * sizeof(*slot->held));
     if (!is_end)
         memcpy(slot->held, sequence->tokens, slot->held_count * sizeof(*slot->held));
-    prefix_tree_slot_idle(core->tree, (uint32_t)sequence->slot, slot->held, slot->held_count);
+    prefix_tree_slot_idle(core->tree, slot->held_scope, (uint32_t)sequence->slot, slot->held,
+                          slot->held_count);
     sequence->is_filling = sequence->saves_prompt = false;
     sequence->save_count = 0;
 }
@@ -174,7 +180,7 @@ static void ask_to_save(struct sequence *leader, uint32_t at)
 
 /* --- making a slot ready --- */
 
-static void restore_prefix(struct core *core, const struct prefix_answer *answer)
+static void restore_prefix(struct core *core, uint64_t scope, const struct prefix_answer *answer)
 {
     struct slice blob = answer->blob;
     uint64_t begin_us = core_clock_us(core);
@@ -185,7 +191,7 @@ static void restore_prefix(struct core *core, const struct prefix_answer *answer
     }
     token_id *ids = mem_array(answer->blob_count, sizeof(*ids));
     prefix_tree_ids(core->tree, ids);
-    prefix_tree_lost(core->tree, ids, answer->blob_count);
+    prefix_tree_lost(core->tree, scope, ids, answer->blob_count);
     mem_free(ids);
     core_empty_slot(core, answer->slot);
 }
@@ -205,7 +211,7 @@ static void reuse(struct core *core, struct sequence *sequence, const struct pre
     if (answer->how != PREFIX_CUT)
         core_empty_slot(core, answer->slot);
     if (answer->how == PREFIX_RESTORE && !core->broken)
-        restore_prefix(core, answer);
+        restore_prefix(core, sequence->job->scope, answer);
     else if (answer->how == PREFIX_COPY && !core->broken)
         engine_seq_copy(core->engine, answer->from, answer->slot);
     cut(core, answer->slot, answer->tokens);
@@ -219,7 +225,7 @@ static void take_slot(struct core *core, struct sequence *sequence,
     struct core_slot *slot = &core->slots[answer->slot];
     ASSERT(!slot->owner);
     if (answer->slot_kept && !core->broken)
-        save_blob(core, answer->slot, slot->held, slot->held_count);
+        save_blob(core, slot->held_scope, answer->slot, slot->held, slot->held_count);
     slot->owner = sequence;
     sequence->slot = answer->slot;
     core->free_slot_count--;
@@ -236,7 +242,9 @@ static void take_slot(struct core *core, struct sequence *sequence,
 
 static void note(struct core *core, struct sequence *sequence, const struct prefix_answer *answer)
 {
-    struct prefix_prompt prompt = {.ids = sequence->tokens, .count = sequence->job->prompt_count};
+    struct prefix_prompt prompt = {.scope = sequence->job->scope,
+                                   .ids = sequence->tokens,
+                                   .count = sequence->job->prompt_count};
     prefix_tree_note(core->tree, &prompt);
     sequence->is_noted = true;
     sequence->cached = sequence->position;
@@ -252,7 +260,8 @@ static void note(struct core *core, struct sequence *sequence, const struct pref
 
 bool core_prefix_admit(struct core *core, struct sequence *sequence)
 {
-    struct prefix_prompt prompt = {.ids = sequence->tokens, .count = sequence->token_count};
+    struct prefix_prompt prompt = {
+        .scope = sequence->job->scope, .ids = sequence->tokens, .count = sequence->token_count};
     struct prefix_answer answer = prefix_tree_find(core->tree, &prompt);
     ASSERT(answer.slot != PREFIX_NO_SLOT);
     if (waits(core, sequence, &answer)) {

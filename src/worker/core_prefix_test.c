@@ -45,15 +45,21 @@ static void rig_free(struct rig *rig)
 }
 
 /* All begin with the same SHARED tokens; what follows is the index's own. */
-static struct probe *start(struct rig *rig, size_t index)
+static struct probe *start_of(struct rig *rig, size_t index, uint64_t scope)
 {
     for (uint32_t i = 0; i < PROMPT; i++)
         rig->prompts[index][i] = (token_id)(i < SHARED ? 1 + i % 4 : 1 + (index + i) % 17);
     struct probe *probe = probe_make(&rig->probes, index, rig->prompts[index], PROMPT);
     probe->job.max_tokens = ANSWER;
     probe->job.ignore_eos = true;
+    probe->job.scope = scope;
     probe_start(&rig->probes, index);
     return probe;
+}
+
+static struct probe *start(struct rig *rig, size_t index)
+{
+    return start_of(rig, index, 0);
 }
 
 static void check_answer(const struct probe *probe)
@@ -238,5 +244,74 @@ TEST(without_a_cache_slots_are_emptied_and_nothing_is_reused)
         check_answer(probe);
     }
     CHECK_EQ(rig->toy.held[0], 0);
+    rig_free(rig);
+}
+
+/* Slots that were left, prompts that are being put in, blobs of both. */
+TEST(what_a_scope_put_in_serves_no_other)
+{
+    struct core_options options = options_default();
+    struct rig *rig = rig_new(&options);
+    struct probe *probe = rig->probes.probe;
+    for (size_t i = 0; i < 6; i++) { /* three scopes one after the other, and each once more */
+        start_of(rig, i, i % 3);
+        probes_run(&rig->probes);
+        CHECK_EQ(probe[i].cached_tokens, i < 3 ? 0 : SHARED);
+    }
+    for (size_t i = 6; i < 6 + 2 * SLOTS; i++) /* two more at once: one of each is the first */
+        start_of(rig, i, 10 + i % 2);
+    probes_run(&rig->probes);
+    for (size_t i = 6; i < 6 + 2 * SLOTS; i++)
+        CHECK_EQ(probe[i].cached_tokens, i < 8 ? 0 : SHARED);
+    for (size_t i = 14; i < 20; i++) { /* strangers, and those of the beginning */
+        start_of(rig, i, i % 2 ? i / 2 - 7 : i);
+        probes_run(&rig->probes);
+        CHECK_EQ(probe[i].cached_tokens, i % 2 ? SHARED : 0);
+    }
+    for (size_t i = 0; i < 20; i++)
+        check_answer(&probe[i]);
+    rig_free(rig);
+}
+
+TEST(a_busy_slot_is_not_copied_to_another_scope)
+{
+    struct core_options options = options_default();
+    struct rig *rig = rig_of(PROMPT + ANSWER, false, true, &options);
+    struct probe *first = start_of(rig, 0, 1);
+    while (!first->is_started)
+        CHECK(probes_step(&rig->probes));
+    struct probe *second = start_of(rig, 1, 2);
+    probes_run(&rig->probes);
+    CHECK_EQ(rig->toy.copies, 0);
+    CHECK_EQ(second->cached_tokens, 0);
+    check_answer(first);
+    check_answer(second);
+    rig_free(rig);
+}
+
+TEST(a_slot_that_lost_cells_keeps_its_scope)
+{
+    struct core_options options = options_default();
+    bool wants_abort = false;
+    options.poll = abort_once;
+    options.host = &wants_abort;
+    struct rig *rig = rig_new(&options);
+    start_of(rig, 0, 1);
+    probes_run(&rig->probes);
+    token_id alien[] = {20, 21, 22};
+    struct probe *other = probe_make(&rig->probes, 1, alien, ARRAY_COUNT(alien));
+    other->job.max_tokens = 1;
+    other->job.scope = 2;
+    probe_start(&rig->probes, 1);
+    rig->toy.lost_tokens = 20; /* of every slot */
+    wants_abort = true;
+    probes_run(&rig->probes);
+    CHECK(!wants_abort && other->is_ended);
+    struct probe *stranger = start_of(rig, 2, 2), *known = start_of(rig, 3, 1);
+    probes_run(&rig->probes);
+    CHECK_EQ(stranger->cached_tokens, 0);
+    CHECK(known->cached_tokens > 0);
+    check_answer(stranger);
+    check_answer(known);
     rig_free(rig);
 }

@@ -22,7 +22,7 @@ static struct prefix_tree *known_tree(void)
     for (uint32_t i = 0; i < PROMPTS; i++) {
         make_prompt(i, ids);
         prefix_tree_note(tree, &(struct prefix_prompt){.ids = ids, .count = COUNT});
-        prefix_tree_slot_idle(tree, i % 8, ids, COUNT);
+        prefix_tree_slot_idle(tree, PREFIX_NOBODYS, i % 8, ids, COUNT);
     }
     return tree;
 }

@@ -22,6 +22,8 @@ static uint32_t common_tokens(const struct match *match, const struct node *node
 {
     const struct node *end = prefix_match_end(match), *other = node;
     while (end != other) {
+        if (!end->parent && !other->parent)
+            return 0; /* of another scope */
         if (end->depth > other->depth)
             end = end->parent;
         else
@@ -284,7 +286,7 @@ struct prefix_answer prefix_tree_find(struct prefix_tree *tree, const struct pre
     prefix_tree_release(tree);
     struct search search = {.tree = tree,
                             .prompt = prompt,
-                            .match = prefix_match(tree, prompt->ids, prompt->count),
+                            .match = prefix_match(tree, prompt->scope, prompt->ids, prompt->count),
                             .most = prompt->count - 1};
     consider_all(&search);
     struct prefix_answer *answer = &search.best;

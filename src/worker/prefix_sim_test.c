@@ -8,9 +8,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { IDS_MAX = 16, SLOTS_MAX = 6, LISTED_MAX = 4000, OPERATIONS = 2000, ROUNDS = 50 };
+enum { SCOPES = 3, IDS_MAX = 16, SLOTS_MAX = 6, LISTED_MAX = 4000, OPERATIONS = 2000, ROUNDS = 50 };
 
 struct listed { /* some ids, and what is known of them */
+    uint64_t scope;
     token_id ids[IDS_MAX];
     uint32_t count;
     size_t bytes; /* of a blob */
@@ -55,6 +56,8 @@ static uint32_t max_u32(uint32_t a, uint32_t b)
 static uint32_t common(const struct listed *a, const struct listed *b)
 {
     uint32_t count = 0;
+    if (a->scope != b->scope)
+        return 0;
     while (count < a->count && count < b->count && a->ids[count] == b->ids[count])
         count++;
     return count;
@@ -62,7 +65,7 @@ static uint32_t common(const struct listed *a, const struct listed *b)
 
 static bool is_prefix(const struct listed *prefix, const struct listed *of)
 {
-    return common(prefix, of) == prefix->count;
+    return prefix->scope == of->scope && common(prefix, of) == prefix->count;
 }
 
 /* --- what the lists say --- */
@@ -129,25 +132,25 @@ static double best_of_slots(const struct sim *sim, const struct listed *prompt, 
     return best;
 }
 
-static uint32_t index_of(const struct listed *list, uint32_t list_count, const token_id *ids,
-                         uint32_t count)
+static uint32_t index_of(const struct listed *list, uint32_t list_count, uint64_t scope,
+                         const token_id *ids, uint32_t count)
 {
     uint32_t i = 0;
-    while (i < list_count &&
-           (list[i].count != count || memcmp(list[i].ids, ids, count * sizeof(*ids)) != 0))
+    while (i < list_count && (list[i].scope != scope || list[i].count != count ||
+                              memcmp(list[i].ids, ids, count * sizeof(*ids)) != 0))
         i++;
     return i;
 }
 
-static struct listed *blob_of(struct sim *sim, const token_id *ids, uint32_t count)
+static struct listed *blob_of(struct sim *sim, uint64_t scope, const token_id *ids, uint32_t count)
 {
-    uint32_t i = index_of(sim->blobs, sim->blob_count, ids, count);
+    uint32_t i = index_of(sim->blobs, sim->blob_count, scope, ids, count);
     return i < sim->blob_count ? &sim->blobs[i] : NULL;
 }
 
 static struct listed *disk_of(struct sim *sim, const token_id *ids, uint32_t count)
 {
-    uint32_t i = index_of(sim->disk, sim->disk_count, ids, count);
+    uint32_t i = index_of(sim->disk, sim->disk_count, PREFIX_NOBODYS, ids, count); /* rule 8 */
     return i < sim->disk_count ? &sim->disk[i] : NULL;
 }
 
@@ -159,7 +162,8 @@ static double best_of_list(const struct sim *sim, const struct listed *prompt, u
         uint32_t tokens = usable(sim, prompt, &list[i]);
         bool is_looked_at = is_prefix(&list[i], prompt) || common(&list[i], prompt) == known;
         if (list == sim->disk && /* what is in memory, too, is not fetched */
-            index_of(sim->blobs, sim->blob_count, list[i].ids, list[i].count) < sim->blob_count)
+            index_of(sim->blobs, sim->blob_count, list[i].scope, list[i].ids, list[i].count) <
+                sim->blob_count)
             continue;
         if (tokens > 0 && is_looked_at)
             best = fmax(best,
@@ -206,7 +210,7 @@ static void check_fetch(struct sim *sim, const struct listed *prompt,
     token_id ids[IDS_MAX];
     prefix_tree_ids(sim->tree, ids);
     struct listed *disk = disk_of(sim, ids, answer->blob_count);
-    HOLDS(disk && !blob_of(sim, ids, answer->blob_count));
+    HOLDS(disk && !blob_of(sim, prompt->scope, ids, answer->blob_count));
     HOLDS(answer->tokens <= usable(sim, prompt, disk));
 }
 
@@ -224,7 +228,7 @@ static void check_is_true(struct sim *sim, const struct listed *prompt,
     if (answer->how == PREFIX_RESTORE) {
         token_id ids[IDS_MAX];
         prefix_tree_ids(sim->tree, ids);
-        struct listed *blob = blob_of(sim, ids, answer->blob_count);
+        struct listed *blob = blob_of(sim, prompt->scope, ids, answer->blob_count);
         HOLDS(blob != NULL);
         HOLDS(answer->blob.len == blob->bytes);
         HOLDS(memcmp(answer->blob.data, blob->ids, min_u32(4, (uint32_t)blob->bytes)) == 0);
@@ -245,7 +249,7 @@ static void check_saves(struct sim *sim, const struct listed *prompt,
         HOLDS(at >= before + sim->options.save_tokens && at >= answer->tokens);
         HOLDS(at > 0 && at < prompt->count);
         HOLDS(at <= seen); /* no system prompts here */
-        HOLDS(!blob_of(sim, prompt->ids, at));
+        HOLDS(!blob_of(sim, prompt->scope, prompt->ids, at));
         before = at;
     }
     if (sim->is_small || answer->save_count > 0 || seen < sim->options.save_tokens)
@@ -319,7 +323,7 @@ static void follow_drops(struct sim *sim, size_t bytes, const struct listed *kep
         }
         if (!least)
             return;
-        HOLDS(!prefix_tree_has(sim->tree, least->ids, least->count));
+        HOLDS(!prefix_tree_has(sim->tree, least->scope, least->ids, least->count));
         sim->inflation = least->worth;
         sum -= least->bytes;
         forget_blob(sim, least);
@@ -327,25 +331,27 @@ static void follow_drops(struct sim *sim, size_t bytes, const struct listed *kep
 }
 
 /* `kept`: the blob that the last answer holds. */
-static void save(struct sim *sim, const token_id *ids, uint32_t count, const struct listed *kept)
+static void save(struct sim *sim, uint64_t scope, const token_id *ids, uint32_t count,
+                 const struct listed *kept)
 {
     size_t bytes = count * 4 + below(sim, 8);
     void *blob = mem_alloc(bytes);
     memcpy(blob, ids, count * sizeof(*ids));
-    bool is_kept = kept && kept->count == count && memcmp(kept->ids, ids, count * 4) == 0;
-    enum err err = prefix_tree_save(sim->tree, ids, count, &blob, bytes);
+    bool is_kept = kept && kept->scope == scope && kept->count == count &&
+                   memcmp(kept->ids, ids, count * 4) == 0;
+    enum err err = prefix_tree_save(sim->tree, scope, ids, count, &blob, bytes);
     HOLDS((err == ERR_OK) == (blob == NULL));
     if (bytes <= sim->options.blob_bytes_max)
         follow_drops(sim, bytes, kept);
-    HOLDS(prefix_tree_has(sim->tree, ids, count) == (err == ERR_OK));
+    HOLDS(prefix_tree_has(sim->tree, scope, ids, count) == (err == ERR_OK));
     mem_free(blob);
     if (err != ERR_OK || is_kept)
         return;
-    if (blob_of(sim, ids, count))
-        forget_blob(sim, blob_of(sim, ids, count));
+    if (blob_of(sim, scope, ids, count))
+        forget_blob(sim, blob_of(sim, scope, ids, count));
     HOLDS(sim->blob_count < LISTED_MAX);
     struct listed *listed = &sim->blobs[sim->blob_count++];
-    *listed = (struct listed){.count = count, .bytes = bytes, .uses = 1};
+    *listed = (struct listed){.scope = scope, .count = count, .bytes = bytes, .uses = 1};
     memcpy(listed->ids, ids, count * sizeof(*ids));
     set_worth(sim, listed);
     sim->saved++;
@@ -354,9 +360,9 @@ static void save(struct sim *sim, const token_id *ids, uint32_t count, const str
 static void set_slot(struct sim *sim, uint32_t slot, const struct listed *content, bool is_busy)
 {
     if (is_busy)
-        prefix_tree_slot_busy(sim->tree, slot, content->ids, content->count);
+        prefix_tree_slot_busy(sim->tree, content->scope, slot, content->ids, content->count);
     else
-        prefix_tree_slot_idle(sim->tree, slot, content->ids, content->count);
+        prefix_tree_slot_idle(sim->tree, content->scope, slot, content->ids, content->count);
     sim->slots[slot] = *content;
     if (prefix_tree_slot_tokens(sim->tree, slot) == 0) { /* no room for it in the tree */
         HOLDS(content->count == 0 || sim->is_small);
@@ -368,7 +374,7 @@ static void set_slot(struct sim *sim, uint32_t slot, const struct listed *conten
 
 static struct listed random_ids(struct sim *sim, uint32_t most)
 {
-    struct listed listed = {.count = 1 + below(sim, most)};
+    struct listed listed = {.scope = below(sim, SCOPES), .count = 1 + below(sim, most)};
     for (uint32_t i = 0; i < listed.count; i++)
         listed.ids[i] = below(sim, 5) ? 1 : (token_id)below(sim, 3);
     return listed;
@@ -376,8 +382,9 @@ static struct listed random_ids(struct sim *sim, uint32_t most)
 
 static void note(struct sim *sim, const struct listed *prompt)
 {
-    prefix_tree_note(sim->tree,
-                     &(struct prefix_prompt){.ids = prompt->ids, .count = prompt->count});
+    struct prefix_prompt noted = {
+        .scope = prompt->scope, .ids = prompt->ids, .count = prompt->count};
+    prefix_tree_note(sim->tree, &noted);
     sim->prompts_noted++;
     for (uint32_t i = 0; i < sim->prompt_count; i++) {
         if (sim->prompts[i].count == prompt->count && is_prefix(prompt, &sim->prompts[i]))
@@ -390,7 +397,7 @@ static void note(struct sim *sim, const struct listed *prompt)
 static void use_blob(struct sim *sim, const struct listed *kept)
 {
     prefix_tree_used(sim->tree);
-    struct listed *blob = blob_of(sim, kept->ids, kept->count);
+    struct listed *blob = blob_of(sim, kept->scope, kept->ids, kept->count);
     HOLDS(blob != NULL);
     blob->uses++;
     set_worth(sim, blob);
@@ -404,9 +411,9 @@ static void fetch(struct sim *sim, const struct prefix_answer *answer)
     prefix_tree_ids(sim->tree, ids);
     sim->fetched++;
     if (below(sim, 4)) {
-        save(sim, ids, answer->blob_count, NULL);
+        save(sim, PREFIX_NOBODYS, ids, answer->blob_count, NULL);
     } else {
-        prefix_tree_lost(sim->tree, ids, answer->blob_count);
+        prefix_tree_lost(sim->tree, PREFIX_NOBODYS, ids, answer->blob_count);
         forget_disk(sim, disk_of(sim, ids, answer->blob_count));
     }
 }
@@ -414,9 +421,9 @@ static void fetch(struct sim *sim, const struct prefix_answer *answer)
 /* As the core will: find, save what goes, take the slot, note, put in, save on the way. */
 static void run_prompt(struct sim *sim)
 {
-    struct listed prompt = random_ids(sim, IDS_MAX - 4), kept = {0};
-    struct prefix_answer answer = prefix_tree_find(
-        sim->tree, &(struct prefix_prompt){.ids = prompt.ids, .count = prompt.count});
+    struct listed prompt = random_ids(sim, IDS_MAX - 4), kept = {.scope = prompt.scope};
+    struct prefix_prompt asked = {.scope = prompt.scope, .ids = prompt.ids, .count = prompt.count};
+    struct prefix_answer answer = prefix_tree_find(sim->tree, &asked);
     if (!sim->is_small)
         check_is_best(sim, &prompt, &answer);
     if (answer.slot == PREFIX_NO_SLOT)
@@ -433,7 +440,7 @@ static void run_prompt(struct sim *sim)
     }
     struct listed *slot = &sim->slots[answer.slot];
     if (answer.slot_kept)
-        save(sim, slot->ids, slot->count, kept.count ? &kept : NULL);
+        save(sim, slot->scope, slot->ids, slot->count, kept.count ? &kept : NULL);
     if (answer.how == PREFIX_RESTORE)
         use_blob(sim, &kept);
     sim->reused += answer.how == PREFIX_CUT;
@@ -442,7 +449,7 @@ static void run_prompt(struct sim *sim)
     note(sim, &prompt);
     set_slot(sim, answer.slot, &prompt, true);
     for (uint32_t i = 0; i < answer.save_count; i++)
-        save(sim, prompt.ids, answer.save_at[i], kept.count ? &kept : NULL);
+        save(sim, prompt.scope, prompt.ids, answer.save_at[i], kept.count ? &kept : NULL);
 }
 
 static void end_one(struct sim *sim)
@@ -465,9 +472,9 @@ static void lose_one(struct sim *sim)
     if (sim->blob_count == 0)
         return;
     struct listed *blob = &sim->blobs[below(sim, sim->blob_count)];
-    prefix_tree_lost(sim->tree, blob->ids, blob->count);
-    HOLDS(!prefix_tree_has(sim->tree, blob->ids, blob->count));
-    if (disk_of(sim, blob->ids, blob->count))
+    prefix_tree_lost(sim->tree, blob->scope, blob->ids, blob->count);
+    HOLDS(!prefix_tree_has(sim->tree, blob->scope, blob->ids, blob->count));
+    if (blob->scope == PREFIX_NOBODYS && disk_of(sim, blob->ids, blob->count))
         forget_disk(sim, disk_of(sim, blob->ids, blob->count));
     forget_blob(sim, blob);
 }

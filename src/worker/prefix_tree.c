@@ -46,9 +46,11 @@ static uint32_t equal_ids(const token_id *a, const token_id *b, uint32_t count)
     return equal;
 }
 
-struct match prefix_match(const struct prefix_tree *tree, const token_id *ids, uint32_t count)
+struct match prefix_match(const struct prefix_tree *tree, uint64_t scope, const token_id *ids,
+                          uint32_t count)
 {
-    struct match match = {.node = tree->nodes};
+    struct node *root = map_get(tree->scopes, scope);
+    struct match match = {.node = root ? root : tree->nodes};
     while (match.tokens < count) {
         struct node *next = map_get(tree->edges, edge_key(tree, match.node, ids[match.tokens]));
         if (!next)
@@ -68,15 +70,31 @@ struct match prefix_match(const struct prefix_tree *tree, const token_id *ids, u
 
 /* --- nodes --- */
 
-static struct node *take_node(struct prefix_tree *tree, const token_id *ids, uint32_t id_count)
+static void init_node(struct node *node)
 {
-    ASSERT(tree->free_count > 0 && id_count > 0);
-    struct node *node = &tree->nodes[tree->free_nodes[--tree->free_count]];
-    *node = (struct node){.id_count = id_count};
+    *node = (struct node){0};
     list_init(&node->children);
     list_init(&node->sibling);
     list_init(&node->unused);
     list_init(&node->saved);
+}
+
+static struct node *take_root(struct prefix_tree *tree, uint64_t scope)
+{
+    ASSERT(tree->free_count > 0);
+    struct node *node = &tree->nodes[tree->free_nodes[--tree->free_count]];
+    init_node(node);
+    node->scope = scope;
+    ASSERT(map_put(tree->scopes, scope, node) == ERR_OK); /* not more than nodes */
+    return node;
+}
+
+static struct node *take_node(struct prefix_tree *tree, const token_id *ids, uint32_t id_count)
+{
+    ASSERT(tree->free_count > 0 && id_count > 0);
+    struct node *node = &tree->nodes[tree->free_nodes[--tree->free_count]];
+    init_node(node);
+    node->id_count = id_count;
     node->ids = mem_array(id_count, sizeof(*ids));
     memcpy(node->ids, ids, id_count * sizeof(*ids));
     tree->ids += id_count;
@@ -145,6 +163,11 @@ static void tidy(struct prefix_tree *tree, struct node *node)
             merge_with_child(tree, node);
         return;
     }
+    bool is_root = !node->parent && node != tree->nodes;
+    if (is_root && node->slots == 0 && list_is_empty(&node->children)) { /* rule 8 */
+        ASSERT(map_remove(tree->scopes, node->scope) == node);
+        free_node(tree, node);
+    }
 }
 
 /* Rule 4. Its parent may become a leaf, and is young again then: what several prompts had in common
@@ -189,24 +212,27 @@ static struct node *split(struct prefix_tree *tree, struct node *node, uint32_t 
 
 /* The node of exactly these ids, made if need be; NULL: no room, and nothing has changed but what
  * was forgotten. */
-static struct node *insert(struct prefix_tree *tree, const token_id *ids, uint32_t count)
+static struct node *insert(struct prefix_tree *tree, uint64_t scope, const token_id *ids,
+                           uint32_t count)
 {
     ASSERT_MSG(count <= tree->options.context_tokens, "%u ids of %u", count,
                tree->options.context_tokens);
-    struct match match = prefix_match(tree, ids, count);
+    if (count == 0)
+        return tree->nodes;
+    struct match match = prefix_match(tree, scope, ids, count);
     struct node *end = prefix_match_end(&match);
     if (match.tokens == count && !match.next)
         return end;
     list_remove(&end->unused);
     end->slots++; /* stays while room is made; so does all above it */
-    bool has_room = make_room(tree, 2, count - match.tokens);
+    bool has_room = make_room(tree, 2, count - match.tokens); /* a fork or a root, and a leaf */
     end->slots--;
-    match = prefix_match(tree, ids, count); /* nodes above may have become one */
+    match = prefix_match(tree, scope, ids, count); /* nodes above may have become one */
     if (!has_room) {
         tidy(tree, end);
         return NULL;
     }
-    struct node *node = match.node;
+    struct node *node = match.node == tree->nodes ? take_root(tree, scope) : match.node;
     if (match.next)
         node = split(tree, match.next, match.tokens - match.node->depth);
     if (match.tokens < count) {
@@ -233,15 +259,13 @@ struct prefix_tree *prefix_tree_new(const struct prefix_options *options)
     tree->free_nodes = mem_array(options->nodes_max, sizeof(*tree->free_nodes));
     for (size_t i = options->nodes_max - 1; i > 0; i--)
         tree->free_nodes[tree->free_count++] = (uint32_t)i;
+    tree->scopes = map_new(options->nodes_max);
     tree->edges = map_new(options->nodes_max);
     tree->slots = mem_array(options->slots, sizeof(*tree->slots));
     tree->scratch = mem_array(options->context_tokens, sizeof(*tree->scratch));
     list_init(&tree->unused);
     list_init(&tree->saved);
-    list_init(&tree->nodes->children);
-    list_init(&tree->nodes->sibling);
-    list_init(&tree->nodes->unused);
-    list_init(&tree->nodes->saved);
+    init_node(tree->nodes);
     for (uint32_t slot = 0; slot < options->slots; slot++)
         tree->slots[slot].node = tree->nodes;
     tree->nodes->slots = options->slots;
@@ -261,6 +285,7 @@ void prefix_tree_free(struct prefix_tree *tree)
         mem_free(node->blob);
     }
     map_free(tree->edges);
+    map_free(tree->scopes);
     mem_free(tree->nodes);
     mem_free(tree->free_nodes);
     mem_free(tree->slots);
@@ -277,7 +302,7 @@ void prefix_tree_set_price(struct prefix_tree *tree, const struct prefix_price *
 
 void prefix_tree_note(struct prefix_tree *tree, const struct prefix_prompt *prompt)
 {
-    struct node *node = insert(tree, prompt->ids, prompt->count);
+    struct node *node = insert(tree, prompt->scope, prompt->ids, prompt->count);
     tree->prompts++;
     if (!node) {
         tree->counts.prompts_forgotten++;
@@ -291,12 +316,12 @@ void prefix_tree_note(struct prefix_tree *tree, const struct prefix_prompt *prom
 
 /* --- slots --- */
 
-static struct held *slot_set(struct prefix_tree *tree, uint32_t slot, const token_id *ids,
-                             uint32_t count)
+static struct held *slot_set(struct prefix_tree *tree, uint64_t scope, uint32_t slot,
+                             const token_id *ids, uint32_t count)
 {
     ASSERT(slot < tree->options.slots);
     struct held *held = &tree->slots[slot];
-    struct node *before = held->node, *node = insert(tree, ids, count);
+    struct node *before = held->node, *node = insert(tree, scope, ids, count);
     if (!node) { /* then nobody can make use of it, which is never wrong */
         tree->counts.prompts_forgotten++;
         node = tree->nodes;
@@ -309,23 +334,23 @@ static struct held *slot_set(struct prefix_tree *tree, uint32_t slot, const toke
     return held;
 }
 
-void prefix_tree_slot_filling(struct prefix_tree *tree, uint32_t slot, const token_id *ids,
-                              uint32_t count)
+void prefix_tree_slot_filling(struct prefix_tree *tree, uint64_t scope, uint32_t slot,
+                              const token_id *ids, uint32_t count)
 {
-    struct held *held = slot_set(tree, slot, ids, count);
+    struct held *held = slot_set(tree, scope, slot, ids, count);
     held->is_busy = held->is_filling = true;
 }
 
-void prefix_tree_slot_busy(struct prefix_tree *tree, uint32_t slot, const token_id *ids,
-                           uint32_t count)
+void prefix_tree_slot_busy(struct prefix_tree *tree, uint64_t scope, uint32_t slot,
+                           const token_id *ids, uint32_t count)
 {
-    slot_set(tree, slot, ids, count)->is_busy = true;
+    slot_set(tree, scope, slot, ids, count)->is_busy = true;
 }
 
-void prefix_tree_slot_idle(struct prefix_tree *tree, uint32_t slot, const token_id *ids,
-                           uint32_t count)
+void prefix_tree_slot_idle(struct prefix_tree *tree, uint64_t scope, uint32_t slot,
+                           const token_id *ids, uint32_t count)
 {
-    slot_set(tree, slot, ids, count);
+    slot_set(tree, scope, slot, ids, count);
 }
 
 uint32_t prefix_tree_slot_tokens(const struct prefix_tree *tree, uint32_t slot)
@@ -361,10 +386,17 @@ static void ids_of(const struct node *node, token_id *out_ids)
                node->id_count * sizeof(*out_ids));
 }
 
+static uint64_t scope_of(const struct node *node)
+{
+    while (node->parent)
+        node = node->parent;
+    return node->scope;
+}
+
 static void spill(struct prefix_tree *tree, struct node *node)
 {
     const struct prefix_options *options = &tree->options;
-    if (!options->spill || node->disk_bytes > 0)
+    if (!options->spill || node->disk_bytes > 0 || scope_of(node) != PREFIX_NOBODYS)
         return;
     ids_of(node, tree->scratch);
     if (options->spill(options->spill_ctx, tree->scratch, node->depth, &node->blob,
@@ -393,8 +425,8 @@ static bool drop_least_worth(struct prefix_tree *tree)
     return true;
 }
 
-enum err prefix_tree_save(struct prefix_tree *tree, const token_id *ids, uint32_t count,
-                          void **blob, size_t bytes)
+enum err prefix_tree_save(struct prefix_tree *tree, uint64_t scope, const token_id *ids,
+                          uint32_t count, void **blob, size_t bytes)
 {
     ASSERT(count >= 1 && bytes > 0);
     size_t most = tree->options.blob_bytes_max;
@@ -404,7 +436,7 @@ enum err prefix_tree_save(struct prefix_tree *tree, const token_id *ids, uint32_
         if (!drop_least_worth(tree))
             return ERR_FULL;
     }
-    struct node *node = insert(tree, ids, count);
+    struct node *node = insert(tree, scope, ids, count);
     if (!node)
         return ERR_FULL;
     if (node->blob && node == tree->answer) { /* borrowed; and the new one says the same */
@@ -427,15 +459,17 @@ enum err prefix_tree_save(struct prefix_tree *tree, const token_id *ids, uint32_
     return ERR_OK;
 }
 
-static struct node *exactly(const struct prefix_tree *tree, const token_id *ids, uint32_t count)
+static struct node *exactly(const struct prefix_tree *tree, uint64_t scope, const token_id *ids,
+                            uint32_t count)
 {
-    struct match match = prefix_match(tree, ids, count);
+    struct match match = prefix_match(tree, scope, ids, count);
     return match.tokens == count && !match.next ? match.node : NULL;
 }
 
-bool prefix_tree_has(const struct prefix_tree *tree, const token_id *ids, uint32_t count)
+bool prefix_tree_has(const struct prefix_tree *tree, uint64_t scope, const token_id *ids,
+                     uint32_t count)
 {
-    const struct node *node = exactly(tree, ids, count);
+    const struct node *node = exactly(tree, scope, ids, count);
     return node && node->blob;
 }
 
@@ -443,7 +477,7 @@ void prefix_tree_on_disk(struct prefix_tree *tree, const token_id *ids, uint32_t
                          size_t bytes)
 {
     ASSERT(count >= 1 && bytes > 0);
-    struct node *node = insert(tree, ids, count);
+    struct node *node = insert(tree, PREFIX_NOBODYS, ids, count);
     if (!node)
         return;
     tree->counts.on_disk += node->disk_bytes == 0;
@@ -474,9 +508,9 @@ void prefix_tree_used(struct prefix_tree *tree)
     set_worth(tree, node);
 }
 
-void prefix_tree_lost(struct prefix_tree *tree, const token_id *ids, uint32_t count)
+void prefix_tree_lost(struct prefix_tree *tree, uint64_t scope, const token_id *ids, uint32_t count)
 {
-    struct node *node = exactly(tree, ids, count);
+    struct node *node = exactly(tree, scope, ids, count);
     if (!node || !node->parent)
         return;
     if (node == tree->answer)
@@ -515,6 +549,19 @@ static void check_node(const struct prefix_tree *tree, const struct node *node)
     ASSERT(!is_leaf || !is_free || node->requests > 0 || node->disk_bytes > 0);
 }
 
+static void check_scopes(const struct prefix_tree *tree)
+{
+    size_t cursor = 0;
+    uint64_t scope;
+    void *value;
+    ASSERT(list_is_empty(&tree->nodes->children));
+    while (map_next(tree->scopes, &cursor, &scope, &value)) {
+        const struct node *root = value;
+        ASSERT(!root->parent && root->scope == scope && !list_is_empty(&root->children));
+        ASSERT(root->slots == 0 && root->depth == 0 && !root->blob && root->disk_bytes == 0);
+    }
+}
+
 void prefix_tree_check(const struct prefix_tree *tree)
 {
     size_t cursor = 0, ids = 0, bytes = 0, blobs = 0, on_disk = 0, slots = tree->nodes->slots;
@@ -534,5 +581,7 @@ void prefix_tree_check(const struct prefix_tree *tree)
     ASSERT(bytes == tree->counts.blob_bytes && bytes <= tree->options.blob_bytes_max);
     ASSERT(blobs == tree->counts.blobs && on_disk == tree->counts.on_disk);
     ASSERT(slots == tree->options.slots);
-    ASSERT(map_count(tree->edges) + tree->free_count + 1 == tree->options.nodes_max);
+    check_scopes(tree);
+    ASSERT(map_count(tree->edges) + map_count(tree->scopes) + tree->free_count + 1 ==
+           tree->options.nodes_max);
 }

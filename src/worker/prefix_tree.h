@@ -23,6 +23,10 @@
  *    longest blob on the way. Also `slot_kept` of the answer: what an idle slot held that the
  *    new prompt takes over, when it is not saved and nobody else holds it.
  * 7. Looking up allocates nothing; a prompt that is known allocates nothing either.
+ * 8. Ids are said in a scope (one for each tenant): a tree of its own, forgotten with the last that
+ * is in it. Nothing of a scope is found, waited for or counted in another. They share the room:
+ * slots and bounds, so one scope notices that others are busy, but not with what. A file does not
+ * say its scope, so only what is in PREFIX_NOBODYS is spilled and on disk.
  *
  * One thread, the engine's. The life of a request, as step_sim.c goes through it:
  *
@@ -45,6 +49,7 @@
 
 enum {
     PREFIX_NO_SLOT = UINT32_MAX,
+    PREFIX_NOBODYS = 0, /* the scope of those that have no tenant */
     PREFIX_SAVES_MAX = 2,
     PREFIX_SEARCH_NODES = 64, /* below the end of a match so many nodes are looked at for a blob */
     PREFIX_SLOTS_MAX = 16384,
@@ -59,8 +64,9 @@ struct prefix_price {    /* measured by the caller (step_cost.h; a save and a re
     double copy_us;      /* of a slot from another: the whole stream, whatever it holds */
 };
 
-/* A blob is dropped for others. True: it will be fetched again when it is asked for (the callback
- * may take *blob and write it elsewhere, later). Borrows ids; may not call the tree. */
+/* A blob of PREFIX_NOBODYS is dropped for others. True: it will be fetched again when it is asked
+ * for (the callback may take *blob and write it elsewhere, later). Borrows ids; may not call the
+ * tree. */
 typedef bool prefix_spill_fn(void *ctx, const token_id *ids, uint32_t count, void **blob,
                              size_t bytes);
 
@@ -85,6 +91,7 @@ void prefix_tree_set_price(struct prefix_tree *tree, const struct prefix_price *
 /* --- what to do with a prompt --- */
 
 struct prefix_prompt {
+    uint64_t scope;
     const token_id *ids;
     uint32_t count;         /* >= 1 */
     uint32_t system_tokens; /* where the system prompt (and tools) end; 0: not known */
@@ -138,13 +145,13 @@ void prefix_tree_note(struct prefix_tree *tree, const struct prefix_prompt *prom
 
 /* The slot will hold these when its prompt is in: nobody can use them yet, but may wait for them.
  */
-void prefix_tree_slot_filling(struct prefix_tree *tree, uint32_t slot, const token_id *ids,
-                              uint32_t count);
+void prefix_tree_slot_filling(struct prefix_tree *tree, uint64_t scope, uint32_t slot,
+                              const token_id *ids, uint32_t count);
 /* From now on, the slot holds (begins with) these; count 0: it is free, when idle. */
-void prefix_tree_slot_busy(struct prefix_tree *tree, uint32_t slot, const token_id *ids,
-                           uint32_t count);
-void prefix_tree_slot_idle(struct prefix_tree *tree, uint32_t slot, const token_id *ids,
-                           uint32_t count);
+void prefix_tree_slot_busy(struct prefix_tree *tree, uint64_t scope, uint32_t slot,
+                           const token_id *ids, uint32_t count);
+void prefix_tree_slot_idle(struct prefix_tree *tree, uint64_t scope, uint32_t slot,
+                           const token_id *ids, uint32_t count);
 /* How many tokens the tree believes to be in it. */
 uint32_t prefix_tree_slot_tokens(const struct prefix_tree *tree, uint32_t slot);
 
@@ -152,16 +159,18 @@ uint32_t prefix_tree_slot_tokens(const struct prefix_tree *tree, uint32_t slot);
 
 /* Of exactly these ids (>= 1). Takes *blob (mem_alloc'd); an older one of the same ids is replaced.
  * ERR_FULL: larger than all blobs may be, or there is no node for it; then it is not taken. */
-MUST_USE enum err prefix_tree_save(struct prefix_tree *tree, const token_id *ids, uint32_t count,
-                                   void **blob, size_t bytes);
+MUST_USE enum err prefix_tree_save(struct prefix_tree *tree, uint64_t scope, const token_id *ids,
+                                   uint32_t count, void **blob, size_t bytes);
 /* Is one of exactly these ids in memory? */
-bool prefix_tree_has(const struct prefix_tree *tree, const token_id *ids, uint32_t count);
-/* A copy of so many bytes lies on disk, found there at the start. */
+bool prefix_tree_has(const struct prefix_tree *tree, uint64_t scope, const token_id *ids,
+                     uint32_t count);
+/* A copy of so many bytes lies on disk, found there at the start; of PREFIX_NOBODYS (rule 8). */
 void prefix_tree_on_disk(struct prefix_tree *tree, const token_id *ids, uint32_t count,
                          size_t bytes);
 /* The blob of exactly these ids was refused by the engine, or could not be fetched: forgotten in
  * memory and on disk, and not spilled. Harmless when there is none. */
-void prefix_tree_lost(struct prefix_tree *tree, const token_id *ids, uint32_t count);
+void prefix_tree_lost(struct prefix_tree *tree, uint64_t scope, const token_id *ids,
+                      uint32_t count);
 
 struct prefix_counts {
     size_t nodes, ids, blobs, blob_bytes, on_disk;

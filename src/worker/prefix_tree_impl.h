@@ -7,7 +7,7 @@
 #include "worker/prefix_tree.h"
 
 struct node {
-    struct node *parent; /* NULL: the root */
+    struct node *parent; /* NULL: the root of a scope, or nobody's */
     struct list children, sibling;
     struct list unused; /* in tree->unused: a leaf that nobody holds, oldest first */
     token_id *ids;      /* of the edge from its parent; the first one tells siblings apart */
@@ -20,6 +20,7 @@ struct node {
     double worth;                  /* of the blob: H of rule 5 */
     uint32_t uses;
     struct list saved; /* in tree->saved, when it has a blob */
+    uint64_t scope;    /* of a root */
 };
 
 struct held { /* what a slot holds */
@@ -30,10 +31,12 @@ struct held { /* what a slot holds */
 
 struct prefix_tree {
     struct prefix_options options;
-    struct node *nodes; /* options.nodes_max of them; [0] is the root */
+    struct node *nodes; /* options.nodes_max of them; [0]: of no scope and without children: what
+                           empty slots hold, and where prompts of unknown scopes end */
     uint32_t *free_nodes;
     uint32_t free_count;
-    struct map *edges; /* (index of the parent, first id) to the child */
+    struct map *scopes; /* to their roots: those that have children */
+    struct map *edges;  /* (index of the parent, first id) to the child */
     struct held *slots;
     struct list unused, saved;
     struct node *answer; /* whose blob the last answer was about, or NULL */
@@ -50,7 +53,8 @@ struct match {         /* how far a prompt is known */
     struct node *next; /* the child on whose edge it ends, or NULL: it ends at the node */
     uint32_t tokens;
 };
-struct match prefix_match(const struct prefix_tree *tree, const token_id *ids, uint32_t count);
+struct match prefix_match(const struct prefix_tree *tree, uint64_t scope, const token_id *ids,
+                          uint32_t count);
 static inline struct node *prefix_match_end(const struct match *match)
 {
     return match->next ? match->next : match->node;

@@ -26,7 +26,7 @@ static struct prefix_options options_of(uint32_t slots)
 static void save(struct prefix_tree *tree, const token_id *ids, uint32_t count, size_t bytes)
 {
     void *blob = mem_alloc(bytes);
-    CHECK_OK(prefix_tree_save(tree, ids, count, &blob, bytes));
+    CHECK_OK(prefix_tree_save(tree, PREFIX_NOBODYS, ids, count, &blob, bytes));
     CHECK(blob == NULL);
 }
 
@@ -57,7 +57,7 @@ TEST(an_idle_slot_is_cut_to_what_it_has_of_the_prompt)
 {
     struct prefix_options options = options_of(2);
     struct prefix_tree *tree = prefix_tree_new(&options);
-    prefix_tree_slot_idle(tree, 1, long_ids, 50);
+    prefix_tree_slot_idle(tree, PREFIX_NOBODYS, 1, long_ids, 50);
     struct prefix_answer answer = find(tree, 40, 60);
     CHECK_EQ(answer.how, PREFIX_CUT);
     CHECK_EQ(answer.slot, 1);
@@ -72,7 +72,7 @@ TEST(where_cutting_is_impossible_only_the_whole_content_counts)
     struct prefix_options options = options_of(1);
     options.can_cut = false;
     struct prefix_tree *tree = prefix_tree_new(&options);
-    prefix_tree_slot_idle(tree, 0, long_ids, 50);
+    prefix_tree_slot_idle(tree, PREFIX_NOBODYS, 0, long_ids, 50);
     CHECK_EQ(find(tree, 40, 60).how, PREFIX_NOTHING);
     CHECK_EQ(find(tree, 50, 50).how, PREFIX_NOTHING);
     CHECK_EQ(find(tree, 51, 51).how, PREFIX_CUT);
@@ -88,7 +88,7 @@ TEST(a_blob_is_restored_when_no_slot_has_as_much)
 {
     struct prefix_options options = options_of(2);
     struct prefix_tree *tree = prefix_tree_new(&options);
-    prefix_tree_slot_busy(tree, 0, long_ids, 45);
+    prefix_tree_slot_busy(tree, PREFIX_NOBODYS, 0, long_ids, 45);
     save(tree, long_ids, 30, 10);
     save(tree, long_ids, 40, 10);
     struct prefix_answer answer = find(tree, 45, 60);
@@ -97,7 +97,7 @@ TEST(a_blob_is_restored_when_no_slot_has_as_much)
     CHECK_EQ(answer.tokens, 40);
     CHECK_EQ(answer.blob_count, 40);
     CHECK_EQ(answer.blob.len, 10);
-    prefix_tree_slot_idle(tree, 0, long_ids, 45);
+    prefix_tree_slot_idle(tree, PREFIX_NOBODYS, 0, long_ids, 45);
     CHECK_EQ(find(tree, 45, 60).how, PREFIX_CUT);
     prefix_tree_free(tree);
 }
@@ -133,7 +133,7 @@ TEST(a_busy_slot_is_copied_only_when_the_prefix_fills_more_than_half_the_stream)
     struct prefix_options options = options_of(2);
     options.price.copy_us = 100;
     struct prefix_tree *tree = prefix_tree_new(&options);
-    prefix_tree_slot_busy(tree, 0, long_ids, 80);
+    prefix_tree_slot_busy(tree, PREFIX_NOBODYS, 0, long_ids, 80);
     CHECK_EQ(find(tree, 50, 80).how, PREFIX_NOTHING);
     struct prefix_answer answer = find(tree, 51, 80);
     CHECK_EQ(answer.how, PREFIX_COPY);
@@ -149,7 +149,7 @@ TEST(a_conversation_is_not_given_up_for_a_few_tokens)
 {
     struct prefix_options options = options_of(2);
     struct prefix_tree *tree = prefix_tree_new(&options);
-    prefix_tree_slot_idle(tree, 0, long_ids, 90);
+    prefix_tree_slot_idle(tree, PREFIX_NOBODYS, 0, long_ids, 90);
     CHECK_EQ(find(tree, 10, 20).how, PREFIX_NOTHING); /* in the free slot */
     CHECK_EQ(find(tree, 10, 20).slot, 1);
     CHECK_EQ(find(tree, 80, 95).how, PREFIX_CUT);
@@ -163,7 +163,7 @@ TEST(what_an_idle_slot_held_is_to_be_saved_before_another_takes_it)
     struct prefix_options options = options_of(1);
     options.price.save_us = 1;
     struct prefix_tree *tree = prefix_tree_new(&options);
-    prefix_tree_slot_idle(tree, 0, long_ids, 90);
+    prefix_tree_slot_idle(tree, PREFIX_NOBODYS, 0, long_ids, 90);
     struct prefix_answer answer = find(tree, 0, 20);
     CHECK_EQ(answer.how, PREFIX_NOTHING);
     CHECK(answer.slot_kept);
@@ -177,9 +177,9 @@ TEST(when_all_slots_are_busy_there_is_none)
 {
     struct prefix_options options = options_of(1);
     struct prefix_tree *tree = prefix_tree_new(&options);
-    prefix_tree_slot_busy(tree, 0, long_ids, 5);
+    prefix_tree_slot_busy(tree, PREFIX_NOBODYS, 0, long_ids, 5);
     CHECK_EQ(find(tree, 5, 20).slot, PREFIX_NO_SLOT);
-    prefix_tree_slot_idle(tree, 0, NULL, 0);
+    prefix_tree_slot_idle(tree, PREFIX_NOBODYS, 0, NULL, 0);
     CHECK_EQ(find(tree, 5, 20).slot, 0);
     prefix_tree_free(tree);
 }
@@ -197,7 +197,7 @@ TEST(a_prefix_deserves_a_blob_when_a_second_request_has_it)
     CHECK_EQ(find(tree, 40, 60).save_count, 0);
     CHECK_EQ(find(tree, 42, 60).save_count, 1);
     /* What a slot answered is no prompt of anybody. */
-    prefix_tree_slot_idle(tree, 0, long_ids, 90);
+    prefix_tree_slot_idle(tree, PREFIX_NOBODYS, 0, long_ids, 90);
     answer = find(tree, 90, 95);
     CHECK_EQ(answer.tokens, 90);
     CHECK_EQ(answer.save_count, 0);
@@ -218,7 +218,8 @@ TEST(the_end_of_a_system_prompt_deserves_a_blob_at_once)
     CHECK_EQ(answer.save_count, 2);
     CHECK_EQ(answer.save_at[0], 20);
     CHECK_EQ(answer.save_at[1], 60);
-    prefix_tree_slot_idle(tree, 0, long_ids, 60); /* it starts behind the first now */
+    prefix_tree_slot_idle(tree, PREFIX_NOBODYS, 0, long_ids,
+                          60); /* it starts behind the first now */
     answer = prefix_tree_find(tree, &prompt);
     CHECK_EQ(answer.tokens, 60);
     CHECK_EQ(answer.save_count, 1);
@@ -230,7 +231,7 @@ TEST(whoever_comes_second_waits_for_a_prompt_that_is_on_its_way)
 {
     struct prefix_options options = options_of(3);
     struct prefix_tree *tree = prefix_tree_new(&options);
-    prefix_tree_slot_filling(tree, 0, long_ids, 80);
+    prefix_tree_slot_filling(tree, PREFIX_NOBODYS, 0, long_ids, 80);
     struct prefix_answer answer = find(tree, 60, 90);
     CHECK_EQ(answer.how, PREFIX_NOTHING); /* nothing of it is there, also not to be copied */
     CHECK_EQ(answer.wait_slot, 0);
@@ -238,7 +239,7 @@ TEST(whoever_comes_second_waits_for_a_prompt_that_is_on_its_way)
     CHECK_EQ(find(tree, 3, 90).wait_slot, PREFIX_NO_SLOT); /* too few */
     save(tree, long_ids, 58, 10);
     CHECK_EQ(find(tree, 60, 90).wait_slot, PREFIX_NO_SLOT); /* too little more */
-    prefix_tree_slot_busy(tree, 0, long_ids, 80);
+    prefix_tree_slot_busy(tree, PREFIX_NOBODYS, 0, long_ids, 80);
     answer = find(tree, 70, 90);
     CHECK_EQ(answer.how, PREFIX_COPY);
     CHECK_EQ(answer.wait_slot, PREFIX_NO_SLOT);
@@ -254,16 +255,16 @@ TEST(of_blobs_the_one_goes_that_spares_least_for_its_bytes)
     save(tree, other, 3, 40);     /* 75 us a byte */
     save(tree, long_ids, 50, 50); /* 1000 */
     save(tree, long_ids, 60, 50);
-    CHECK(!prefix_tree_has(tree, other, 3));
-    CHECK(prefix_tree_has(tree, long_ids, 50));
+    CHECK(!prefix_tree_has(tree, PREFIX_NOBODYS, other, 3));
+    CHECK(prefix_tree_has(tree, PREFIX_NOBODYS, long_ids, 50));
     /* What is used stays longer: 50 has two uses now, at a higher L. */
     CHECK_EQ(find(tree, 50, 55).tokens, 50);
     prefix_tree_used(tree);
     save(tree, long_ids, 55, 50);
-    CHECK(prefix_tree_has(tree, long_ids, 50));
-    CHECK(!prefix_tree_has(tree, long_ids, 60));
+    CHECK(prefix_tree_has(tree, PREFIX_NOBODYS, long_ids, 50));
+    CHECK(!prefix_tree_has(tree, PREFIX_NOBODYS, long_ids, 60));
     void *large = mem_alloc(101);
-    CHECK_ERR(prefix_tree_save(tree, long_ids, 70, &large, 101), ERR_FULL);
+    CHECK_ERR(prefix_tree_save(tree, PREFIX_NOBODYS, long_ids, 70, &large, 101), ERR_FULL);
     CHECK(large != NULL);
     mem_free(large);
     prefix_tree_check(tree);
@@ -278,12 +279,12 @@ TEST(the_blob_of_an_answer_stays_while_others_are_saved)
     save(tree, long_ids, 10, 100);
     CHECK_EQ(find(tree, 10, 20).how, PREFIX_RESTORE);
     void *blob = mem_alloc(50);
-    CHECK_ERR(prefix_tree_save(tree, long_ids, 90, &blob, 50), ERR_FULL);
-    CHECK(prefix_tree_has(tree, long_ids, 10));
+    CHECK_ERR(prefix_tree_save(tree, PREFIX_NOBODYS, long_ids, 90, &blob, 50), ERR_FULL);
+    CHECK(prefix_tree_has(tree, PREFIX_NOBODYS, long_ids, 10));
     prefix_tree_used(tree);
     CHECK_EQ(find(tree, 0, 20).how, PREFIX_NOTHING);
-    CHECK_OK(prefix_tree_save(tree, long_ids, 90, &blob, 50));
-    CHECK(!prefix_tree_has(tree, long_ids, 10));
+    CHECK_OK(prefix_tree_save(tree, PREFIX_NOBODYS, long_ids, 90, &blob, 50));
+    CHECK(!prefix_tree_has(tree, PREFIX_NOBODYS, long_ids, 10));
     prefix_tree_free(tree);
 }
 
@@ -311,11 +312,11 @@ TEST(a_dropped_blob_that_went_to_disk_is_fetched)
     CHECK_EQ(spilled, 10);
     struct prefix_answer answer = find(tree, 10, 20);
     CHECK_EQ(answer.how, PREFIX_RESTORE); /* of 90 in memory, cut */
-    prefix_tree_lost(tree, long_ids, 90);
+    prefix_tree_lost(tree, PREFIX_NOBODYS, long_ids, 90);
     answer = find(tree, 10, 20);
     CHECK_EQ(answer.how, PREFIX_FETCH);
     CHECK_EQ(answer.blob_count, 10);
-    prefix_tree_lost(tree, long_ids, 10);
+    prefix_tree_lost(tree, PREFIX_NOBODYS, long_ids, 10);
     CHECK_EQ(find(tree, 10, 20).how, PREFIX_NOTHING);
     prefix_tree_on_disk(tree, long_ids, 15, 60);
     CHECK_EQ(find(tree, 10, 20).how, PREFIX_FETCH);
@@ -327,7 +328,7 @@ TEST(a_dropped_blob_that_went_to_disk_is_fetched)
 TEST(prompts_beyond_the_bounds_are_forgotten_oldest_first)
 {
     struct prefix_options options = options_of(1);
-    options.nodes_max = 10; /* the root, one in reserve for a split, and 8 */
+    options.nodes_max = 11; /* nobody's root, that of the scope, one in reserve, and 8 */
     options.save_tokens = 3;
     struct prefix_tree *tree = prefix_tree_new(&options);
     for (token_id i = 0; i < 20; i++) {
@@ -353,14 +354,107 @@ TEST(a_slot_without_room_in_the_tree_counts_as_free)
     struct prefix_options options = options_of(2);
     options.ids_max = 60;
     struct prefix_tree *tree = prefix_tree_new(&options);
-    prefix_tree_slot_idle(tree, 0, long_ids, 50);
+    prefix_tree_slot_idle(tree, PREFIX_NOBODYS, 0, long_ids, 50);
     token_id other[] = {9, 8, 7, 6, 5, 4, 3, 2, 1, 9, 8, 7};
-    prefix_tree_slot_idle(tree, 1, other, 12);
+    prefix_tree_slot_idle(tree, PREFIX_NOBODYS, 1, other, 12);
     CHECK_EQ(prefix_tree_slot_tokens(tree, 0), 50);
     CHECK_EQ(prefix_tree_slot_tokens(tree, 1), 0);
-    prefix_tree_slot_idle(tree, 0, NULL, 0);
-    prefix_tree_slot_idle(tree, 1, other, 12);
+    prefix_tree_slot_idle(tree, PREFIX_NOBODYS, 0, NULL, 0);
+    prefix_tree_slot_idle(tree, PREFIX_NOBODYS, 1, other, 12);
     CHECK_EQ(prefix_tree_slot_tokens(tree, 1), 12);
     prefix_tree_check(tree);
     prefix_tree_free(tree);
+}
+
+static struct prefix_answer find_in(struct prefix_tree *tree, uint64_t scope)
+{
+    return prefix_tree_find(tree,
+                            &(struct prefix_prompt){.scope = scope, .ids = long_ids, .count = 60});
+}
+
+static void check_is_unknown(struct prefix_tree *tree, uint64_t scope)
+{
+    struct prefix_answer answer = find_in(tree, scope);
+    CHECK_EQ(answer.how, PREFIX_NOTHING);
+    CHECK_EQ(answer.tokens, 0);
+    CHECK_EQ(answer.wait_slot, PREFIX_NO_SLOT);
+    CHECK_EQ(answer.save_count, 0);
+    CHECK(!prefix_tree_has(tree, scope, long_ids, 60));
+}
+
+TEST(what_is_of_one_scope_is_nothing_to_another)
+{
+    enum { MINE = 1, OTHERS = 2, SLOTS = 4 };
+    struct prefix_options options = options_of(SLOTS);
+    struct prefix_tree *tree = prefix_tree_new(&options);
+    struct prefix_prompt prompt = {.scope = MINE, .ids = long_ids, .count = 60};
+    void *blob = mem_alloc(10);
+    prefix_tree_note(tree, &prompt);
+    prefix_tree_slot_idle(tree, MINE, 0, long_ids, 60);
+    prefix_tree_slot_busy(tree, MINE, 1, long_ids, 80);
+    prefix_tree_slot_filling(tree, MINE, 2, long_ids, 90);
+    CHECK_OK(prefix_tree_save(tree, MINE, long_ids, 60, &blob, 10));
+    for (int round = 0; round < 2; round++) { /* unknown; then known, with something of its own */
+        check_is_unknown(tree, OTHERS);
+        check_is_unknown(tree, PREFIX_NOBODYS);
+        CHECK_EQ(find_in(tree, MINE).how, PREFIX_CUT);
+        CHECK(prefix_tree_has(tree, MINE, long_ids, 60));
+        prefix_tree_slot_idle(tree, OTHERS, 3, (token_id[]){7, 8, 9}, 3);
+        prefix_tree_note(tree, &(struct prefix_prompt){.scope = PREFIX_NOBODYS,
+                                                       .ids = (token_id[]){7, 8, 9},
+                                                       .count = 3});
+        prefix_tree_lost(tree, OTHERS, long_ids, 60);
+        prefix_tree_check(tree);
+    }
+    prefix_tree_slot_idle(tree, MINE, 0, NULL, 0);
+    CHECK_EQ(find_in(tree, MINE).how, PREFIX_RESTORE);
+    prefix_tree_free(tree);
+}
+
+TEST(scopes_take_room_like_prompts_and_are_forgotten_like_them)
+{
+    struct prefix_options options = options_of(1);
+    options.nodes_max = 8;
+    struct prefix_tree *tree = prefix_tree_new(&options);
+    for (uint64_t scope = 0; scope < 1000; scope++) {
+        prefix_tree_note(tree,
+                         &(struct prefix_prompt){.scope = scope, .ids = long_ids, .count = 10});
+        prefix_tree_check(tree);
+    }
+    CHECK_EQ(prefix_tree_counts(tree).nodes, 3); /* and three roots, and nobody's */
+    CHECK_EQ(prefix_tree_counts(tree).prompts_forgotten, 997);
+    prefix_tree_slot_idle(tree, 1, 0, long_ids, 10); /* comes back, and stays while it is held */
+    for (uint64_t scope = 2; scope < 100; scope++)
+        prefix_tree_note(tree,
+                         &(struct prefix_prompt){.scope = scope, .ids = long_ids, .count = 10});
+    CHECK_EQ(find_in(tree, 1).how, PREFIX_CUT);
+    prefix_tree_check(tree);
+    prefix_tree_free(tree);
+}
+
+static bool count_spill(void *ctx, const token_id *ids, uint32_t count, void **blob, size_t bytes)
+{
+    uint32_t *spills = ctx;
+    CHECK(ids[0] == 1 && count == 60 && *blob && bytes == 10);
+    (*spills)++;
+    return true;
+}
+
+TEST(only_what_is_nobodys_is_spilled)
+{
+    for (uint64_t scope = 0; scope < 2; scope++) {
+        uint32_t spills = 0;
+        struct prefix_options options = options_of(1);
+        options.blob_bytes_max = 10;
+        options.spill = count_spill;
+        options.spill_ctx = &spills;
+        struct prefix_tree *tree = prefix_tree_new(&options);
+        for (uint32_t i = 0; i < 2; i++) {
+            void *blob = mem_alloc(10);
+            CHECK_OK(prefix_tree_save(tree, scope, long_ids, 60 + i, &blob, 10));
+        }
+        CHECK_EQ(spills, scope == PREFIX_NOBODYS);
+        prefix_tree_check(tree);
+        prefix_tree_free(tree);
+    }
 }

@@ -112,10 +112,11 @@ struct sim_request *step_sim_add(struct step_sim *sim, uint64_t arrive_us, uint3
 /* --- slots and what they hold --- */
 
 static void tell_tree(struct step_sim *sim, uint32_t slot,
-                      void (*tell)(struct prefix_tree *, uint32_t, const token_id *, uint32_t))
+                      void (*tell)(struct prefix_tree *, uint64_t, uint32_t, const token_id *,
+                                   uint32_t))
 {
     if (sim->tree)
-        tell(sim->tree, slot, sim->held[slot], sim->held_count[slot]);
+        tell(sim->tree, PREFIX_NOBODYS, slot, sim->held[slot], sim->held_count[slot]);
 }
 
 static void put(struct step_sim *sim, struct sim_request *request, const token_id *ids,
@@ -156,7 +157,8 @@ static void save(struct step_sim *sim, const token_id *ids, uint32_t count)
     size_t bytes = count * sizeof(*ids);
     void *blob = mem_alloc(bytes);
     memcpy(blob, ids, bytes);
-    (void)prefix_tree_save(sim->tree, ids, count, &blob, bytes); /* full: then it is not saved */
+    /* full: then it is not saved */
+    (void)prefix_tree_save(sim->tree, PREFIX_NOBODYS, ids, count, &blob, bytes);
     mem_free(blob);
 }
 
@@ -262,7 +264,8 @@ static bool admit(struct step_sim *sim, struct sim_request *request)
     take_slot(sim, request, answer.slot);
     if (sim->tree) {
         prefix_tree_note(sim->tree, &prompt);
-        prefix_tree_slot_filling(sim->tree, answer.slot, request->ids, request->prompt_count);
+        prefix_tree_slot_filling(sim->tree, PREFIX_NOBODYS, answer.slot, request->ids,
+                                 request->prompt_count);
     }
     start_forks(sim, request);
     request->state = SIM_FILLING;
