@@ -166,7 +166,7 @@ def event_nano(bench):
                               model=model, extra='"ignore_eos":true,"temperature":0')["cpu_us_per_event"]
 
     def ours():
-        with Ours(bench.program, ready=("llama",), llama_slots=Peer.SLOTS) as server:
+        with Ours(bench.program, ready=("llama",), llama_slots=Peer.SLOTS, prefix_cache_bytes=0) as server:
             return run(server, "llama")
 
     def peer():
@@ -204,7 +204,8 @@ def one_token_run(bench, server, requests, model):
 
 def one_token(bench):
     """CPU of a request for one token: the dummy (nothing but the way there and back), and ours beside
-    llama-server with the same small model, slots and engine threads."""
+    llama-server with the same small model, slots and engine threads; both without a prompt cache, for the
+    load asks the same each time, and both as they come."""
     requests, few = bench.size(6000, 300), bench.size(400, 100)
 
     def dummy():
@@ -212,8 +213,8 @@ def one_token(bench):
             one_token_run(bench, server, few, "dummy")  # warm-up
             return one_token_run(bench, server, requests, "dummy")
 
-    def nano():
-        with Ours(bench.program, ready=("llama",), llama_slots=Peer.SLOTS) as server:
+    def nano(**keys):
+        with Ours(bench.program, ready=("llama",), llama_slots=Peer.SLOTS, **keys) as server:
             one_token_run(bench, server, few // 4, "llama")
             return one_token_run(bench, server, few, "llama")
 
@@ -224,19 +225,22 @@ def one_token(bench):
 
     measures = {"dummy": dummy}
     if bench.has_peer:
-        measures.update(nano=nano, peer=peer, peer_default=lambda: peer(tuned=False))
+        measures.update(nano=lambda: nano(prefix_cache_bytes=0), peer=peer,
+                        nano_default=nano, peer_default=lambda: peer(tuned=False))
     found = bench.alternate(**measures)
     findings = [Finding("CPU per one-token request, dummy, 32 at once, body of 200 bytes", "us",
                         estimate(found["dummy"]), Goal(150), 100)]
     bars = [bar("ours, dummy", estimate(found["dummy"]))]
     if bench.has_peer:
-        bars += [bar("ours, nano", estimate(found["nano"])),
+        bars += [bar("ours, nano, no prompt cache", estimate(found["nano"])),
                  bar("llama-server, nano, no prompt cache", estimate(found["peer"]), "peer"),
+                 bar("ours, nano, its defaults", estimate(found["nano_default"])),
                  bar("llama-server, nano, its defaults", estimate(found["peer_default"]), "peer")]
-        for label, name in ((" without its prompt cache", "peer"), (" with its defaults", "peer_default")):
-            findings.append(Finding(f"the same with nano, ours / llama-server{label}", "x",
-                                    ratio(zip(found["nano"], found[name])), None, None,
-                                    f"{median(found['nano']):.0f} / {median(found[name]):.0f} us, engine included"))
+        for label, ours, theirs in (("both without a prompt cache", "nano", "peer"),
+                                    ("both with their defaults", "nano_default", "peer_default")):
+            findings.append(Finding(f"the same with nano, ours / llama-server, {label}", "x",
+                                    ratio(zip(found[ours], found[theirs])), None, None,
+                                    f"{median(found[ours]):.0f} / {median(found[theirs]):.0f} us, engine included"))
     bench.chart("one-token.svg", "CPU per one-token request", "32 at once, 200-byte body; all processes", "us", bars)
     return findings
 
@@ -442,8 +446,6 @@ def start(bench):
 
 
 BIG_BODY_BYTES = 200_000
-
-
 LARGEST_BODY_BYTES = 8 * 2**20  # body_max_bytes
 ON_THE_WAY = ("gateway", "switch", "worker")  # of a stream's events; the manager is not
 

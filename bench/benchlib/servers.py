@@ -222,9 +222,8 @@ class Limit(Server):
 
 class Peer(Server):
     """llama-server with the shipped small model: the same libraries, context and slots as ours. `tuned`: the
-    engine does the same work too (as many threads, flash attention off as in our profile `exact`, and a
-    prefill for every prompt: ours has no prompt cache yet), and there is no log; else what it does by
-    itself."""
+    engine does the same work too as ours with prefix_cache_bytes=0 (as many threads, flash attention off as in
+    our profile `exact`, a prefill for every prompt), and there is no log; else what it does by itself."""
 
     name = "llama-server"
     CONTEXT, SLOTS, ENGINE_THREADS = 1024, 8, 1
