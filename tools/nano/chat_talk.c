@@ -3,6 +3,7 @@
 
 #include "nano/opening.h"
 #include "nano/phrase.h"
+#include "nano/words.h"
 
 #define LIST(...)                                                                                  \
     (const char *const[]){__VA_ARGS__}, sizeof((const char *const[]){__VA_ARGS__}) / sizeof(char *)
@@ -195,8 +196,8 @@ void talk_add(struct text *out, struct choice *choice, const struct talk *talk, 
     else if (choice_percent(choice, 70))
         text_add_byte(out, talk->mark);
     /* As people write: mostly with a capital. */
-    if (choice_percent(choice, 60) && out->data[begin] >= 'a' && out->data[begin] <= 'z')
-        out->data[begin] = (char)(out->data[begin] - ('a' - 'A'));
+    if (choice_percent(choice, 60))
+        word_capital(out, begin);
     text_fini(&asked);
 }
 

@@ -30,7 +30,6 @@ static bool say_something_else(const struct sample *sample, struct slice answer,
     return true;
 }
 
-/* The whole of the conversation before: whoever only repeats what was said is not right. */
 static bool say_nothing(const struct sample *sample, struct slice answer, struct text *out)
 {
     (void)sample;

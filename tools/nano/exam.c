@@ -23,11 +23,6 @@ static const struct {
 #undef X
 };
 
-const char *exam_gate_name(enum gate gate)
-{
-    return gates[gate].name;
-}
-
 /* -- the cases -------------------------------------------------------------- */
 
 static size_t cases_of(const struct exam_options *options, const struct family *family)

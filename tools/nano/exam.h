@@ -51,11 +51,10 @@ struct exam_records {
 MUST_USE enum err exam_records_read(struct slice text, struct exam_records *out_records,
                                     struct err_note *out_note);
 
-const char *exam_gate_name(enum gate gate); /* FACTS */
 uint32_t exam_permille(const struct exam *exam, enum gate gate);
 bool exam_gate_passes(const struct exam *exam, enum gate gate, const struct exam_records *records);
 bool exam_passes(const struct exam *exam, const struct exam_records *records);
 /* name, asked, right, percent, gate, how it stands: a line each. */
 void exam_print(const struct exam *exam, const struct exam_records *records, FILE *out);
-/* {"cases":..,"passes":..,"gates":[{"name","words","asked","right","least","passes"}]} */
+/* {"cases":..,"passes":..,"gates":[{"name","words","asked","right","least_percent","passes"}]} */
 void exam_add_json(const struct exam *exam, const struct exam_records *records, struct text *out);

@@ -59,19 +59,13 @@ static void add_capitalised(struct text *out, struct choice *choice, enum split 
 {
     size_t begin = out->len;
     add_word(out, choice, split);
-    out->data[begin] -= 'a' - 'A';
+    word_capital(out, begin);
 }
 
 static void add_digits(struct text *out, struct choice *choice, size_t count)
 {
     for (size_t i = 0; i < count; i++)
         text_add_byte(out, (char)('0' + choice_between(choice, i == 0 ? 1 : 0, 9)));
-}
-
-static void add_hex(struct text *out, struct choice *choice, size_t count)
-{
-    for (size_t i = 0; i < count; i++)
-        text_add_byte(out, "0123456789abcdef"[choice_below(choice, 16)]);
 }
 
 static void add_term(struct text *out, struct choice *choice, enum split split)
@@ -89,7 +83,7 @@ static void add_title(struct text *out, struct choice *choice, enum split split)
         text_add_str(out, i ? " " : "");
         size_t begin = out->len;
         add_term(out, choice, split);
-        out->data[begin] -= 'a' - 'A';
+        word_capital(out, begin);
     }
 }
 
@@ -229,7 +223,7 @@ static void add_id(struct text *out, struct choice *choice)
         add_digits(out, choice, (size_t)choice_between(choice, 2, 6));
         break;
     case 1:
-        add_hex(out, choice, (size_t)choice_between(choice, 4, 12));
+        word_add_hex(out, choice, (size_t)choice_between(choice, 4, 12));
         break;
     default:
         for (int i = 0; i < 3; i++)

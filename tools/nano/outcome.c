@@ -361,7 +361,7 @@ static void make_done(struct outcome *outcome, struct choice *choice, enum split
     text_add_byte(&outcome->sentence, '.');
 }
 
-void outcome_make(struct outcome *outcome, struct choice *choice, enum split split)
+static void draw_outcome(struct outcome *outcome, struct choice *choice, enum split split)
 {
     static shape_fn *const shapes[] = {
         make_flat,    make_flat,    make_flat,  make_nested, make_nested, make_list,  make_list,
@@ -384,7 +384,7 @@ void outcome_add_round(struct outcome *outcome, struct sample *sample, const str
     text_init(&call, WISH_BYTES_MAX);
     wish_make(&wish, tool, choice, split);
     tool_add_call(&call, tool, &wish);
-    outcome_make(outcome, choice, split);
+    draw_outcome(outcome, choice, split);
     sample_say(sample, SPEAKER_USER, text_slice(&wish.words));
     sample_say(sample, SPEAKER_ASSISTANT, text_slice(&call));
     sample_say(sample, SPEAKER_TOOL, text_slice(&outcome->answer));

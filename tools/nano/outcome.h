@@ -18,7 +18,6 @@ struct outcome {
 
 void outcome_init(struct outcome *outcome);
 void outcome_fini(struct outcome *outcome);
-void outcome_make(struct outcome *outcome, struct choice *choice, enum split split);
 /* Makes one and says how it came about: the tool is asked for, called, it answers, and that is
  * told. */
 void outcome_add_round(struct outcome *outcome, struct sample *sample, const struct tool *tool,

@@ -1,8 +1,6 @@
 /* sample - turns in one run of bytes, and the text that the chat template makes of them. */
 #include "nano/sample.h"
 
-#include <stdio.h>
-
 void sample_init(struct sample *sample)
 {
     *sample = (struct sample){0};
@@ -54,24 +52,6 @@ void sample_say(struct sample *sample, enum speaker speaker, struct slice text)
 {
     size_t begin = sample->bytes.len;
     text_add(&sample->bytes, text);
-    end_turn(sample, speaker, begin);
-}
-
-void sample_say_f(struct sample *sample, enum speaker speaker, const char *format, ...)
-{
-    size_t begin = sample->bytes.len;
-    va_list args;
-    va_start(args, format);
-    int needed = vsnprintf(NULL, 0, format, args);
-    va_end(args);
-    ASSERT(needed >= 0);
-    char *room = text_reserve(&sample->bytes, (size_t)needed); /* and a byte for the NUL, says it */
-    if (room) {
-        va_start(args, format);
-        vsnprintf(room, (size_t)needed + 1, format, args);
-        va_end(args);
-        sample->bytes.len += (size_t)needed;
-    }
     end_turn(sample, speaker, begin);
 }
 

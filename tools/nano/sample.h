@@ -49,8 +49,6 @@ void sample_fini(struct sample *sample);
 void sample_clear(struct sample *sample); /* keeps its memory */
 
 void sample_say(struct sample *sample, enum speaker speaker, struct slice text);
-void sample_say_f(struct sample *sample, enum speaker speaker, const char *format, ...)
-    PRINTF_LIKE(3, 4);
 /* One more tool: an object on one line, which is spaced as the template's tojson does. */
 void sample_offer(struct sample *sample, struct slice tool_json);
 void sample_need(struct sample *sample, struct slice needle);

@@ -6,7 +6,7 @@ static void make_calls(struct sample *sample)
     sample_offer(sample, SLICE("{\"a\":\"x,y: \\\"z\\\"\",\"b\":[1,2]}"));
     sample_offer(sample, SLICE("{\"c\": {}}"));
     sample_say(sample, SPEAKER_SYSTEM, SLICE("Be brief."));
-    sample_say_f(sample, SPEAKER_USER, "go %d", 7);
+    sample_say(sample, SPEAKER_USER, SLICE("go 7"));
     sample_say(sample, SPEAKER_ASSISTANT, SLICE("<tool_call>"));
     sample_say(sample, SPEAKER_TOOL, SLICE("{}"));
     sample_say(sample, SPEAKER_TOOL, SLICE("[]"));

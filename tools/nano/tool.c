@@ -40,15 +40,6 @@ size_t tool_parameter_count(const struct tool *tool)
     return count;
 }
 
-size_t tool_parameter_index(const struct tool *tool, struct slice name)
-{
-    for (size_t i = 0; i < tool_parameter_count(tool); i++) {
-        if (slice_eq_str(name, tool->parameters[i].name))
-            return i;
-    }
-    return SIZE_MAX;
-}
-
 /* -- the schema ------------------------------------------------------------- */
 
 /* How a client writes: most are like the first, the others are rarer. */
@@ -274,13 +265,23 @@ static void give_value(struct wish *wish, const struct tool *tool, size_t index,
     wish->values[index].is_given = true;
 }
 
+/* SIZE_MAX: it has none of that name. */
+static size_t parameter_index(const struct tool *tool, struct slice name)
+{
+    for (size_t i = 0; i < tool_parameter_count(tool); i++) {
+        if (slice_eq_str(name, tool->parameters[i].name))
+            return i;
+    }
+    return SIZE_MAX;
+}
+
 /* <name> is said; <name=value> is only meant. */
 static void fill_place(struct wish *wish, const struct tool *tool, struct slice place,
                        struct choice *choice, enum split split)
 {
     struct slice name, value;
     bool is_meant = slice_cut(place, '=', &name, &value);
-    size_t index = tool_parameter_index(tool, name);
+    size_t index = parameter_index(tool, name);
     ASSERT_MSG(index != SIZE_MAX, "%s has no parameter " SLICE_FMT, tool->name, SLICE_ARG(name));
     if (is_meant) {
         wish->values[index].begin = (uint32_t)wish->bytes.len;

@@ -32,8 +32,6 @@ void parameter_add_value(struct text *out, const struct parameter *parameter, st
 void parameter_add_json(struct text *out, const struct parameter *parameter, struct slice value);
 
 size_t tool_parameter_count(const struct tool *tool);
-/* SIZE_MAX: it has none of that name. */
-size_t tool_parameter_index(const struct tool *tool, struct slice name);
 
 /* A JSON object on one line, with the keys, their order and spaces as one of the usual clients
  * sends them. */

@@ -212,10 +212,9 @@ void word_add_number(struct text *out, struct choice *choice)
     }
 }
 
-static void add_hex(struct text *out, struct choice *choice, size_t least, size_t most)
+void word_add_hex(struct text *out, struct choice *choice, size_t digits)
 {
-    size_t count = (size_t)choice_between(choice, (int64_t)least, (int64_t)most);
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < digits; i++)
         add_one_of(out, choice, "0123456789abcdef");
 }
 
@@ -283,7 +282,7 @@ static void draw_id(struct text *out, struct choice *choice)
     case 7: {
         draw_syllables(out, choice, 1, 2);
         add_one_of(out, choice, "-_-_.#:");
-        add_hex(out, choice, 1, 6);
+        word_add_hex(out, choice, (size_t)choice_between(choice, 1, 6));
         break;
     }
     case 8:
@@ -295,7 +294,7 @@ static void draw_id(struct text *out, struct choice *choice)
         draw_syllables(out, choice, 1, 3);
         break;
     default:
-        add_hex(out, choice, 3, 12);
+        word_add_hex(out, choice, (size_t)choice_between(choice, 3, 12));
     }
 }
 

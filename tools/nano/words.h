@@ -19,6 +19,7 @@ void word_add_syllables(struct text *out, struct choice *choice, enum split spli
 void word_add_english(struct text *out, struct choice *choice);
 /* Decimal digits, the first of them not 0 unless it is alone. */
 void word_add_digits(struct text *out, struct choice *choice, size_t digits);
+void word_add_hex(struct text *out, struct choice *choice, size_t digits);
 /* 7, 4711, -12, 3.25, 1,204, 007. */
 void word_add_number(struct text *out, struct choice *choice);
 /* 7f3a09, req-81b2, a_4c, v1.20.3, 10.4.0.17, 2026-03-09, 14:05:33, mira@tolve.org, src/bina.c */
