@@ -17,6 +17,7 @@ struct alias {
     uint32_t from, to;
 };
 enum { ALIASES_MAX = 4 * SCHEMA_PLACES_MAX };
+enum { SCHEMA_KEYS_MAX = 2048 }; /* properties, and required ones, of one object */
 
 struct conversion {
     json_t *root;

@@ -8,8 +8,6 @@
 
 #include <stdlib.h>
 
-enum { KEYS_MAX = 2048 };
-
 struct object {
     json_t *schema, *properties; /* the latter NULL: it has none */
     json_t *additional;          /* a schema, or NULL: no others */
@@ -31,8 +29,8 @@ static enum err check_required(struct conversion *conversion, const struct objec
     json_t *required = json_object_get(object->schema, "required");
     if (required && !json_is_array(required))
         return schema_fail(conversion, ERR_PROTOCOL, "required: expected a list of names");
-    if (json_array_size(required) > KEYS_MAX || object->count > KEYS_MAX)
-        return schema_fail(conversion, ERR_LIMIT, "more than %d properties", KEYS_MAX);
+    if (json_array_size(required) > SCHEMA_KEYS_MAX || object->count > SCHEMA_KEYS_MAX)
+        return schema_fail(conversion, ERR_LIMIT, "more than %d properties", SCHEMA_KEYS_MAX);
     for (size_t i = 0; i < json_array_size(required); i++) {
         json_t *name = json_array_get(required, i);
         if (!json_is_string(name))

@@ -217,6 +217,8 @@ TEST(what_cannot_be_said_is_refused_with_path_and_keyword)
          "supported only"},
         {"{\"allOf\":[{\"properties\":{\"a\":true}},{\"properties\":{\"a\":{}}}]}", ERR_REFUSED,
          "schema: at #: allOf: a property that two of them describe differently"},
+        {"{\"allOf\":[{\"$ref\":\"#\"},{}]}", ERR_LIMIT,
+         "schema: at #: allOf: more than 16 references and parts deep"},
         {"[]", ERR_PROTOCOL, "schema: at #: expected a schema: an object, true or false"},
     };
     for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
@@ -242,6 +244,44 @@ TEST(places_are_limited)
             text_add_str(&schema, i > 1 ? ",{\"type\":\"null\"}" : "{\"type\":\"null\"}");
         text_add_str(&schema, "]}");
         CHECK_ERR(schema_to_grammar(text_slice(&schema), &text, &note), over ? ERR_LIMIT : ERR_OK);
+        text_fini(&schema);
+        text_fini(&text);
+    }
+}
+
+/* Taken as often as they are referred to, the last of these would be taken 40^7 times. */
+TEST(parts_of_allof_that_many_refer_to_are_taken_once)
+{
+    struct text schema;
+    text_init(&schema, 1 << 16);
+    text_add_str(&schema, "{\"$ref\":\"#/$defs/0\",\"$defs\":{");
+    for (int level = 0; level < 7; level++) {
+        text_add_f(&schema, "\"%d\":{\"allOf\":[", level);
+        for (int part = 0; part < 40; part++)
+            text_add_f(&schema, "%s{\"$ref\":\"#/$defs/%d\"}", part > 0 ? "," : "", level + 1);
+        text_add_str(&schema, "]},");
+    }
+    text_add_str(&schema, "\"7\":{\"properties\":{\"x\":{\"type\":\"null\"}}}}}");
+    struct grammar *grammar = grammar_of(text_slice(&schema));
+    CHECK(accepts(grammar, SLICE("{\"x\":null}")));
+    CHECK(!accepts(grammar, SLICE("{\"x\":1}")));
+    grammar_unref(grammar);
+    text_fini(&schema);
+}
+
+TEST(the_properties_of_all_parts_together_are_limited)
+{
+    for (int over = 0; over < 2; over++) {
+        struct text schema, text;
+        struct err_note note = {{0}};
+        text_init(&schema, 1 << 16);
+        text_init(&text, 1 << 20);
+        text_add_str(&schema, "{\"allOf\":[{\"properties\":{\"first\":true}},{\"properties\":{");
+        for (int i = 0; i < 2047 + over; i++)
+            text_add_f(&schema, "%s\"%d\":true", i > 0 ? "," : "", i);
+        text_add_str(&schema, "}}]}");
+        CHECK_ERR(schema_to_grammar(text_slice(&schema), &text, &note), over ? ERR_LIMIT : ERR_OK);
+        CHECK_STR(note.text, over ? "schema: at #: allOf: more than 2048 properties together" : "");
         text_fini(&schema);
         text_fini(&text);
     }
