@@ -87,81 +87,30 @@ TEST(a_reader_that_failed_stays_failed)
     CHECK_ERR(snapshot_next(&reader, &sample), ERR_PROTOCOL);
 }
 
-/* One family, one series; each case spoils one thing in it. */
+/* One family, one series; each case spoils one thing in it. Octal: "\1a" is two bytes, "\x01a" one
+ * number that is too large for a byte. */
 TEST(what_could_not_be_shown_is_refused)
 {
-#define COUNTER(kind, name, labels, value)                                                         \
-    SLICE("\x01\0" kind name "\0"                                                                  \
-          "\x01\0" labels value)
+#define FAMILY(kind, name, help, series) SLICE("\1\0" kind name help series)
+#define ONE                              "\0\0\0\0\0\0\360\77"
     static const struct {
         const char *what;
         struct slice payload;
         enum err err;
     } cases[] = {
-        {"good",
-         COUNTER("\0",
-                 "\x01"
-                 "a",
-                 "\0\0", "\0\0\0\0\0\0\xf0\x3f"),
-         ERR_OK},
+        {"good", FAMILY("\0", "\1a", "\0", "\1\0\0\0" ONE), ERR_OK},
         {"empty", SLICE("\0\0"), ERR_OK},
-        {"kind",
-         COUNTER("\x03",
-                 "\x01"
-                 "a",
-                 "\0\0", "\0\0\0\0\0\0\xf0\x3f"),
-         ERR_PROTOCOL},
-        {"no name", COUNTER("\0", "\0", "\0\0", "\0\0\0\0\0\0\xf0\x3f"), ERR_PROTOCOL},
-        {"name",
-         COUNTER("\0",
-                 "\x01"
-                 "-",
-                 "\0\0", "\0\0\0\0\0\0\xf0\x3f"),
-         ERR_PROTOCOL},
-        {"help",
-         SLICE("\x01\0\0\x01"
-               "a\x01\n\x01\0\0\0\0\0\0\0\0\0\xf0\x3f"),
-         ERR_PROTOCOL},
-        {"no series",
-         SLICE("\x01\0\0\x01"
-               "a\0\0\0"),
-         ERR_PROTOCOL},
-        {"labels",
-         COUNTER("\0",
-                 "\x01"
-                 "a",
-                 "\x01\0x", "\0\0\0\0\0\0\xf0\x3f"),
-         ERR_PROTOCOL},
-        {"negative",
-         COUNTER("\0",
-                 "\x01"
-                 "a",
-                 "\0\0", "\0\0\0\0\0\0\xf0\xbf"),
-         ERR_PROTOCOL},
-        {"negative gauge",
-         COUNTER("\x01",
-                 "\x01"
-                 "a",
-                 "\0\0", "\0\0\0\0\0\0\xf0\xbf"),
-         ERR_OK},
-        {"infinite",
-         COUNTER("\x01",
-                 "\x01"
-                 "a",
-                 "\0\0", "\0\0\0\0\0\0\xf0\x7f"),
-         ERR_PROTOCOL},
-        {"no number",
-         COUNTER("\x01",
-                 "\x01"
-                 "a",
-                 "\0\0", "\0\0\0\0\0\0\xf8\x7f"),
-         ERR_PROTOCOL},
-        {"buckets",
-         COUNTER("\x02",
-                 "\x01"
-                 "a",
-                 "\0\0", "\0\0\0\0\0\0\xf0\x3f\x0f"),
-         ERR_PROTOCOL},
+        {"kind", FAMILY("\3", "\1a", "\0", "\1\0\0\0" ONE), ERR_PROTOCOL},
+        {"no name", FAMILY("\0", "\0", "\0", "\1\0\0\0" ONE), ERR_PROTOCOL},
+        {"name", FAMILY("\0", "\1-", "\0", "\1\0\0\0" ONE), ERR_PROTOCOL},
+        {"help", FAMILY("\0", "\1a", "\1\n", "\1\0\0\0" ONE), ERR_PROTOCOL},
+        {"no series", FAMILY("\0", "\1a", "\0", "\0\0"), ERR_PROTOCOL},
+        {"labels", FAMILY("\0", "\1a", "\0", "\1\0\1\0x" ONE), ERR_PROTOCOL},
+        {"negative", FAMILY("\0", "\1a", "\0", "\1\0\0\0\0\0\0\0\0\0\360\277"), ERR_PROTOCOL},
+        {"negative gauge", FAMILY("\1", "\1a", "\0", "\1\0\0\0\0\0\0\0\0\0\360\277"), ERR_OK},
+        {"infinite", FAMILY("\1", "\1a", "\0", "\1\0\0\0\0\0\0\0\0\0\360\177"), ERR_PROTOCOL},
+        {"no number", FAMILY("\1", "\1a", "\0", "\1\0\0\0\0\0\0\0\0\0\370\177"), ERR_PROTOCOL},
+        {"buckets", FAMILY("\2", "\1a", "\0", "\1\0\0\0" ONE "\17"), ERR_PROTOCOL},
     };
     for (size_t i = 0; i < ARRAY_COUNT(cases); i++)
         test_check_err(snapshot_check(cases[i].payload), cases[i].err, cases[i].what, __FILE__,
