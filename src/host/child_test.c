@@ -46,7 +46,8 @@ static void end(void)
     loop_free(loop);
 }
 
-/* Waits until it has written so much that a turn cannot read it all. */
+/* Waits until it has written so much that a turn cannot read it all. Asked again and again: poll()
+ * tells of a first byte, and nothing of the 65536th. */
 static void await_a_turns_worth(void)
 {
     char path[64];

@@ -44,7 +44,8 @@ static pid_t child_that(enum deed deed)
         pause();
 }
 
-/* A child gets its state a moment after it was made: asked until then, not for ever. */
+/* A child gets its state a moment after it was made, and no event tells of it: asked until then,
+ * not for ever. */
 static bool becomes(pid_t pid, bool expected)
 {
     for (int i = 0; i < 30000; i++) {
@@ -96,7 +97,7 @@ static char state_of(pid_t pid)
 TEST(who_waits_where_no_signal_wakes_it_is)
 {
     pid_t pid = child_that(WAITS_IN_THE_KERNEL);
-    for (int i = 0; state_of(pid) != 'D'; i++) {
+    for (int i = 0; state_of(pid) != 'D'; i++) { /* becomes() is true before, while it runs */
         CHECK(i < 30000);
         usleep(1000);
     }
