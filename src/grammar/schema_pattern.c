@@ -54,13 +54,24 @@ static bool add_range(struct pattern *pattern, struct set *set, uint32_t low, ui
     return true;
 }
 
+/* ECMA 262, WhiteSpace and LineTerminator: all of them, for what is missing here is in \S. */
+static bool add_spaces(struct pattern *pattern, struct set *set)
+{
+    static const struct char_range spaces[] = {
+        {'\t', '\r'},     {' ', ' '},       {0xA0, 0xA0},     {0x1680, 0x1680}, {0x2000, 0x200A},
+        {0x2028, 0x2029}, {0x202F, 0x202F}, {0x205F, 0x205F}, {0x3000, 0x3000}, {0xFEFF, 0xFEFF}};
+    bool fits = true;
+    for (size_t i = 0; i < ARRAY_COUNT(spaces); i++)
+        fits = fits && add_range(pattern, set, spaces[i].low, spaces[i].high);
+    return fits;
+}
+
 static bool add_named(struct pattern *pattern, struct set *set, char name)
 {
     if (name == 'd')
         return add_range(pattern, set, '0', '9');
     if (name == 's')
-        return add_range(pattern, set, ' ', ' ') && add_range(pattern, set, '\t', '\n') &&
-               add_range(pattern, set, '\r', '\r');
+        return add_spaces(pattern, set);
     return add_range(pattern, set, '0', '9') && add_range(pattern, set, 'A', 'Z') &&
            add_range(pattern, set, '_', '_') && add_range(pattern, set, 'a', 'z');
 }

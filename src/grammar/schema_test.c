@@ -150,6 +150,9 @@ static const struct example examples[] = {
      {"{\"x\":1,\"y\":null}"},
      {"{\"x\":1}", "{\"y\":null}"}},
     {"{\"allOf\":[{\"type\":\"string\"}]}", {"\"a\""}, {"1"}},
+    {"{\"pattern\":\"^\\\\S[^\\\\s]\\\\s$\"}",
+     {"\"aa\xC2\xA0\"", "\"a\xE2\x80\x8B\\t\"", "\"aa\xEF\xBB\xBF\""},
+     {"\"a\xC2\xA0 \"", "\"\xE3\x80\x80\x61 \"", "\"\xE2\x80\xA8\x61 \"", "\"a\xEF\xBB\xBF \""}},
 };
 
 TEST(what_satisfies_a_schema_is_accepted_and_nothing_else)
