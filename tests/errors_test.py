@@ -63,6 +63,13 @@ class Errors(unittest.TestCase):
         for deep in (nested(100000), b"[" * 100000, b'{"a":' * 100000, body(100000)):
             self.refused("/generate", deep, 400, "invalid_json")
 
+    def test_what_values_take_has_a_limit(self):
+        """Two megabytes of a body of eight at most; as values they would be more than 128 MiB."""
+        body = b'{"prompt":"x","unknown":[' + b"{}," * 700_000 + b"0]}"
+        error = self.refused("/generate", body, 400, "invalid_json")
+        self.assertIn("128 MiB", error["message"])
+        self.assertEqual(self.server.post("/generate", {"prompt": "x"}).status, 200)
+
     def test_types_and_ranges_are_named(self):
         for member, value, code in (
                 ("model", 7, "invalid_type"), ("prompt", 7, "invalid_type"), ("prompt", {}, "invalid_type"),
