@@ -10,11 +10,12 @@
  *    and tabs; what enum and const name is written one way; without `type`, it is what the other
  *    keywords are about.
  *
- * Understood: type (also a list), enum, const, anyOf, oneOf, allOf (of objects), $ref into the same
- * document, also recursive; properties, required, additionalProperties; items, minItems, maxItems;
- * minLength, maxLength, format (date, time, date-time, uuid, ipv4), pattern (^...$ without
- * assertions and references back); minimum, maximum, for integers also exclusive ones. Annotations
- * (title, description, default, examples, ...) are passed over; everything else is refused. */
+ * Understood: type (also a list), enum, const, anyOf, oneOf, allOf (of objects,
+ * additionalProperties only in parts that name all properties), $ref into the same document, also
+ * recursive; properties, required, additionalProperties; items, minItems, maxItems; minLength,
+ * maxLength, format (date, time, date-time, uuid, ipv4), pattern (^...$ without assertions and
+ * references back); minimum, maximum, for integers also exclusive ones. Annotations (title,
+ * description, default, examples, ...) are passed over; everything else is refused. */
 #pragma once
 
 #include "base/text.h"

@@ -6,7 +6,9 @@
 struct merge {
     struct conversion *conversion;
     json_t *merged;
-    struct map *done; /* schemas that are in it, with all that they refer to */
+    struct map *done;    /* schemas that are in it, with all that they refer to */
+    size_t closed_count; /* the fewest properties of a part that says something of all others;
+                          * SIZE_MAX: none does */
 };
 
 static enum err merge_into(struct merge *merge, json_t *schema, int depth);
@@ -37,6 +39,27 @@ static enum err merge_properties(struct merge *merge, json_t *properties)
         (void)json_object_set(all, name, schema);
     }
     return check_key_count(merge, json_object_size(all));
+}
+
+/* additionalProperties is about whatever its own part does not name, the properties of the other
+ * parts too. */
+static void note_additional(struct merge *merge, json_t *schema)
+{
+    json_t *additional = json_object_get(schema, "additionalProperties");
+    size_t count = json_object_size(json_object_get(schema, "properties"));
+    bool is_open = !additional || json_is_true(additional) ||
+                   (json_is_object(additional) && json_object_size(additional) == 0);
+    if (!is_open && count < merge->closed_count)
+        merge->closed_count = count;
+}
+
+static enum err check_additional(struct merge *merge)
+{
+    if (merge->closed_count >= json_object_size(json_object_get(merge->merged, "properties")))
+        return ERR_OK;
+    return schema_fail_keyword(merge->conversion, "additionalProperties",
+                               "is not supported in a part of allOf that does not name all "
+                               "properties");
 }
 
 static enum err merge_required(struct merge *merge, json_t *required)
@@ -97,6 +120,7 @@ static enum err merge_schema(struct merge *merge, json_t *schema, int depth)
     {
         TRY(merge_keyword(merge, name, value));
     }
+    note_additional(merge, schema);
     if (groups & ALL)
         return merge_parts(merge, json_object_get(schema, "allOf"), depth);
     return ERR_OK;
@@ -119,8 +143,10 @@ static enum err merge_into(struct merge *merge, json_t *schema, int depth)
 
 static enum err merge_all(struct conversion *conversion, json_t *schema, json_t *merged)
 {
-    struct merge merge = {conversion, merged, map_new(SCHEMA_PLACES_MAX)};
+    struct merge merge = {conversion, merged, map_new(SCHEMA_PLACES_MAX), SIZE_MAX};
     enum err err = merge_into(&merge, schema, 0);
+    if (err == ERR_OK)
+        err = check_additional(&merge);
     map_free(merge.done);
     return err;
 }

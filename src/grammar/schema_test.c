@@ -149,6 +149,11 @@ static const struct example examples[] = {
      "\"properties\":{\"x\":{\"type\":\"integer\"}}}}}",
      {"{\"x\":1,\"y\":null}"},
      {"{\"x\":1}", "{\"y\":null}"}},
+    {"{\"allOf\":[{\"properties\":{\"a\":{\"type\":\"null\"},\"b\":{\"type\":\"null\"}},"
+     "\"additionalProperties\":{\"type\":\"integer\"}},{\"properties\":{\"b\":{\"type\":\"null\"}},"
+     "\"required\":[\"b\"]}]}",
+     {"{\"b\":null}", "{\"a\":null,\"b\":null,\"c\":1}"},
+     {"{\"a\":null}", "{\"b\":1}", "{\"b\":null,\"c\":null}"}},
     {"{\"allOf\":[{\"type\":\"string\"}]}", {"\"a\""}, {"1"}},
     {"{\"pattern\":\"^\\\\S[^\\\\s]\\\\s$\"}",
      {"\"aa\xC2\xA0\"", "\"a\xE2\x80\x8B\\t\"", "\"aa\xEF\xBB\xBF\""},
@@ -220,6 +225,11 @@ TEST(what_cannot_be_said_is_refused_with_path_and_keyword)
          "supported only"},
         {"{\"allOf\":[{\"properties\":{\"a\":true}},{\"properties\":{\"a\":{}}}]}", ERR_REFUSED,
          "schema: at #: allOf: a property that two of them describe differently"},
+        {"{\"allOf\":[{\"properties\":{\"a\":true},\"additionalProperties\":false},"
+         "{\"properties\":{\"b\":true}}]}",
+         ERR_REFUSED,
+         "schema: at #: the keyword additionalProperties is not supported in a part of allOf that "
+         "does not name all properties"},
         {"{\"allOf\":[{\"$ref\":\"#\"},{}]}", ERR_LIMIT,
          "schema: at #: allOf: more than 16 references and parts deep"},
         {"[]", ERR_PROTOCOL, "schema: at #: expected a schema: an object, true or false"},
