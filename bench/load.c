@@ -4,8 +4,6 @@
  *   load streams --url http://127.0.0.1:8080 --pid $! --concurrency 32 --requests 256 */
 #include "load.h"
 
-#include "load_request.h"
-
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -22,7 +20,7 @@ static void run(struct load *load)
     static void (*const runs[LOAD_MODE_COUNT])(struct load *, struct json_out *) = {
         [LOAD_STREAMS] = load_streams_run, [LOAD_OPEN] = load_open_run,
         [LOAD_ABORT] = load_abort_run,     [LOAD_SLOW] = load_slow_run,
-        [LOAD_IDLE] = load_idle_run,
+        [LOAD_IDLE] = load_idle_run,       [LOAD_ARRIVE] = load_arrive_run,
     };
     struct text text;
     text_init(&text, REPORT_MAX_BYTES);
@@ -43,6 +41,8 @@ static uint32_t connections_of(const struct load_options *options)
     case LOAD_STREAMS:
     case LOAD_ABORT:
         return options->concurrency;
+    case LOAD_ARRIVE:
+        return options->concurrency + 1;
     case LOAD_SLOW:
         return options->slow + options->fast;
     case LOAD_IDLE:
@@ -59,9 +59,17 @@ static enum err start(const struct load_options *options, struct load *out_load,
         (struct load){.options = options, .events_each = options->events, .random = options->seed};
     text_init(&out_load->request, LOAD_BODY_MAX_BYTES + ANSWER_HEAD_MAX_BYTES);
     TRY(load_request_write(options, &out_load->request, out_note));
+    if (options->bodies)
+        TRY(load_requests_read(options, &out_load->requests, out_note));
     TRY(load_raise_fd_limit(connections_of(options), out_note));
     return exchange_loop_init(&out_load->loop, &options->address,
                               (uint64_t)(options->timeout_s * 1e6), out_note);
+}
+
+static void finish(struct load *load)
+{
+    load_requests_free(&load->requests);
+    text_fini(&load->request);
 }
 
 static int help(void)
@@ -86,11 +94,11 @@ int main(int argc, char **argv)
         err = start(&options, &load, &note);
     if (err != ERR_OK) {
         (void)fprintf(stderr, "load: %s\n", note.text); /* nobody is told when stderr is gone */
-        text_fini(&load.request);
+        finish(&load);
         return EXIT_USAGE;
     }
     run(&load);
     exchange_loop_fini(&load.loop);
-    text_fini(&load.request);
+    finish(&load);
     return load.doubts ? EXIT_FAILURE : EXIT_SUCCESS;
 }

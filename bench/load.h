@@ -6,10 +6,17 @@
 #include "exchange.h"
 #include "histogram.h"
 #include "load_options.h"
+#include "load_request.h"
 #include "process_tree.h"
 
 enum { LOAD_FAILED_MAX = 100 }; /* streams; then no more are started: the server is broken */
 enum { LOAD_OPEN_MAX = 16000 }; /* streams of the open loop at once; who comes then has failed */
+
+/* What streams say of themselves. */
+struct load_usage {
+    uint64_t prompt_tokens, cached_tokens, completion_tokens;
+    uint64_t streams; /* that said it */
+};
 
 /* Of a crowd of streams that are measured together. All times in microseconds. */
 struct load_sum {
@@ -20,6 +27,7 @@ struct load_sum {
     struct histogram gap;     /* between two events of a stream; those that come with one read: 0 */
     struct histogram request; /* start to the end of the answer */
     struct histogram latency; /* --clock: made to received, each event */
+    struct load_usage usage;  /* --usage */
 };
 
 /* What a stretch of time cost the server. */
@@ -35,8 +43,9 @@ struct load_span {
 struct load {
     const struct load_options *options;
     struct exchange_loop loop;
-    struct text request;  /* the POST that is measured */
-    uint32_t events_each; /* that each stream must have; 0: the first one will tell */
+    struct text request;           /* the POST that is measured */
+    struct load_requests requests; /* of --bodies; those are measured, then */
+    uint32_t events_each;          /* that each stream must have; 0: the first one will tell */
     uint64_t doubts;
     uint64_t random;
 };
@@ -47,6 +56,7 @@ void load_open_run(struct load *load, struct json_out *report);
 void load_abort_run(struct load *load, struct json_out *report);
 void load_slow_run(struct load *load, struct json_out *report);
 void load_idle_run(struct load *load, struct json_out *report);
+void load_arrive_run(struct load *load, struct json_out *report);
 
 /* --- load_streams.c: the closed loop, for other modes, too --- */
 void load_streams_measure(struct load *load, uint32_t concurrency, uint32_t requests,
@@ -59,6 +69,8 @@ struct load_crowd {
     struct load_sum sum;
     /* When one is over; may start it again. */
     void (*on_over)(struct load_crowd *crowd, struct exchange *exchange);
+    /* Events came; may leave it. NULL: nobody wants to know. */
+    void (*on_more)(struct load_crowd *crowd, struct exchange *exchange);
 };
 
 /* An exchange of the crowd: zeroed before, exchange_fini() after. */
@@ -92,11 +104,16 @@ void load_doubt(struct load *load, const char *format, ...) PRINTF_LIKE(2, 3);
 void load_sum_events(struct load_sum *sum, const struct exchange *exchange, uint32_t count);
 void load_sum_data(struct load *load, struct load_sum *sum, struct slice data);
 void load_sum_end(struct load *load, struct load_sum *sum, const struct exchange *exchange);
+/* With --usage instead of load_sum_data(): what an event says of the tokens of its stream, if it
+ * does. */
+void load_sum_usage(struct load *load, struct load_sum *sum, struct slice data);
 void load_span_begin(struct load *load, struct load_span *span);
 void load_span_end(struct load *load, struct load_span *span);
 
 /* Members of the report. */
 void load_report_sum(struct json_out *report, const struct load_sum *sum);
+/* With --usage; a doubt if a stream did not tell. */
+void load_report_usage(struct load *load, struct json_out *report, const struct load_sum *sum);
 void load_report_span(struct json_out *report, const struct load_span *span,
                       const struct load_sum *sum);
 void load_report_times(struct json_out *report, const char *key, const struct histogram *histogram);

@@ -5,13 +5,18 @@ static void on_events(struct exchange *exchange, uint32_t count)
 {
     struct load_crowd *crowd = exchange->ctx;
     load_sum_events(&crowd->sum, exchange, count);
+    if (crowd->on_more)
+        crowd->on_more(crowd, exchange);
 }
 
 static void on_data(void *ctx, struct slice data)
 {
     const struct exchange *exchange = ctx;
     struct load_crowd *crowd = exchange->ctx;
-    load_sum_data(crowd->load, &crowd->sum, data);
+    if (crowd->load->options->has_clock)
+        load_sum_data(crowd->load, &crowd->sum, data);
+    if (crowd->load->options->has_usage)
+        load_sum_usage(crowd->load, &crowd->sum, data);
 }
 
 static void on_end(struct exchange *exchange)
@@ -22,19 +27,22 @@ static void on_end(struct exchange *exchange)
 }
 
 static const struct exchange_events plain = {.on_events = on_events, .on_end = on_end};
-static const struct exchange_events clocked = {
+static const struct exchange_events looking = {
     .on_events = on_events, .on_end = on_end, .on_data = on_data};
 
 void load_crowd_add(struct load_crowd *crowd, struct exchange *exchange)
 {
-    *exchange = (struct exchange){.events = crowd->load->options->has_clock ? &clocked : &plain,
-                                  .ctx = crowd};
+    const struct load_options *options = crowd->load->options;
+    *exchange = (struct exchange){
+        .events = options->has_clock || options->has_usage ? &looking : &plain, .ctx = crowd};
     exchange_init(&crowd->load->loop, exchange);
 }
 
 void load_crowd_start(struct exchange *exchange, uint64_t start_us)
 {
-    const struct load_crowd *crowd = exchange->ctx;
-    exchange_start(exchange, text_slice(&crowd->load->request),
-                   crowd->load->options->is_json ? ANSWER_OF_JSON : ANSWER_OF_EVENTS, start_us);
+    struct load *load = ((const struct load_crowd *)exchange->ctx)->load;
+    struct slice request =
+        load->requests.count ? load_requests_next(&load->requests) : text_slice(&load->request);
+    exchange_start(exchange, request, load->options->is_json ? ANSWER_OF_JSON : ANSWER_OF_EVENTS,
+                   start_us);
 }

@@ -94,6 +94,7 @@ void load_open_run(struct load *load, struct json_out *report)
     load_span_end(load, &span);
     load_report_sum(report, &open->crowd.sum);
     json_out_add_u64(report, "running_max", open->running_max);
+    load_report_usage(load, report, &open->crowd.sum);
     load_report_times(report, "late_us", &open->late);
     load_report_span(report, &span, &open->crowd.sum);
     for (uint32_t i = 0; i < open->count; i++) {

@@ -13,6 +13,7 @@ enum {
     ABORT = 1 << LOAD_ABORT,
     SLOW = 1 << LOAD_SLOW,
     IDLE = 1 << LOAD_IDLE,
+    ARRIVE = 1 << LOAD_ARRIVE,
     ALL = (1 << LOAD_MODE_COUNT) - 1,
     CHOICES_MAX = 4,
     ABORT_CONCURRENCY_MAX = 200, /* the page that is polled names each */
@@ -44,6 +45,8 @@ static const struct row rows[] = {
     {"extra", "MEMBERS", ROW_TEXT, ALL, AT(extra),
      .help = "JSON members added to the body, such as '\"ignore_eos\":true'"},
     {"body-file", "FILE", ROW_TEXT, ALL, AT(body_file), .help = "the body, instead of a made one"},
+    {"bodies", "FILE", ROW_TEXT, STREAMS | OPEN | ARRIVE, AT(bodies),
+     .help = "a body in each line: every request takes the next one (arrive: the prompts)"},
     {"key", "KEY", ROW_TEXT, ALL, AT(key), .help = "API key, sent as Authorization: Bearer"},
     {"events", "N", ROW_COUNT, ALL, AT(events), 0, INT32_MAX,
      "events that each stream must have, [DONE] among them (as many as the first)"},
@@ -53,15 +56,20 @@ static const struct row rows[] = {
      .help = "a connection for each request"},
     {"clock", NULL, ROW_FLAG, STREAMS | OPEN, AT(has_clock),
      .help = "the server runs with DUMMY_CLOCK: measure from there"},
+    {"usage", NULL, ROW_FLAG, STREAMS | OPEN | ARRIVE, AT(has_usage),
+     .help = "the bodies ask for usage: sum it up; a stream has --max-tokens tokens"},
     {"timeout", "SECONDS", ROW_REAL, ALL, AT(timeout_s), 0.001, 3600,
      "a stream that takes longer has failed (60)"},
     {"seed", "N", ROW_COUNT, ALL, AT(seed), 0, UINT32_MAX, "of all random numbers (1)"},
-    {"concurrency", "N", ROW_COUNT, STREAMS | ABORT, AT(concurrency), 1, 20000,
-     "streams at once (32)"},
-    {"requests", "N", ROW_COUNT, STREAMS | ABORT, AT(requests), 1, 100000000,
-     "streams in all (256)"},
+    {"concurrency", "N", ROW_COUNT, STREAMS | ABORT | ARRIVE, AT(concurrency), 0, 20000,
+     "streams at once, or beside the prompts; 0 in arrive: none (32)"},
+    {"requests", "N", ROW_COUNT, STREAMS | ABORT | ARRIVE, AT(requests), 1, 100000000,
+     "streams in all, or prompts (256)"},
+    {"leave-ratio", "R", ROW_REAL, STREAMS, AT(leave_ratio), 0, 0.99,
+     "so many of all streams are left, each behind a random event (0)"},
     {"rate", "R", ROW_REAL, OPEN, AT(rate), 0.001, 1000000, "new streams per second (100)"},
-    {"seconds", "S", ROW_REAL, OPEN | IDLE, AT(seconds), 0.001, 3600, "how long it measures (5)"},
+    {"seconds", "S", ROW_REAL, OPEN | IDLE | ARRIVE, AT(seconds), 0.001, 3600,
+     "how long it measures; in arrive before the first prompt (5)"},
     {"phase", "PHASE", ROW_CHOICE, ABORT, AT(phase),
      .help = "where streams are left: queued, prefill, decode (decode)",
      .choices = {"queued", "prefill", "decode"}},
@@ -85,13 +93,15 @@ static const struct row rows[] = {
     {"connections", "N", ROW_COUNT, IDLE, AT(connections), 1, 1000000, "how many (10000)"},
 };
 
-static const char *const mode_names[LOAD_MODE_COUNT] = {"streams", "open", "abort", "slow", "idle"};
+static const char *const mode_names[LOAD_MODE_COUNT] = {"streams", "open", "abort",
+                                                        "slow",    "idle", "arrive"};
 static const char *const mode_help[LOAD_MODE_COUNT] = {
     "closed loop: --concurrency streams at once until --requests are done",
     "open loop: streams begin at random times, --rate a second; all times count from then",
     "streams are left in their --phase; how long until the server has forgotten them",
     "--fast streams beside --slow readers that hardly read; --slow 0: alone",
     "--connections that do nothing: memory, and /health of new clients meanwhile",
+    "--requests prompts of --bodies, one by one, beside --concurrency running streams",
 };
 
 const char *load_mode_name(enum load_mode mode)
@@ -211,8 +221,24 @@ static enum err find_mode(const char *word, enum load_mode *out_mode, struct err
             return ERR_OK;
         }
     return err_note_fail(out_note, ERR_PROTOCOL,
-                         "%s: the mode is streams, open, abort, slow or idle",
+                         "%s: the mode is streams, open, abort, slow, idle or arrive",
                          word ? word : "nothing");
+}
+
+static enum err check_bodies(const struct load_options *options, struct err_note *out_note)
+{
+    bool is_made = options->body_bytes || options->extra;
+    if (options->mode == LOAD_ARRIVE && !options->bodies)
+        return err_note_fail(out_note, ERR_PROTOCOL, "--bodies is missing: what arrives");
+    if (options->mode != LOAD_ARRIVE && options->bodies && (options->body_file || is_made))
+        return err_note_fail(
+            out_note, ERR_PROTOCOL,
+            "--bodies are whole bodies: --body-file, --body-bytes and --extra are for others");
+    if (options->body_file && is_made)
+        return err_note_fail(
+            out_note, ERR_PROTOCOL,
+            "--body-file is a whole body: --body-bytes and --extra are for made ones");
+    return ERR_OK;
 }
 
 static enum err check_together(struct load_options *options, struct err_note *out_note)
@@ -222,13 +248,14 @@ static enum err check_together(struct load_options *options, struct err_note *ou
     if (options->path[0] != '/')
         return err_note_fail(out_note, ERR_PROTOCOL, "path %s: it must begin with /",
                              options->path);
-    if (options->body_file && (options->body_bytes || options->extra))
+    if (options->is_json && (options->has_clock || options->has_usage || options->events))
         return err_note_fail(
             out_note, ERR_PROTOCOL,
-            "--body-file is a whole body: --body-bytes and --extra are for made ones");
-    if (options->is_json && (options->has_clock || options->events))
-        return err_note_fail(out_note, ERR_PROTOCOL,
-                             "--json answers have no events: not with --clock or --events");
+            "--json answers have no events: not with --clock, --usage or --events");
+    TRY(check_bodies(options, out_note));
+    if (options->concurrency == 0 && options->mode != LOAD_ARRIVE)
+        return err_note_fail(out_note, ERR_LIMIT, "concurrency 0: %s allows 1..20000",
+                             mode_names[options->mode]);
     if (options->mode == LOAD_ABORT && options->concurrency > ABORT_CONCURRENCY_MAX)
         return err_note_fail(out_note, ERR_LIMIT, "concurrency %u: abort allows 1..%d",
                              options->concurrency, ABORT_CONCURRENCY_MAX);

@@ -4,7 +4,15 @@
 #include "base/text.h"
 #include "net/listener.h"
 
-enum load_mode { LOAD_STREAMS, LOAD_OPEN, LOAD_ABORT, LOAD_SLOW, LOAD_IDLE, LOAD_MODE_COUNT };
+enum load_mode {
+    LOAD_STREAMS,
+    LOAD_OPEN,
+    LOAD_ABORT,
+    LOAD_SLOW,
+    LOAD_IDLE,
+    LOAD_ARRIVE,
+    LOAD_MODE_COUNT
+};
 enum load_phase { PHASE_QUEUED, PHASE_PREFILL, PHASE_DECODE };
 enum load_kind { KIND_KEEPALIVE, KIND_SSE };
 enum load_ready { READY_HEAD, READY_EVENT };
@@ -20,6 +28,7 @@ struct load_options {
     const char *path, *model;
     const char *extra;     /* members added to the body; NULL: none */
     const char *body_file; /* NULL: the body is made */
+    const char *bodies;    /* a file with a body in each line, asked for in turn; NULL: none */
     const char *key;       /* API key; NULL: none is sent */
     uint32_t max_tokens;
     uint32_t body_bytes; /* the made body is filled up to so many; 0: as short as it can be */
@@ -27,12 +36,14 @@ struct load_options {
     bool is_json;        /* answers are JSON objects, not streams */
     bool is_closing;     /* a connection for each request */
     bool has_clock;      /* the text of an event is the microsecond it was made at */
+    bool has_usage;      /* each stream tells its tokens, of which it must have max_tokens */
 
     double timeout_s; /* of one stream */
     uint32_t seed;
 
-    uint32_t concurrency, requests; /* streams, abort */
-    double rate, seconds;           /* open; seconds also of idle */
+    uint32_t concurrency, requests; /* streams, abort, arrive */
+    double leave_ratio;             /* streams */
+    double rate, seconds;           /* open; seconds also of idle, arrive */
     uint32_t phase, poll;           /* abort */
     double settle_s;                /* slow, idle: before memory is read */
     uint32_t slow, slow_bytes_per_s, fast, fast_requests;

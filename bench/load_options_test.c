@@ -82,6 +82,7 @@ struct bound {
 static const struct bound bounds[] = {
     {"streams", "--concurrency", {"1", "20000"}, {"0", "20001", "x"}},
     {"abort", "--concurrency", {"1", "200"}, {"0", "201", ""}},
+    {"streams", "--leave-ratio", {"0", "0.99"}, {"1", "-0.1", ""}},
     {"streams", "--requests", {"1", "100000000"}, {"0", "100000001", "-1"}},
     {"streams", "--max-tokens", {"1", "1000000"}, {"0", "1000001", "1.5"}},
     {"streams", "--body-bytes", {"0", "67108864"}, {"67108865", "1k", ""}},
@@ -122,7 +123,7 @@ TEST(what_makes_no_sense_is_refused)
     struct load_options options;
     struct err_note note;
     CHECK_ERR(parse((const char *const[]){NULL}, &options, &note), ERR_PROTOCOL);
-    CHECK_STR(note.text, "nothing: the mode is streams, open, abort, slow or idle");
+    CHECK_STR(note.text, "nothing: the mode is streams, open, abort, slow, idle or arrive");
     CHECK_ERR(PARSE("stream", URL), ERR_PROTOCOL);
     CHECK_ERR(PARSE("streams"), ERR_PROTOCOL);
     CHECK_STR(note.text, "--url is missing");
@@ -135,6 +136,22 @@ TEST(what_makes_no_sense_is_refused)
     CHECK_ERR(PARSE("streams", URL, "--clock=yes"), ERR_PROTOCOL);
     CHECK_ERR(PARSE("streams", URL, "--body-file", "f", "--body-bytes", "500"), ERR_PROTOCOL);
     CHECK_ERR(PARSE("streams", URL, "--json", "--clock"), ERR_PROTOCOL);
+    CHECK_ERR(PARSE("streams", URL, "--json", "--usage"), ERR_PROTOCOL);
+    CHECK_ERR(PARSE("streams", URL, "--bodies", "f", "--extra", "\"a\":1"), ERR_PROTOCOL);
+    CHECK_ERR(PARSE("streams", URL, "--bodies", "f", "--body-file", "g"), ERR_PROTOCOL);
+    CHECK_ERR(PARSE("arrive", URL, "--requests", "2"), ERR_PROTOCOL);
+    CHECK_STR(note.text, "--bodies is missing: what arrives");
+}
+
+TEST(prompts_may_arrive_beside_streams_of_another_body_or_alone)
+{
+    struct load_options options;
+    struct err_note note;
+    CHECK_OK(PARSE("arrive", URL, "--bodies", "f", "--extra", "\"a\":1", "--concurrency", "4"));
+    CHECK_EQ(options.mode, LOAD_ARRIVE);
+    CHECK_STR(options.bodies, "f");
+    CHECK_OK(PARSE("arrive", URL, "--bodies", "f", "--concurrency", "0"));
+    CHECK_EQ(options.concurrency, 0);
 }
 
 TEST(only_loopback_is_loaded)

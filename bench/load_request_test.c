@@ -99,3 +99,56 @@ TEST(a_body_can_come_from_a_file)
     options.body_file = "/";
     CHECK_ERR(load_request_write(&options, &text, &note), ERR_SYSTEM);
 }
+
+/* A file with these bytes; the caller unlinks it. */
+static void write_bodies(char *path, struct slice bytes)
+{
+    int fd = mkstemp(path);
+    CHECK(fd >= 0);
+    CHECK_EQ(write(fd, bytes.data, bytes.len), bytes.len);
+    CHECK_EQ(close(fd), 0);
+}
+
+TEST(bodies_are_asked_for_in_turn)
+{
+    struct load_options options = options_of(0);
+    struct load_requests requests;
+    struct err_note note;
+    char path[] = "/tmp/load-bodies-XXXXXX";
+    write_bodies(path, SLICE("{\"n\":1}\n{\"n\":22}"));
+    options.bodies = path;
+    CHECK_OK(load_requests_read(&options, &requests, &note));
+    CHECK_EQ(requests.count, 2);
+    for (int round = 0; round < 2; round++) {
+        struct slice first = load_requests_next(&requests), second = load_requests_next(&requests);
+        CHECK(slice_find(first, SLICE("Content-Length: 7\r\n\r\n{\"n\":1}")) != SLICE_NPOS);
+        CHECK(slice_find(second, SLICE("Content-Length: 8\r\n\r\n{\"n\":22}")) != SLICE_NPOS);
+    }
+    load_requests_free(&requests);
+    CHECK_EQ(unlink(path), 0);
+}
+
+TEST(bodies_that_are_none_are_refused_with_their_line)
+{
+    static const struct {
+        struct slice bytes;
+        enum err err;
+        const char *said;
+    } cases[] = {{SLICE(""), ERR_LIMIT, "no lines"},
+                 {SLICE("{}\n\n{}\n"), ERR_PROTOCOL, "line 2"},
+                 {SLICE("{}\n[]\n"), ERR_PROTOCOL, "line 2"},
+                 {SLICE("{\n"), ERR_PROTOCOL, "line 1"}};
+    struct load_options options = options_of(0);
+    struct load_requests requests;
+    struct err_note note;
+    for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+        char path[] = "/tmp/load-bodies-XXXXXX";
+        write_bodies(path, cases[i].bytes);
+        options.bodies = path;
+        CHECK_ERR(load_requests_read(&options, &requests, &note), cases[i].err);
+        CHECK(slice_find(slice_str(note.text), slice_str(cases[i].said)) != SLICE_NPOS);
+        CHECK_EQ(unlink(path), 0);
+    }
+    options.bodies = "/nowhere/bodies";
+    CHECK_ERR(load_requests_read(&options, &requests, &note), ERR_SYSTEM);
+}

@@ -49,9 +49,41 @@ void load_sum_data(struct load *load, struct load_sum *sum, struct slice data)
                    SLICE_ARG(slice_first(text, 40)));
 }
 
+/* The number behind a key of an event. False: it is not there. */
+static bool find_count(struct slice data, struct slice key, uint64_t *out)
+{
+    size_t at = slice_find(data, key), digits = 0;
+    if (at == SLICE_NPOS)
+        return false;
+    struct slice rest = slice_after(data, at + key.len);
+    while (digits < rest.len && rest.data[digits] >= '0' && rest.data[digits] <= '9')
+        digits++;
+    return slice_parse_u64(slice_first(rest, digits), UINT32_MAX, out) == ERR_OK;
+}
+
+/* As OpenAI has it: "usage":{"prompt_tokens":9,...}; in each event before the last it is null. */
+void load_sum_usage(struct load *load, struct load_sum *sum, struct slice data)
+{
+    struct load_usage *usage = &sum->usage;
+    uint64_t prompt = 0, completion, cached = 0;
+    if (!find_count(data, SLICE("\"completion_tokens\":"), &completion))
+        return;
+    if (!find_count(data, SLICE("\"prompt_tokens\":"), &prompt))
+        load_doubt(load, "a usage without prompt_tokens");
+    (void)find_count(data, SLICE("\"cached_tokens\":"), &cached); /* 0: it does not tell */
+    if (completion != load->options->max_tokens)
+        load_doubt(load, "a stream of %llu tokens: %u are right", (unsigned long long)completion,
+                   load->options->max_tokens);
+    usage->prompt_tokens += prompt;
+    usage->cached_tokens += cached;
+    usage->completion_tokens += completion;
+    usage->streams++;
+}
+
+/* Those that tell their tokens are judged by them: some of them may share an event. */
 static bool has_right_count(struct load *load, const struct answer *answer)
 {
-    if (load->options->is_json)
+    if (load->options->is_json || load->options->has_usage)
         return true;
     if (load->events_each == 0)
         load->events_each = answer->events;
@@ -144,6 +176,19 @@ void load_report_sum(struct json_out *report, const struct load_sum *sum)
     load_report_times(report, "gap_us", &sum->gap);
     load_report_times(report, "request_us", &sum->request);
     load_report_times(report, "latency_us", &sum->latency);
+}
+
+void load_report_usage(struct load *load, struct json_out *report, const struct load_sum *sum)
+{
+    const struct load_usage *usage = &sum->usage;
+    if (!load->options->has_usage)
+        return;
+    if (usage->streams != sum->streams)
+        load_doubt(load, "%llu streams tell their tokens, of %llu",
+                   (unsigned long long)usage->streams, (unsigned long long)sum->streams);
+    json_out_add_u64(report, "prompt_tokens", usage->prompt_tokens);
+    json_out_add_u64(report, "cached_tokens", usage->cached_tokens);
+    json_out_add_u64(report, "completion_tokens", usage->completion_tokens);
 }
 
 /* Null where there was nothing to divide by. */

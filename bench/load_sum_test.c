@@ -97,3 +97,39 @@ TEST(a_text_that_is_no_time_before_now_is_a_doubt)
     CHECK_EQ(rig.load.doubts, 3);
     CHECK_EQ(rig.sum.latency.total, 0);
 }
+
+TEST(usage_is_summed_up_and_must_have_as_many_tokens_as_were_asked_for)
+{
+    struct rig rig;
+    rig_init(&rig);
+    rig.options.has_usage = true;
+    rig.options.max_tokens = 6;
+    load_sum_usage(&rig.load, &rig.sum,
+                   SLICE("{\"choices\":[],\"usage\":{\"prompt_tokens\":268,\"completion_tokens\":6,"
+                         "\"prompt_tokens_details\":{\"cached_tokens\":200}}}"));
+    load_sum_usage(&rig.load, &rig.sum,
+                   SLICE("{\"usage\":{\"completion_tokens\":6,\"prompt_tokens\":2}}"));
+    load_sum_usage(&rig.load, &rig.sum, SLICE("{\"choices\":[],\"usage\":null}"));
+    CHECK_EQ(rig.sum.usage.streams, 2);
+    CHECK_EQ(rig.sum.usage.prompt_tokens, 270);
+    CHECK_EQ(rig.sum.usage.cached_tokens, 200);
+    CHECK_EQ(rig.sum.usage.completion_tokens, 12);
+    CHECK_EQ(rig.load.doubts, 0);
+    load_sum_usage(&rig.load, &rig.sum,
+                   SLICE("{\"usage\":{\"completion_tokens\":5,\"prompt_tokens\":2}}"));
+    CHECK_EQ(rig.load.doubts, 1);
+    load_sum_usage(&rig.load, &rig.sum, SLICE("{\"usage\":{\"completion_tokens\":6}}"));
+    CHECK_EQ(rig.load.doubts, 2);
+}
+
+TEST(with_usage_streams_of_different_events_are_right)
+{
+    struct rig rig;
+    rig_init(&rig);
+    rig.options.has_usage = true;
+    load_sum_end(&rig.load, &rig.sum, &rig.exchange);
+    rig.exchange.answer.events = 6;
+    load_sum_end(&rig.load, &rig.sum, &rig.exchange);
+    CHECK_EQ(rig.sum.streams, 2);
+    CHECK_EQ(rig.load.doubts, 0);
+}

@@ -72,6 +72,52 @@ class Modes(unittest.TestCase):
         self.assertEqual((report["streams"], report["events"], report["connections"]), (10, 0, 10))
         self.assertNotIn("cpu_us", report)
 
+    USAGE = '"stream_options":{"include_usage":true}'
+
+    def bodies(self, server, prompts, **more):
+        file = server.folder / "bodies"
+        file.write_text("".join(json.dumps({"model": "dummy", "prompt": prompt, "stream": True,
+                                            "stream_options": {"include_usage": True}, **more}) + "\n"
+                                for prompt in prompts))
+        return file
+
+    def test_streams_of_many_bodies_that_tell_their_tokens(self):
+        with Server(dummy_delay_ms=1) as server:
+            bodies = self.bodies(server, ["a", "bb", "ccc"], max_tokens=12)
+            report = self.check("streams", server, "--path", "/v1/completions", "--bodies", bodies, "--usage",
+                                "--concurrency", 2, "--requests", 6, "--max-tokens", 12)
+        self.assertEqual((report["streams"], report["left"]), (6, 0))
+        self.assertEqual((report["prompt_tokens"], report["completion_tokens"]), (2 * (1 + 2 + 3), 6 * 12))
+
+    def test_streams_that_do_not_tell_their_tokens_are_a_doubt(self):
+        with Server(dummy_delay_ms=0) as server:
+            status, report, text = load("streams", server.port, "--requests", 2, "--max-tokens", 2, "--usage")
+        self.assertEqual((status, report["streams"]), (1, 2))
+        self.assertIn("0 streams tell their tokens, of 2", text)
+
+    def test_streams_of_which_some_are_left(self):
+        with Server(dummy_delay_ms=1) as server:
+            report = self.check("streams", server, "--concurrency", 8, "--requests", 60, "--max-tokens", 20, "--usage",
+                                "--extra", self.USAGE, "--leave-ratio", 0.7)
+        self.assertEqual(report["streams"] + report["left"], 60)
+        self.assertGreater(report["left"], 20)  # 42 are expected, with this seed always as many
+        self.assertEqual(report["completion_tokens"], 20 * report["streams"])
+
+    def test_arrive(self):
+        with Server(dummy_delay_ms=1, dummy_tokens=400) as server:
+            bodies = self.bodies(server, ["x" * 300] * 2, max_tokens=3)
+            shape = ("--path", "/v1/completions", "--bodies", bodies, "--usage", "--requests", 2, "--max-tokens", 3)
+            running = server.folder / "running"
+            running.write_text(json.dumps({"model": "dummy", "prompt": "x", "stream": True, "max_tokens": 300}))
+            beside = self.check("arrive", server, *shape, "--concurrency", 3, "--body-file", running, "--seconds", 0.1)
+            alone = self.check("arrive", server, *shape, "--concurrency", 0)
+        for report in (beside, alone):
+            self.assertEqual((report["streams"], report["ttft_us"]["count"], report["prompt_tokens"]), (2, 2, 600))
+        self.assertGreater(beside["quiet_gap_us"]["count"], 3)
+        self.assertGreaterEqual(beside["beside_gap_us"]["count"], 3)  # those that were open
+        self.assertIsNone(alone["quiet_gap_us"])
+        self.assertEqual(alone["beside_events"], 0)
+
     def test_open(self):
         with Server(dummy_delay_ms=1) as server:
             report = self.check("open", server, "--rate", 100, "--seconds", 0.5, "--max-tokens", 5)
