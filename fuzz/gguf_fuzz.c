@@ -16,5 +16,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     /* What is sound stays so with more data behind it. */
     enum err longer = gguf_check(slice_of(data, size), (uint64_t)size + 4096, &summary, NULL);
     ASSERT(whole != ERR_OK || longer == ERR_OK);
+
+    struct slice value;
+    if (gguf_find(slice_of(data, size), SLICE("general.architecture"), &value) == ERR_OK)
+        ASSERT((const uint8_t *)value.data >= data && value.len <= size);
     return 0;
 }

@@ -460,6 +460,25 @@ enum err gguf_check(struct slice head, uint64_t file_bytes, struct gguf_summary 
     return ERR_OK;
 }
 
+enum err gguf_find(struct slice head, struct slice key, struct slice *out_value)
+{
+    struct gguf_summary summary = {0};
+    struct reader reader = {.head = head, .file_bytes = head.len, .summary = &summary};
+    TRY(take_counts(&reader));
+    for (uint64_t i = 0; i < summary.metadata_count; i++) {
+        struct slice name;
+        struct value value;
+        TRY(take_string(&reader, &name));
+        size_t begin = reader.at;
+        TRY(take_value(&reader, name, &value));
+        if (slice_eq(name, key)) {
+            *out_value = slice_of(head.data + begin, reader.at - begin);
+            return ERR_OK;
+        }
+    }
+    return ERR_NOT_FOUND;
+}
+
 static enum err check_open_file(int fd, struct gguf_summary *out_summary, struct err_note *out_note)
 {
     struct stat status;

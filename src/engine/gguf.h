@@ -24,3 +24,6 @@ MUST_USE enum err gguf_check(struct slice head, uint64_t file_bytes,
 /* ERR_NOT_FOUND: no such file; ERR_SYSTEM: unreadable; ERR_PROTOCOL as above. */
 MUST_USE enum err gguf_check_file(const char *path, struct gguf_summary *out_summary,
                                   struct err_note *out_note);
+/* The value of a key as it lies in `head`, its type in front: for who copies it into another file.
+ * ERR_NOT_FOUND: no such key; ERR_PROTOCOL: gguf_check() would say why. */
+MUST_USE enum err gguf_find(struct slice head, struct slice key, struct slice *out_value);

@@ -198,6 +198,23 @@ TEST(head_of_a_whole_file_is_enough)
     text_fini(&file);
 }
 
+TEST(value_is_found_as_it_lies)
+{
+    struct tiny tiny = tiny_default();
+    struct text file = tiny_file(&tiny);
+    struct slice all = text_slice(&file), value;
+    CHECK_OK(gguf_find(all, SLICE("llama.block_count"), &value));
+    CHECK_SLICES(value, SLICE("\4\0\0\0\3\0\0\0"));
+    CHECK_OK(gguf_find(all, SLICE("tokenizer.chat_template"), &value));
+    CHECK_SLICES(value, SLICE("\10\0\0\0\16\0\0\0\0\0\0\0{{ messages }}"));
+    CHECK_OK(gguf_find(all, SLICE("tokenizer.ggml.tokens"), &value));
+    CHECK_EQ(value.len, 4 + 4 + 8 + 8 + 1 + 8);
+    CHECK_ERR(gguf_find(all, SLICE("tokenizer.ggml"), &value), ERR_NOT_FOUND);
+    CHECK_ERR(gguf_find(slice_first(all, 100), SLICE("tokenizer.chat_template"), &value),
+              ERR_PROTOCOL);
+    text_fini(&file);
+}
+
 TEST(other_magic_and_versions_are_refused)
 {
     struct tiny tiny = tiny_default();

@@ -104,6 +104,18 @@ void gguf_item_i32(struct gguf *gguf, int32_t value)
     put_u32(&gguf->keys, (uint32_t)value);
 }
 
+void gguf_add_items(struct gguf *gguf, struct slice items)
+{
+    text_add(&gguf->keys, items);
+}
+
+void gguf_add_value(struct gguf *gguf, const char *key, struct slice value)
+{
+    gguf->key_count++;
+    put_string(&gguf->keys, slice_str(key));
+    text_add(&gguf->keys, value);
+}
+
 /* What is missing of `bytes` to a whole number of alignments. */
 static struct slice padding(size_t bytes)
 {

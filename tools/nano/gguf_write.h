@@ -4,7 +4,12 @@
 
 #include "base/text.h"
 
-enum gguf_tensor_type { GGUF_TENSOR_F32 = 0, GGUF_TENSOR_Q8_0 = 8 };
+enum gguf_tensor_type { /* ggml.h: ggml_type */
+                        GGUF_TENSOR_F32 = 0,
+                        GGUF_TENSOR_F16 = 1,
+                        GGUF_TENSOR_Q4_0 = 2,
+                        GGUF_TENSOR_Q8_0 = 8,
+};
 
 struct gguf {
     uint64_t key_count, tensor_count;
@@ -23,6 +28,9 @@ void gguf_begin_strings(struct gguf *gguf, const char *key, uint64_t count);
 void gguf_item_string(struct gguf *gguf, struct slice value);
 void gguf_begin_i32s(struct gguf *gguf, const char *key, uint64_t count);
 void gguf_item_i32(struct gguf *gguf, int32_t value);
+/* Items, or a value with its type in front, as they lie in another file (engine/gguf.h). */
+void gguf_add_items(struct gguf *gguf, struct slice items);
+void gguf_add_value(struct gguf *gguf, const char *key, struct slice value);
 
 /* rows == 1: of one dimension. data: of the type, copied. */
 void gguf_add_tensor(struct gguf *gguf, const char *name, enum gguf_tensor_type type, uint64_t rows,
