@@ -109,6 +109,15 @@ size_t utf8_count(struct slice bytes)
     return count;
 }
 
+uint32_t utf8_codepoint(struct slice character)
+{
+    static const uint8_t lead_masks[] = {0, 0x7F, 0x1F, 0x0F, 0x07};
+    uint32_t codepoint = (uint8_t)character.data[0] & lead_masks[character.len];
+    for (size_t i = 1; i < character.len; i++)
+        codepoint = codepoint << 6 | ((uint8_t)character.data[i] & 0x3F);
+    return codepoint;
+}
+
 void utf8_add_codepoint(struct text *out, uint32_t codepoint)
 {
     if (codepoint > 0x10FFFF || (codepoint >= 0xD800 && codepoint <= 0xDFFF))

@@ -25,5 +25,7 @@ void utf8_add_repaired(struct text *out, struct slice bytes);
 
 /* The number of characters (code points) in valid UTF-8. */
 size_t utf8_count(struct slice bytes);
+/* The code point of one whole, valid character: of utf8_first()'s. */
+uint32_t utf8_codepoint(struct slice character);
 /* Appends the code point (a surrogate or a value above 0x10FFFF as U+FFFD). */
 void utf8_add_codepoint(struct text *out, uint32_t codepoint);

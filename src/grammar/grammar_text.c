@@ -1,5 +1,6 @@
 /* grammar_text - GBNF to a draft: the text is read once, from front to back, by descent. */
 #include "base/hash.h"
+#include "base/hex.h"
 #include "base/utf8.h"
 #include "grammar/grammar_draft.h"
 
@@ -92,14 +93,6 @@ static bool is_name_byte(int byte)
            (byte >= '0' && byte <= '9') || byte == '-' || byte == '_';
 }
 
-static int hex_digit(int byte)
-{
-    if (byte >= '0' && byte <= '9')
-        return byte - '0';
-    byte |= 0x20;
-    return byte >= 'a' && byte <= 'f' ? byte - 'a' + 10 : -1;
-}
-
 /* --- single characters --- */
 
 static enum err read_hex(struct draft *draft, int digits, uint32_t *out_code)
@@ -107,7 +100,7 @@ static enum err read_hex(struct draft *draft, int digits, uint32_t *out_code)
     uint32_t code = 0;
     size_t begin = draft->at - 2;
     for (int i = 0; i < digits; i++) {
-        int digit = hex_digit(peek(draft));
+        int digit = peek(draft) < 0 ? -1 : hex_value((char)peek(draft));
         if (digit < 0)
             return fail_expected(draft, "a hexadecimal digit");
         code = code << 4 | (uint32_t)digit;
@@ -152,24 +145,14 @@ static enum err read_escape(struct draft *draft, uint32_t *out_code)
     }
 }
 
-/* The text is valid UTF-8. */
-static uint32_t decode(struct slice bytes, size_t len)
-{
-    static const uint8_t masks[] = {0, 0x7F, 0x1F, 0x0F, 0x07};
-    uint32_t code = (uint8_t)bytes.data[0] & masks[len];
-    for (size_t i = 1; i < len; i++)
-        code = code << 6 | ((uint8_t)bytes.data[i] & 0x3F);
-    return code;
-}
-
 static enum err read_char(struct draft *draft, uint32_t *out_code)
 {
     if (take(draft, '\\'))
         return read_escape(draft, out_code);
     struct slice rest = slice_after(draft->text, draft->at);
-    struct utf8_part part = utf8_first(rest);
-    *out_code = decode(rest, part.len);
-    draft->at += part.len;
+    struct slice character = slice_first(rest, utf8_first(rest).len); /* the text is valid UTF-8 */
+    *out_code = utf8_codepoint(character);
+    draft->at += character.len;
     return ERR_OK;
 }
 

@@ -139,14 +139,10 @@ static bool write_set(struct pattern *pattern, struct set *set, bool is_negated)
 
 static bool read_plain(struct pattern *pattern, uint32_t *out_code)
 {
-    static const uint8_t masks[] = {0, 0x7F, 0x1F, 0x0F, 0x07};
     struct slice rest = slice_after(pattern->text, pattern->at);
-    struct utf8_part part = utf8_first(rest);
-    uint32_t code = (uint8_t)rest.data[0] & masks[part.len];
-    for (size_t i = 1; i < part.len; i++)
-        code = code << 6 | ((uint8_t)rest.data[i] & 0x3F);
-    pattern->at += part.len;
-    *out_code = code;
+    struct slice character = slice_first(rest, utf8_first(rest).len);
+    *out_code = utf8_codepoint(character);
+    pattern->at += character.len;
     return true;
 }
 
