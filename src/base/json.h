@@ -28,6 +28,9 @@ struct slice json_slice(const json_t *string);
 void json_add_string(struct text *out, struct slice bytes);
 /* The same without the quotes. */
 void json_add_escaped(struct text *out, struct slice bytes);
+/* What json_read() has read, in its order and without spaces; what is a whole number is written as
+ * one (1.0: 1). As deep as json_read() let it be. */
+void json_add_value(struct text *out, const json_t *value);
 
 /* A small writer that keeps the commas: {"id":"x","n":[1]}.
  *     struct json_out out = json_out_to(&text);

@@ -246,3 +246,39 @@ void json_out_add_bool(struct json_out *json, const char *key, bool value)
     json_out_key(json, key);
     json_out_bool(json, value);
 }
+
+void json_add_value(struct text *out, const json_t *value)
+{
+    struct json_out number = json_out_to(out);
+    const char *separator = "";
+    if (json_is_object(value)) {
+        const char *key;
+        json_t *item;
+        text_add_byte(out, '{');
+        json_object_foreach((json_t *)value, key, item)
+        {
+            text_add_str(out, separator);
+            json_add_string(out, slice_str(key));
+            text_add_byte(out, ':');
+            json_add_value(out, item);
+            separator = ",";
+        }
+        text_add_byte(out, '}');
+    } else if (json_is_array(value)) {
+        text_add_byte(out, '[');
+        for (size_t i = 0; i < json_array_size(value); i++) {
+            text_add_str(out, separator);
+            json_add_value(out, json_array_get(value, i));
+            separator = ",";
+        }
+        text_add_byte(out, ']');
+    } else if (json_is_string(value)) {
+        json_add_string(out, json_slice(value));
+    } else if (json_is_integer(value)) {
+        text_add_i64(out, json_integer_value(value));
+    } else if (json_is_real(value)) {
+        json_out_double(&number, json_real_value(value));
+    } else {
+        text_add_str(out, json_is_true(value) ? "true" : json_is_false(value) ? "false" : "null");
+    }
+}

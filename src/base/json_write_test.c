@@ -216,6 +216,35 @@ TEST(doubles_are_short_and_read_back)
     text_fini(&text);
 }
 
+TEST(what_was_read_is_written_as_it_was)
+{
+    static const struct {
+        const char *read, *written;
+    } cases[] = {
+        {"{ \"b\" : [1, 2.5e0 ,true,false, null],\n\"a\":{\"\\u00e9\\n\":{}},\"\":[[]]}",
+         "{\"b\":[1,2.5,true,false,null],\"a\":{\"\xC3\xA9\\n\":{}},\"\":[[]]}"},
+        {"[-9223372036854775808,9223372036854775807,0.1,1.0,1e300]",
+         "[-9223372036854775808,9223372036854775807,0.1,1,1e+300]"},
+        {"\"\"", "\"\""},
+        {"7", "7"},
+    };
+    for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+        struct text text;
+        json_t *value = NULL;
+        CHECK_OK(json_read(slice_str(cases[i].read), JSON_DEPTH_MAX, &value, NULL));
+        for (size_t room = 0; room <= strlen(cases[i].written); room++) {
+            text_init(&text, room);
+            json_add_value(&text, value);
+            if (room < strlen(cases[i].written))
+                CHECK_ERR(text_status(&text), ERR_LIMIT);
+            else
+                CHECK_SLICES(text_slice(&text), slice_str(cases[i].written));
+            text_fini(&text);
+        }
+        json_decref(value);
+    }
+}
+
 TEST(overflow_and_no_memory_show_in_the_text)
 {
     for (size_t max = 0; max < 12; max++) {

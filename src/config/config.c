@@ -87,13 +87,6 @@ MUST_USE static enum err read_file(const char *path, struct text *out_bytes,
     return err;
 }
 
-static int add_dumped(const char *bytes, size_t len, void *ctx)
-{
-    struct text *out = ctx;
-    text_add(out, slice_of(bytes, len));
-    return text_status(out) == ERR_OK ? 0 : -1;
-}
-
 /* A JSON value as the text that config_key_read() takes; false when the type cannot be right. */
 static bool value_text(const struct config_key *key, const json_t *value, struct text *out)
 {
@@ -102,13 +95,13 @@ static bool value_text(const struct config_key *key, const json_t *value, struct
     else if (json_is_boolean(value) && key->type == CONFIG_BOOL)
         text_add_str(out, json_is_true(value) ? "true" : "false");
     else if (json_is_array(value) && key->type == CONFIG_API_KEYS)
-        return json_dump_callback(value, add_dumped, out, JSON_COMPACT) == 0;
+        json_add_value(out, value); /* to be read again there */
     else if (json_is_string(value) && key->type != CONFIG_U32 && key->type != CONFIG_BOOL &&
              key->type != CONFIG_API_KEYS)
         text_add(out, json_slice(value));
     else
         return false;
-    return true;
+    return text_status(out) == ERR_OK;
 }
 
 MUST_USE static enum err read_member(struct config *config, const char *path, const char *name,

@@ -21,29 +21,36 @@ MUST_USE static enum err set_form(struct call *call, const struct form *form,
     return ERR_OK;
 }
 
-MUST_USE static enum err too_large(const char *param, size_t bytes, struct api_error *out_error)
+MUST_USE static enum err too_large(const char *param, struct api_error *out_error)
 {
-    return api_error_set(out_error, 400, "invalid_value", param, "%s has %zu bytes: allowed are %d",
-                         param, bytes, FORM_TEXT_MAX_BYTES);
+    return api_error_set(out_error, 400, "invalid_value", param, "%s has more than %d bytes", param,
+                         FORM_TEXT_MAX_BYTES);
 }
 
 /* The schema's text again: its members in their order, and numbers that read as the same. */
+MUST_USE static enum err schema_text(struct call *call, const json_t *schema, const char *param,
+                                     struct slice *out_text, struct api_error *out_error)
+{
+    struct text text;
+    enum err err = ERR_OK;
+    text_init(&text, FORM_TEXT_MAX_BYTES);
+    json_add_value(&text, schema);
+    if (text_status(&text) != ERR_OK)
+        err = too_large(param, out_error);
+    else if (arena_dup(call->arena, text_slice(&text), out_text) != ERR_OK)
+        err = api_error_set(out_error, 413, "body_too_large", param, "%s is too large", param);
+    text_fini(&text);
+    return err;
+}
+
 MUST_USE static enum err set_schema(struct call *call, const json_t *schema, const char *param,
                                     struct api_error *out_error)
 {
+    struct form form = {.kind = FORM_JSON_SCHEMA, .param = slice_str(param)};
     if (!json_is_object(schema))
         return param_wrong_type(out_error, param, "an object");
-    size_t bytes = json_dumpb(schema, NULL, 0, JSON_COMPACT);
-    if (bytes > FORM_TEXT_MAX_BYTES)
-        return too_large(param, bytes, out_error);
-    char *text = bytes ? arena_alloc(call->arena, bytes) : NULL;
-    if (!text || json_dumpb(schema, text, bytes, JSON_COMPACT) != bytes)
-        return api_error_set(out_error, 413, "body_too_large", param, "%s is too large", param);
-    return set_form(call,
-                    &(struct form){.kind = FORM_JSON_SCHEMA,
-                                   .text = slice_of(text, bytes),
-                                   .param = slice_str(param)},
-                    out_error);
+    TRY(schema_text(call, schema, param, &form.text, out_error));
+    return set_form(call, &form, out_error);
 }
 
 /* --- response_format --- */
@@ -112,7 +119,7 @@ MUST_USE static enum err read_grammar(struct call *call, const json_t *body,
     if (form.text.len == 0) /* clients send it */
         return ERR_OK;
     if (form.text.len > FORM_TEXT_MAX_BYTES)
-        return too_large("grammar", form.text.len, out_error);
+        return too_large("grammar", out_error);
     return set_form(call, &form, out_error);
 }
 

@@ -109,48 +109,11 @@ void schema_add_literal(struct text *out, struct slice bytes)
     text_add_byte(out, '"');
 }
 
-/* As deep as json_read() lets it be. */
-void schema_add_json(struct text *out, const json_t *value)
-{
-    struct json_out number = json_out_to(out);
-    const char *separator = "";
-    if (json_is_object(value)) {
-        const char *key;
-        json_t *item;
-        text_add_byte(out, '{');
-        json_object_foreach((json_t *)value, key, item)
-        {
-            text_add_str(out, separator);
-            json_add_string(out, slice_str(key));
-            text_add_byte(out, ':');
-            schema_add_json(out, item);
-            separator = ",";
-        }
-        text_add_byte(out, '}');
-    } else if (json_is_array(value)) {
-        text_add_byte(out, '[');
-        for (size_t i = 0; i < json_array_size(value); i++) {
-            text_add_str(out, separator);
-            schema_add_json(out, json_array_get(value, i));
-            separator = ",";
-        }
-        text_add_byte(out, ']');
-    } else if (json_is_string(value)) {
-        json_add_string(out, json_slice(value));
-    } else if (json_is_integer(value)) {
-        text_add_i64(out, json_integer_value(value));
-    } else if (json_is_real(value)) {
-        json_out_double(&number, json_real_value(value));
-    } else {
-        text_add_str(out, json_is_true(value) ? "true" : json_is_false(value) ? "false" : "null");
-    }
-}
-
 static enum err add_value(struct conversion *conversion, const json_t *value)
 {
     struct text json;
     text_init(&json, GRAMMAR_TEXT_MAX_BYTES);
-    schema_add_json(&json, value);
+    json_add_value(&json, value);
     enum err err = text_status(&json);
     if (err == ERR_OK)
         schema_add_literal(conversion->out, text_slice(&json));

@@ -86,8 +86,6 @@ MUST_USE enum err schema_add_all(struct conversion *conversion, json_t *schema);
 
 /* A literal of GBNF. */
 void schema_add_literal(struct text *out, struct slice bytes);
-/* A value as JSON text, one way of several. */
-void schema_add_json(struct text *out, const json_t *value);
 
 /* Each writes what stands behind ::= for one type, some with rules of their own behind it; those
  * begin on a new line. */
