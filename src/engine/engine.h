@@ -39,6 +39,9 @@ struct engine_info {         /* valid as long as the engine */
     /* seq_cut() to any length and seq_copy() work: false for models whose state is not one cell for
      * each token (recurrent, hybrid, sliding window). */
     bool can_cut;
+    /* A row that decode() gets as the only one of its slot gives other bits than the same row
+     * beside others of its slot; those of other slots never show, nor does how many there are. */
+    bool single_rows_differ;
     bool changing_pieces; /* what a token says is not always the same (engine_dummy: says_time) */
 };
 

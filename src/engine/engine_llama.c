@@ -1,14 +1,16 @@
 /* engine_llama - a GGUF model on libllama.
  *
  * Profile exact: no flash attention and one stream of cells for each slot. Then a sequence's logits
- * are bit by bit the same alone and in company, and however its prompt was cut into batches (models
- * for which that is not so are found by the worker's self-test). Profile fast gives that up. */
+ * are bit by bit the same alone and in company, and however its prompt was cut into batches, as
+ * long as no part of it is a single row (models for which that is not so are found by the worker's
+ * self-test). Profile fast gives that up. */
 #include "engine/engine.h"
 
 #include "base/mem.h"
 #include "base/utf8.h"
 #include "engine/llama_api.h"
 #include "engine/llama_geometry.h"
+#include "engine/llama_rows.h"
 #include "engine/memory_available.h"
 
 #include <stdio.h>
@@ -32,12 +34,16 @@ struct llama_engine {
     ggml_threadpool_t threads, threads_batch; /* NULL: one thread; may be the same */
     threadpool_free_fn free_threads;
     const char *chat_template; /* the model's; NULL: none that llama_chat_apply_template() knows */
+    bool has_streams;          /* one of cells for each slot (profile exact), not one for all */
     bool cuts; /* false: its state holds more than cells, slots can only be emptied */
     char description[128];
     uint32_t *held;           /* tokens in each slot */
     bool *is_copied;          /* each slot: seq_copy() from or into it, and no decode() since */
     struct llama_batch batch; /* our arrays, batch_tokens long */
     llama_seq_id *row_slots;  /* what batch.seq_id points into */
+    struct llama_rows arranged;
+    const float **row_logits; /* of each row of the last decode() that wants them */
+    float *kept_logits;       /* those of all calls of llama_decode() but the last */
     struct text pieces;       /* the texts of all tokens, one behind the other */
     uint32_t *piece_ends;     /* end of each in them */
 };
@@ -66,6 +72,9 @@ static void close_engine(struct engine *engine)
     mem_free(self->batch.seq_id);
     mem_free(self->batch.logits);
     mem_free(self->row_slots);
+    llama_rows_fini(&self->arranged);
+    mem_free(self->row_logits);
+    mem_free(self->kept_logits);
     text_fini(&self->pieces);
     mem_free(self->piece_ends);
     mem_free(self);
@@ -230,11 +239,10 @@ static void empty_slot(struct llama_engine *self, uint32_t slot)
 
 /* After a failure libllama has taken back the part of the batch that failed, and kept what came
  * before it. A recurrent state cannot be taken back. */
-static void learn_what_is_held(struct llama_engine *self, const struct engine_row *rows,
-                               size_t count)
+static void learn_what_is_held(struct llama_engine *self)
 {
-    for (size_t i = 0; i < count; i++) {
-        uint32_t slot = rows[i].slot;
+    for (int32_t i = 0; i < self->batch.n_tokens; i++) {
+        uint32_t slot = (uint32_t)self->row_slots[i];
         if (self->cuts)
             self->held[slot] =
                 (uint32_t)(self->api->llama_memory_seq_pos_max(self->memory, (llama_seq_id)slot) +
@@ -244,40 +252,95 @@ static void learn_what_is_held(struct llama_engine *self, const struct engine_ro
     }
 }
 
-static void fill_batch(struct llama_engine *self, const struct engine_row *rows, size_t count)
+/* `order` says which of the rows. */
+static void fill_batch(struct llama_engine *self, const struct engine_row *rows,
+                       const uint32_t *order, uint32_t count)
 {
     struct llama_batch *batch = &self->batch;
-    for (size_t i = 0; i < count; i++) {
-        ASSERT_MSG(rows[i].position == self->held[rows[i].slot], "slot %u holds %u, row is at %u",
-                   rows[i].slot, self->held[rows[i].slot], rows[i].position);
-        self->held[rows[i].slot]++;
-        batch->token[i] = rows[i].token;
-        batch->pos[i] = (llama_pos)rows[i].position;
-        self->row_slots[i] = (llama_seq_id)rows[i].slot;
-        batch->logits[i] = rows[i].wants_logits;
+    for (uint32_t i = 0; i < count; i++) {
+        const struct engine_row *row = &rows[order[i]];
+        ASSERT_MSG(row->position == self->held[row->slot], "slot %u holds %u, row is at %u",
+                   row->slot, self->held[row->slot], row->position);
+        self->held[row->slot]++;
+        batch->token[i] = row->token;
+        batch->pos[i] = (llama_pos)row->position;
+        self->row_slots[i] = (llama_seq_id)row->slot;
+        batch->logits[i] = row->wants_logits;
     }
     batch->n_tokens = (int32_t)count;
+}
+
+static enum err run_batch(struct llama_engine *self)
+{
+    int32_t result = self->api->llama_decode(self->context, self->batch);
+    memset(self->is_copied, 0, self->engine.info.slots * sizeof(*self->is_copied));
+    if (result == 0)
+        return ERR_OK;
+    learn_what_is_held(self);
+    return result == 1 ? ERR_FULL : result == 2 ? ERR_CANCELLED : ERR_SYSTEM;
+}
+
+/* libllama keeps those of its last call only: there is room for those of the calls before it, which
+ * are one row at most of each slot. */
+static void make_room_for_logits(struct llama_engine *self, const struct engine_row *rows)
+{
+    const struct llama_rows *arranged = &self->arranged;
+    size_t kept = 0;
+    for (uint32_t i = 0; i < arranged->call_ends[arranged->call_count - 1]; i++) {
+        self->row_logits[i] = NULL;
+        bool is_kept =
+            arranged->call_count > 1 && i < arranged->call_ends[arranged->call_count - 2];
+        kept += is_kept && rows[arranged->order[i]].wants_logits;
+    }
+    if (kept > 0)
+        self->kept_logits = mem_grow(self->kept_logits, kept * self->engine.info.vocab_size *
+                                                            sizeof(*self->kept_logits));
+}
+
+/* Where the logits of the batch's rows lie; `copy_to`: they are copied there, and it moves on. */
+static void find_logits(struct llama_engine *self, const uint32_t *order, float **copy_to)
+{
+    size_t vocab_size = self->engine.info.vocab_size;
+    for (int32_t i = 0; i < self->batch.n_tokens; i++) {
+        if (!self->batch.logits[i])
+            continue;
+        const float *found = self->api->llama_get_logits_ith(self->context, i);
+        ASSERT(found);
+        if (copy_to) {
+            memcpy(*copy_to, found, vocab_size * sizeof(*found));
+            found = *copy_to;
+            *copy_to += vocab_size;
+        }
+        self->row_logits[order[i]] = found;
+    }
 }
 
 static enum err decode(struct engine *engine, const struct engine_row *rows, size_t count)
 {
     struct llama_engine *self = self_of(engine);
+    struct llama_rows *arranged = &self->arranged;
     for (size_t i = 0; i < count; i++)
         if (rows[i].position >= engine->info.context_tokens)
             return ERR_FULL;
-    fill_batch(self, rows, count);
-    int32_t result = self->api->llama_decode(self->context, self->batch);
-    memset(self->is_copied, 0, engine->info.slots * sizeof(*self->is_copied));
-    if (result == 0)
-        return ERR_OK;
-    learn_what_is_held(self, rows, count);
-    return result == 1 ? ERR_FULL : result == 2 ? ERR_CANCELLED : ERR_SYSTEM;
+    if (self->has_streams)
+        llama_rows_arrange(arranged, rows, (uint32_t)count);
+    else
+        llama_rows_keep(arranged, (uint32_t)count);
+    make_room_for_logits(self, rows);
+    float *kept = self->kept_logits;
+    for (uint32_t call = 0, begin = 0; call < arranged->call_count; call++) {
+        const uint32_t *order = arranged->order + begin;
+        fill_batch(self, rows, order, arranged->call_ends[call] - begin);
+        TRY(run_batch(self));
+        find_logits(self, order, call + 1 < arranged->call_count ? &kept : NULL);
+        begin = arranged->call_ends[call];
+    }
+    return ERR_OK;
 }
 
 static const float *logits(struct engine *engine, size_t row)
 {
-    struct llama_engine *self = self_of(engine);
-    const float *found = self->api->llama_get_logits_ith(self->context, (int32_t)row);
+    const float *found = self_of(engine)->row_logits[row];
     ASSERT_MSG(found, "row %zu has no logits", row);
     return found;
 }
@@ -562,6 +625,7 @@ static void describe(struct llama_engine *self, const struct load *load)
     info->add_bos = self->api->llama_vocab_get_add_bos(self->vocab);
     info->has_chat = self->chat_template != NULL;
     info->can_save = true;
+    info->single_rows_differ = self->has_streams;
     info->can_cut = self->cuts && self->api->llama_model_n_swa(self->model) == 0;
 }
 
@@ -572,7 +636,10 @@ static enum err load_all(struct llama_engine *self, struct load *load)
     TRY(make_context(self, load));
     TRY(make_pieces(self, load));
     make_threads(self, load->options);
+    self->has_streams = !load->options->fast;
     make_batch(self, load->geometry.batch_tokens);
+    llama_rows_init(&self->arranged, load->geometry.slots, load->geometry.batch_tokens);
+    self->row_logits = mem_array(load->geometry.batch_tokens, sizeof(*self->row_logits));
     self->held = mem_array(load->geometry.slots, sizeof(*self->held));
     self->is_copied = mem_array(load->geometry.slots, sizeof(*self->is_copied));
     find_chat_template(self);

@@ -247,6 +247,46 @@ TEST(copied_slot_goes_on_exactly_and_leaves_the_first_alone)
     engine_close(&engine);
 }
 
+/* Parts of other lengths in the same decode(), single rows among them, do not show, nor does the
+ * order of slots: every row of a long prompt gives what it gives when all go in at once. */
+TEST(parts_of_other_lengths_do_not_change_a_row)
+{
+    enum { LEN = 240 };
+    struct engine *engine = open_default();
+    uint32_t vocab_size = engine->info.vocab_size;
+    struct engine_row rows[SLOTS * LEN];
+    uint64_t prints[LEN], random = 1;
+    token_id tokens[LEN];
+    for (uint32_t i = 0; i < LEN; i++) {
+        tokens[i] = (token_id)(300 + test_random(&random) % 700);
+        rows[i] = (struct engine_row){tokens[i], i, 0, true};
+    }
+    CHECK_OK(engine_decode(engine, rows, LEN));
+    for (uint32_t i = 0; i < LEN; i++)
+        prints[i] = fingerprint(engine_logits(engine, i), vocab_size * sizeof(float));
+    for (uint32_t part = 2; part <= 9; part++) {
+        uint32_t held[SLOTS] = {0};
+        for (uint32_t slot = 0; slot < SLOTS; slot++)
+            CHECK_OK(engine_seq_cut(engine, slot, 0));
+        for (uint32_t begin = 0; begin + part <= LEN; begin += part) {
+            size_t count = 0, first = 0;
+            for (uint32_t turn = 0; turn < SLOTS; turn++) {
+                uint32_t slot = (part + turn) % SLOTS,
+                         length = slot == 0 ? part : (slot + turn) % 4;
+                first = slot == 0 ? count : first;
+                for (uint32_t i = 0; i < length && held[slot] < LEN; i++, held[slot]++)
+                    rows[count++] = (struct engine_row){tokens[(held[slot] + slot) % LEN],
+                                                        held[slot], slot, i % 2 == 0 || slot == 0};
+            }
+            CHECK_OK(engine_decode(engine, rows, count));
+            for (uint32_t i = 0; i < part; i++)
+                CHECK(fingerprint(engine_logits(engine, first + i), vocab_size * sizeof(float)) ==
+                      prints[begin + i]);
+        }
+    }
+    engine_close(&engine);
+}
+
 TEST(saved_slot_goes_on_exactly_elsewhere)
 {
     struct engine *engine = open_default();

@@ -299,16 +299,24 @@ static void save_parked(struct core *core, uint64_t now_us)
     }
 }
 
+uint32_t core_whole_cells(const struct core *core, const struct sequence *sequence, uint32_t held)
+{
+    uint32_t keep = held < sequence->position ? held : sequence->position;
+    bool leaves_one = keep > 0 && keep + 1 == sequence->job->prompt_count;
+    return leaves_one && core->engine->info.single_rows_differ ? keep - 1 : keep;
+}
+
 /* Cuts the slot back to the last token known to be good, or takes note that it holds less. */
 static void recover(struct core *core, struct sequence *sequence)
 {
     uint32_t slot = (uint32_t)sequence->slot;
     uint32_t held = engine_seq_tokens(core->engine, slot);
-    if (held > sequence->position) {
-        enum err err = engine_seq_cut(core->engine, slot, sequence->position);
+    uint32_t keep = core_whole_cells(core, sequence, held);
+    if (held > keep) {
+        enum err err = engine_seq_cut(core->engine, slot, keep);
         if (err != ERR_OK && err != ERR_REFUSED)
             core_break(core);
-        held = err == ERR_OK ? sequence->position : 0; /* refused: the slot is empty now */
+        held = err == ERR_OK ? keep : 0; /* refused: the slot is empty now */
     }
     sequence->position = held;
 }

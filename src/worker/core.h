@@ -28,6 +28,7 @@
  * 9. With a prefix cache (prefix_bytes_max > 0) a slot that is left keeps what it holds until
  * somebody takes it, and what a sequence finds there, or as a blob, or in a busy slot, is not put
  * in again (prefix_tree.h). A new one whose beginning is just being put in by another waits for it.
+ * Where single rows differ (engine.h) only what prompts put in serves other prompts.
  * None of this shows in what is said (rule 5), but in cached_tokens, and in time: so only jobs of
  * one scope find what others left, or wait for each other. */
 #pragma once

@@ -5,16 +5,18 @@ static const char NO_ROOM[] = "the engine's cache is full";
 
 /* --- making it --- */
 
-static uint32_t list_for_plan(const struct list *list, struct plan_seq *out_plan,
-                              struct sequence **out_sequences)
+static uint32_t list_for_plan(const struct core *core, enum seq_state state,
+                              struct plan_seq *out_plan, struct sequence **out_sequences)
 {
+    bool has_pairs = core->engine->info.single_rows_differ;
     uint32_t count = 0;
-    LIST_FOREACH (link, list) {
+    LIST_FOREACH (link, &core->lists[state]) {
         struct sequence *sequence = CONTAINER_OF(link, struct sequence, link);
         out_plan[count] =
             (struct plan_seq){.position = sequence->position,
                               .left = sequence_left(sequence),
-                              .save_at = sequence->save_count ? sequence->save_at[0] : 0};
+                              .save_at = sequence->save_count ? sequence->save_at[0] : 0,
+                              .pairs_until = has_pairs ? sequence->job->prompt_count : 0};
         out_sequences[count++] = sequence;
     }
     return count;
@@ -32,9 +34,8 @@ static struct plan_batch plan(struct core *core)
         state.cost = &core->cost;
         state.itl_us = core->options.target_itl_ms * (uint64_t)1000;
     }
-    state.decode_count = list_for_plan(&core->lists[SEQ_DECODE], core->plan_decodes, core->decodes);
-    state.prompt_count =
-        list_for_plan(&core->lists[SEQ_PREFILL], core->plan_prompts, core->prompts);
+    state.decode_count = list_for_plan(core, SEQ_DECODE, core->plan_decodes, core->decodes);
+    state.prompt_count = list_for_plan(core, SEQ_PREFILL, core->plan_prompts, core->prompts);
     return plan_step(&state, core->parts);
 }
 

@@ -131,6 +131,9 @@ void core_end_failed(struct core *core, struct sequence *sequence, enum fault fa
                      struct slice message);
 /* Asks every slot what it holds and makes sequence and slot agree (rule 6). */
 void core_recover(struct core *core);
+/* Of the tokens that are in its slot, so many that what is left of the prompt is not a single row
+ * (plan.h rule 8). */
+uint32_t core_whole_cells(const struct core *core, const struct sequence *sequence, uint32_t held);
 void core_break(struct core *core); /* the engine is beyond help: all are failed in this step */
 void core_empty_slot(struct core *core, uint32_t slot);
 /* The own blob of a sequence that was saved, into its slot, which is empty. */

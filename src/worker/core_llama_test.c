@@ -300,6 +300,7 @@ TEST(what_is_taken_from_the_cache_changes_no_token)
     struct engine *engine = open_nano();
     struct answers *alone = mem_alloc(sizeof(*alone));
     answer_alone_behind(system_prompt, engine, alone);
+    CHECK_EQ(ask_in_rounds(engine, 0, 2000, alone), 0);
     CHECK(ask_in_rounds(engine, 16 << 20, 2000, alone) > 1500); /* tokens */
     CHECK(ask_in_rounds(engine, 16 << 20, 0, alone) > 1500);    /* and saved on the way */
     CHECK(ask_in_rounds(engine, 1, 2000, alone) > 0);           /* no room for a blob */

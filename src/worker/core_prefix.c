@@ -40,6 +40,36 @@ void core_prefix_learn_price(struct core *core)
     prefix_tree_set_price(core->tree, &core->price);
 }
 
+/* --- what others may use of it --- */
+
+/* Where single rows differ (plan.h rule 8), what a prompt needs is what prompts put in: not the
+ * answer behind it, and not a prompt of one token. */
+static uint32_t cells_for_others(const struct core *core, const struct sequence *sequence)
+{
+    uint32_t prompt_count = sequence->job->prompt_count;
+    if (!core->engine->info.single_rows_differ)
+        return sequence->position;
+    if (prompt_count == 1)
+        return 0;
+    return sequence->position < prompt_count ? sequence->position : prompt_count;
+}
+
+/* Of its own tokens, most that it may take from others and leave one: two, where a single row would
+ * differ. */
+static uint32_t tokens_to_find(const struct core *core, const struct sequence *sequence)
+{
+    uint32_t prompt_count = sequence->job->prompt_count;
+    if (!core->engine->info.single_rows_differ)
+        return sequence->token_count;
+    return prompt_count > 1 ? prompt_count - 1 : 1;
+}
+
+/* A blob that leaves a prompt of so many tokens a single row serves nobody like it. */
+static uint32_t useful_save(const struct core *core, uint32_t at, uint32_t prompt_count)
+{
+    return core->engine->info.single_rows_differ && at > 1 && at + 1 == prompt_count ? at - 1 : at;
+}
+
 /* --- blobs --- */
 
 /* As far as is known before it is made. */
@@ -93,19 +123,22 @@ static void tell_tree(struct core *core, struct sequence *sequence)
     if (sequence->is_filling)
         prefix_tree_slot_filling(core->tree, scope, slot, sequence->tokens, prompt_count);
     else
-        prefix_tree_slot_busy(core->tree, scope, slot, sequence->tokens, sequence->position);
+        prefix_tree_slot_busy(core->tree, scope, slot, sequence->tokens,
+                              cells_for_others(core, sequence));
 }
 
 void core_prefix_filled(struct core *core, struct sequence *sequence)
 {
-    if (!sequence->is_filling || sequence->position < sequence->job->prompt_count)
+    uint32_t slot = (uint32_t)sequence->slot, prompt_count = sequence->job->prompt_count;
+    if (!sequence->is_filling || sequence->position < prompt_count)
         return;
-    uint32_t slot = (uint32_t)sequence->slot;
     uint64_t scope = sequence->job->scope;
     sequence->is_filling = false;
     sequence->save_count = 0;
-    prefix_tree_slot_busy(core->tree, scope, slot, sequence->tokens, sequence->job->prompt_count);
-    if (sequence->saves_prompt)
+    uint32_t cells = cells_for_others(core, sequence);
+    prefix_tree_slot_busy(core->tree, scope, slot, sequence->tokens,
+                          cells < prompt_count ? cells : prompt_count);
+    if (sequence->saves_prompt && cells == sequence->position)
         save_blob(core, scope, slot, sequence->tokens, sequence->position);
     sequence->saves_prompt = false;
 }
@@ -129,10 +162,30 @@ void core_prefix_recover_idle(struct core *core)
     }
 }
 
+/* Where the engine refuses, the slot is empty. */
+static void cut(struct core *core, uint32_t slot, uint32_t tokens)
+{
+    if (core->broken || engine_seq_tokens(core->engine, slot) <= tokens)
+        return;
+    enum err err = engine_seq_cut(core->engine, slot, tokens);
+    if (err != ERR_OK && err != ERR_REFUSED)
+        core_break(core);
+}
+
+/* Cuts off what is of no use for others. Returns what is left. */
+static uint32_t leave_for_others(struct core *core, const struct sequence *sequence)
+{
+    uint32_t slot = (uint32_t)sequence->slot, cells = cells_for_others(core, sequence);
+    if (cells == sequence->position)
+        return cells;
+    cut(core, slot, cells);
+    return engine_seq_tokens(core->engine, slot) < cells ? 0 : cells;
+}
+
 void core_prefix_leave(struct core *core, struct sequence *sequence, bool is_end)
 {
     struct core_slot *slot = &core->slots[sequence->slot];
-    slot->held_count = sequence->position;
+    slot->held_count = leave_for_others(core, sequence);
     slot->held_scope = sequence->job->scope;
     slot->held = is_end ? sequence->tokens : NULL;
     if (is_end)
@@ -161,9 +214,10 @@ static bool waits(const struct core *core, const struct sequence *sequence,
 
 /* A blob of what somebody waits for; if the leader is beyond it, or saves often enough, of all of
  * its prompt. */
-static void ask_to_save(struct sequence *leader, uint32_t at)
+static void ask_to_save(struct core *core, struct sequence *leader, uint32_t wanted)
 {
     uint32_t i = leader->save_count;
+    uint32_t at = useful_save(core, wanted, leader->job->prompt_count);
     for (uint32_t j = 0; j < leader->save_count; j++) {
         if (leader->save_at[j] == at)
             return;
@@ -194,16 +248,6 @@ static void restore_prefix(struct core *core, uint64_t scope, const struct prefi
     prefix_tree_lost(core->tree, scope, ids, answer->blob_count);
     mem_free(ids);
     core_empty_slot(core, answer->slot);
-}
-
-/* To what the answer promises, or nothing: where the engine refuses, the slot is empty. */
-static void cut(struct core *core, uint32_t slot, uint32_t tokens)
-{
-    if (core->broken || engine_seq_tokens(core->engine, slot) <= tokens)
-        return;
-    enum err err = engine_seq_cut(core->engine, slot, tokens);
-    if (err != ERR_OK && err != ERR_REFUSED)
-        core_break(core);
 }
 
 static void reuse(struct core *core, struct sequence *sequence, const struct prefix_answer *answer)
@@ -249,7 +293,8 @@ static void note(struct core *core, struct sequence *sequence, const struct pref
     sequence->is_noted = true;
     sequence->cached = sequence->position;
     sequence->save_count = answer->save_count;
-    memcpy(sequence->save_at, answer->save_at, sizeof(sequence->save_at));
+    for (uint32_t i = 0; i < answer->save_count; i++)
+        sequence->save_at[i] = useful_save(core, answer->save_at[i], prompt.count);
     /* What was just copied cannot be saved yet (engine.h rule 7), and is somebody else's anyway. */
     if (answer->how == PREFIX_COPY && answer->save_count > 0 &&
         answer->save_at[0] <= sequence->position) {
@@ -260,12 +305,13 @@ static void note(struct core *core, struct sequence *sequence, const struct pref
 
 bool core_prefix_admit(struct core *core, struct sequence *sequence)
 {
-    struct prefix_prompt prompt = {
-        .scope = sequence->job->scope, .ids = sequence->tokens, .count = sequence->token_count};
+    struct prefix_prompt prompt = {.scope = sequence->job->scope,
+                                   .ids = sequence->tokens,
+                                   .count = tokens_to_find(core, sequence)};
     struct prefix_answer answer = prefix_tree_find(core->tree, &prompt);
     ASSERT(answer.slot != PREFIX_NO_SLOT);
     if (waits(core, sequence, &answer)) {
-        ask_to_save(core->slots[answer.wait_slot].owner, answer.wait_tokens);
+        ask_to_save(core, core->slots[answer.wait_slot].owner, answer.wait_tokens);
         return false;
     }
     take_slot(core, sequence, &answer);

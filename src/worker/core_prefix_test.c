@@ -315,3 +315,49 @@ TEST(a_slot_that_lost_cells_keeps_its_scope)
     check_answer(known);
     rig_free(rig);
 }
+
+/* --- where single rows differ --- */
+
+TEST(an_answer_is_put_in_again_where_single_rows_differ)
+{
+    for (int differs = 0; differs < 2; differs++) {
+        struct core_options options = options_default();
+        struct rig *rig = rig_new(&options);
+        rig->toy.engine.info.single_rows_differ = differs;
+        struct probe *first = start(rig, 0);
+        probes_run(&rig->probes);
+        token_id chat[PROMPT + ANSWER + 2]; /* the next turn: what was said, and two tokens more */
+        memcpy(chat, first->prompt, sizeof(token_id) * PROMPT);
+        memcpy(chat + PROMPT, first->ids, sizeof(token_id) * ANSWER);
+        chat[PROMPT + ANSWER] = chat[PROMPT + ANSWER + 1] = 3;
+        struct probe *next = probe_make(&rig->probes, 1, chat, ARRAY_COUNT(chat));
+        next->job.max_tokens = 1;
+        probe_start(&rig->probes, 1);
+        probes_run(&rig->probes);
+        CHECK_EQ(next->cached_tokens, differs ? PROMPT : PROMPT + ANSWER - 1);
+        struct probe *same = probe_make(&rig->probes, 2, chat, ARRAY_COUNT(chat));
+        same->job.max_tokens = 1;
+        probe_start(&rig->probes, 2);
+        probes_run(&rig->probes);
+        CHECK_EQ(same->cached_tokens, ARRAY_COUNT(chat) - (differs ? 2 : 1));
+        rig_free(rig);
+    }
+}
+
+TEST(a_prompt_of_one_token_is_of_no_use_where_single_rows_differ)
+{
+    struct core_options options = options_default();
+    struct rig *rig = rig_new(&options);
+    rig->toy.engine.info.single_rows_differ = true;
+    static token_id one[] = {7}, two[] = {7, 8, 9};
+    struct probe *first = probe_make(&rig->probes, 0, one, 1);
+    first->job.max_tokens = 2;
+    probe_start(&rig->probes, 0);
+    probes_run(&rig->probes);
+    struct probe *second = probe_make(&rig->probes, 1, two, 3);
+    second->job.max_tokens = 1;
+    probe_start(&rig->probes, 1);
+    probes_run(&rig->probes);
+    CHECK_EQ(second->cached_tokens, 0);
+    rig_free(rig);
+}

@@ -3,6 +3,7 @@
 #include "testing/test.h"
 #include "base/mem.h"
 #include "worker/core_probe.h"
+#include "worker/plan.h"
 #include "worker/sampler.h"
 #include "worker/text_out.h"
 #include "worker/toy_engine.h"
@@ -123,6 +124,7 @@ static struct grammar_match *replayed(const struct toy_form *form, const token_i
 struct alone { /* what it takes to pick for one sequence */
     const struct core_job *job;
     const struct toy_form *form;
+    bool rows_differ;
     struct sampler *sampler;
     struct sampler_state state;
 };
@@ -157,7 +159,9 @@ static enum err expected_pick(struct alone *alone, const token_id *all, uint32_t
     float logits[TOY_VOCAB];
     static const token_id ends[] = {TOY_END, TOY_END_OF_TEXT};
     const struct core_job *job = alone->job;
-    toy_engine_logits(all, all_count, logits);
+    uint32_t prompt_count = job->prompt_count;
+    size_t single_at = !alone->rows_differ ? all_count : prompt_count == 1 ? 0 : prompt_count;
+    toy_engine_logits_of_rows(all, all_count, single_at, logits);
     struct sampler_state before = alone->state;
     struct sampler_input input = {.sampling = &job->sampling,
                                   .logits = logits,
@@ -213,6 +217,7 @@ static void expect(const struct sim *sim, uint32_t index, struct expected *out)
     const struct probe *probe = &sim->probes.probe[index];
     struct alone alone = {.job = &probe->job,
                           .form = sim->forms[index],
+                          .rows_differ = sim->toy.engine.info.single_rows_differ,
                           .sampler = sampler_new(TOY_VOCAB),
                           .state = sampler_state_first(&probe->job.sampling)};
     token_id all[2 * TOY_CONTEXT_MAX];
@@ -288,8 +293,10 @@ static void make_job(struct sim *sim, uint32_t index)
 static void make_sim(struct sim *sim, uint64_t seed)
 {
     *sim = (struct sim){.seed = seed, .random = seed};
+    bool rows_differ = below(sim, 2);
     toy_engine_init(&sim->toy, 1 + below(sim, TOY_SLOTS_MAX), 8 + below(sim, 200),
-                    1 + below(sim, below(sim, 2) ? 6 : 200));
+                    1 + rows_differ * PLAN_PAIR_ROWS + below(sim, below(sim, 2) ? 6 : 200));
+    sim->toy.engine.info.single_rows_differ = rows_differ;
     struct core_options options = core_options_default();
     options.prefill_tokens = below(sim, 20);
     options.prefill_alone_tokens = below(sim, 60);

@@ -13,12 +13,20 @@ static uint32_t min_u32(uint32_t a, uint32_t b)
     return a < b ? a : b;
 }
 
+/* What the oldest prompt needs to get on in a step (rules 4 and 8). */
+static uint32_t least_rows(const struct plan_state *state)
+{
+    if (state->prompt_count == 0)
+        return 0;
+    return state->prompts[0].pairs_until > 0 ? PLAN_PAIR_ROWS : 1;
+}
+
 /* How many decoding sequences get their row (rules 2 and 4). */
 static uint32_t decode_rows(const struct plan_state *state)
 {
     /* A batch of one row cannot be shared: prompts then wait until the decoding ones have ended. */
-    bool keeps_a_row = state->prompt_count > 0 && state->batch_tokens > 1;
-    uint32_t rows = min_u32(state->decode_count, state->batch_tokens - keeps_a_row);
+    uint32_t kept = state->batch_tokens > 1 ? least_rows(state) : 0;
+    uint32_t rows = min_u32(state->decode_count, state->batch_tokens - kept);
     if (state->cost && state->prompt_count == 0 && rows > 0)
         rows = step_cost_decode_width(state->cost, rows);
     return rows;
@@ -27,7 +35,9 @@ static uint32_t decode_rows(const struct plan_state *state)
 static struct budget prompt_budget(const struct plan_state *state, const struct plan_batch *batch)
 {
     uint32_t wanted = state->decode_count > 0 ? state->prefill_tokens : state->prefill_alone_tokens;
-    uint32_t rows = min_u32(wanted ? wanted : 1, state->batch_tokens - batch->row_count);
+    uint32_t least = least_rows(state);
+    uint32_t rows =
+        min_u32(wanted > least ? wanted : least, state->batch_tokens - batch->row_count);
     struct budget budget = {.rows = rows, .shape = batch->shape};
     if (state->cost && batch->decode_count > 0) {
         budget.cost = state->cost;
@@ -48,13 +58,35 @@ static uint32_t shortest_of_the_others(const struct plan_state *state)
     return best;
 }
 
-/* Rows the prompt can still take in this step (rule 6). */
+/* Most rows of its part (rules 6 and 8). */
+static uint32_t most_rows(const struct plan_seq *prompt)
+{
+    bool has_pairs = prompt->pairs_until > 0;
+    uint32_t rows = prompt->left;
+    if (has_pairs && prompt->position >= prompt->pairs_until)
+        return 1;
+    if (has_pairs)
+        rows = min_u32(rows, prompt->pairs_until - prompt->position);
+    if (prompt->save_at == 0 || prompt->save_at - prompt->position >= rows)
+        return rows;
+    uint32_t saved = prompt->save_at - prompt->position;
+    return has_pairs && (saved == 1 || rows - saved == 1) ? rows : saved;
+}
+
+/* Of so many rows of a part, as many as leave none alone, in it or behind it (rule 8). */
+static uint32_t whole_rows(const struct plan_seq *prompt, uint32_t rows)
+{
+    uint32_t most = most_rows(prompt);
+    if (prompt->pairs_until == 0 || rows == 0 || rows == most)
+        return rows;
+    if (most - rows == 1)
+        rows--;
+    return rows == 1 ? 0 : rows;
+}
+
 static uint32_t room_of(const struct plan_seq *prompt, const struct plan_part *part)
 {
-    uint32_t end = prompt->left;
-    if (prompt->save_at > 0)
-        end = min_u32(end, prompt->save_at - prompt->position);
-    return end - part->count;
+    return most_rows(prompt) - part->count;
 }
 
 /* Gives the prompt up to `most` more rows out of the budget, as long as the step is no longer than
@@ -66,6 +98,7 @@ static void give(const struct plan_seq *prompt, struct plan_part *part, uint32_t
     uint32_t count = min_u32(room_of(prompt, part), min_u32(most, budget->rows));
     if (budget->cost)
         count = step_cost_fit(budget->cost, &budget->shape, position, count, until_us);
+    count = whole_rows(prompt, part->count + count) - part->count;
     part->count += count;
     budget->rows -= count;
     step_shape_add_prompt(&budget->shape, position, count);
@@ -88,9 +121,11 @@ static void share_among_prompts(const struct plan_state *state, struct budget *b
         parts[i] = (struct plan_part){.index = i, .is_prompt = true, .position = prompt->position};
     }
     if (state->prompt_count > 0 && budget->rows > 0) { /* rule 4: it moves in every step */
-        parts[0].count = 1;
-        budget->rows--;
-        step_shape_add_prompt(&budget->shape, parts[0].position, 1);
+        uint32_t least = min_u32(least_rows(state), most_rows(&state->prompts[0]));
+        ASSERT(budget->rows >= least);
+        parts[0].count = whole_rows(&state->prompts[0], least);
+        budget->rows -= parts[0].count;
+        step_shape_add_prompt(&budget->shape, parts[0].position, parts[0].count);
     }
     if (state->prompt_count > 1) {
         uint32_t quick = shortest_of_the_others(state);
@@ -123,7 +158,7 @@ static void add_prompts(const struct plan_state *state, struct plan_batch *batch
 
 struct plan_batch plan_step(const struct plan_state *state, struct plan_part *out_parts)
 {
-    ASSERT(state->batch_tokens >= 1);
+    ASSERT(state->batch_tokens > (least_rows(state) > 1 ? PLAN_PAIR_ROWS : 0));
     struct plan_batch batch = {.parts = out_parts, .decode_count = decode_rows(state)};
     for (uint32_t i = 0; i < batch.decode_count; i++) {
         ASSERT(state->decodes[i].left == 1);

@@ -21,20 +21,28 @@
  *    so many tokens (prefix_tree.h); what is left of the prompt goes in from the next step on.
  * 7. A prompt that several sequences wait for (`n` answers to one request) goes in once. The part
  *    with its last row says to how many of them the slot is copied before anything else is put into
- *    it; all of them then sample from the logits of this row, each with its own seed. */
+ *    it; all of them then sample from the logits of this row, each with its own seed.
+ * 8. Where a row alone gives other bits than one among others (engine_info.single_rows_differ),
+ *    each token goes in as it would in a request that is alone: those before `pairs_until` never as
+ *    the only row of a part, those behind it, which were sampled, one a step. Then a batch keeps
+ *    PLAN_PAIR_ROWS for the oldest prompt instead of one (rules 3 and 4), and a save_at that would
+ *    leave a single row on either side is passed over. */
 #pragma once
 
 #include "worker/step_cost.h"
 
 struct plan_seq {
-    uint32_t position; /* tokens its slot holds = position of the next one */
-    uint32_t left;     /* tokens to put in before it can be sampled; >= 1; 1 when it decodes */
-    uint32_t save_at;  /* of a prompt: rule 6; > position, or 0: nowhere */
-    uint32_t forks;    /* of a prompt: rule 7; each has its slot already */
+    uint32_t position;    /* tokens its slot holds = position of the next one */
+    uint32_t left;        /* tokens to put in before it can be sampled; >= 1; 1 when it decodes */
+    uint32_t save_at;     /* of a prompt: rule 6; > position, or 0: nowhere */
+    uint32_t forks;       /* of a prompt: rule 7; each has its slot already */
+    uint32_t pairs_until; /* of a prompt: rule 8, a position; 0: rows do not differ */
 };
 
+enum { PLAN_PAIR_ROWS = 3 }; /* to get on by two, and to end with what is left when that is one */
+
 struct plan_state {
-    uint32_t batch_tokens;          /* >= 1 */
+    uint32_t batch_tokens;          /* >= 1; > PLAN_PAIR_ROWS with rule 8 */
     uint32_t prefill_tokens;        /* 0 counts as 1; UINT32_MAX leaves it to `cost` */
     uint32_t prefill_alone_tokens;  /* 0 counts as 1 */
     const struct step_cost *cost;   /* NULL: the counts above alone decide */

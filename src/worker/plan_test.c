@@ -1,6 +1,8 @@
 #include "testing/test.h"
 #include "worker/plan.h"
 
+#include <stdio.h>
+
 enum { SEQS_MAX = 64 };
 
 static struct plan_batch plan(uint32_t batch_tokens, const struct plan_seq *decodes,
@@ -411,4 +413,117 @@ TEST(every_random_workload_keeps_the_limits_and_starves_nobody)
 {
     for (uint64_t seed = 1; seed <= 5000; seed++)
         run_workload(seed);
+}
+
+/* --- rule 8 --- */
+
+/* Puts a prompt in, one of many in the batch or alone, and says how it was cut: "2 5 1s": s for
+ * what was sampled. */
+static void cut_up(struct plan_seq prompt, uint32_t batch_tokens, uint32_t prefill_tokens,
+                   const char *expected)
+{
+    struct plan_seq decodes[8] = {{5, 1}, {5, 1}, {5, 1}, {5, 1}, {5, 1}, {5, 1}, {5, 1}, {5, 1}};
+    struct plan_part parts[9];
+    char found[200] = "";
+    size_t len = 0;
+    while (prompt.left > 0) {
+        struct plan_state state = {.batch_tokens = batch_tokens,
+                                   .prefill_tokens = prefill_tokens,
+                                   .decodes = decodes,
+                                   .decode_count = ARRAY_COUNT(decodes),
+                                   .prompts = &prompt,
+                                   .prompt_count = 1};
+        struct plan_batch batch = plan_step(&state, parts);
+        CHECK(batch.row_count <= batch_tokens);
+        const struct plan_part *part = &parts[batch.decode_count];
+        CHECK(batch.part_count == batch.decode_count + 1 && part->is_prompt);
+        bool is_sampled = part->position >= prompt.pairs_until;
+        len += (size_t)snprintf(found + len, sizeof(found) - len, "%s%u%s", len ? " " : "",
+                                part->count, is_sampled ? "s" : "");
+        CHECK_EQ(part->wants_logits, part->count == prompt.left);
+        prompt.position += part->count;
+        prompt.left -= part->count;
+        if (prompt.save_at <= prompt.position)
+            prompt.save_at = 0;
+    }
+    CHECK_STR(found, expected);
+}
+
+TEST(no_part_of_a_prompt_is_a_single_row)
+{
+    struct plan_seq prompt = {.position = 0, .left = 7, .pairs_until = 7};
+    cut_up(prompt, 64, 1, "3 2 2");
+    cut_up(prompt, 64, 4, "4 3");
+    cut_up(prompt, 64, 6, "5 2");
+    cut_up(prompt, 64, 100, "7");
+    cut_up(prompt, 4, 100, "3 2 2");
+    prompt.left = prompt.pairs_until = 1; /* there is no other */
+    cut_up(prompt, 64, 1, "1");
+    prompt = (struct plan_seq){.position = 50, .left = 3, .pairs_until = 53};
+    cut_up(prompt, 64, 1, "3");
+}
+
+TEST(what_was_sampled_goes_in_row_by_row_again)
+{
+    struct plan_seq prompt = {.position = 0, .left = 8, .pairs_until = 5};
+    cut_up(prompt, 64, 100, "5 1s 1s 1s");
+    cut_up(prompt, 64, 3, "3 2 1s 1s 1s");
+    prompt.position = 5;
+    prompt.left = 3;
+    cut_up(prompt, 64, 100, "1s 1s 1s");
+}
+
+TEST(a_save_that_would_leave_a_single_row_is_passed_over)
+{
+    struct plan_seq prompt = {.position = 10, .left = 9, .save_at = 15, .pairs_until = 19};
+    cut_up(prompt, 64, 100, "5 4");
+    cut_up(prompt, 64, 4, "3 2 4");
+    prompt.save_at = 11;
+    cut_up(prompt, 64, 100, "9");
+    prompt.save_at = 18;
+    cut_up(prompt, 64, 100, "9");
+}
+
+TEST(random_prompts_in_company_keep_rule_8_and_all_get_in)
+{
+    uint64_t random = 1;
+    for (int round = 0; round < 20000; round++) {
+        enum { PROMPTS = 6 };
+        struct plan_seq prompts[PROMPTS], decode = {9, 1};
+        struct plan_part parts[PROMPTS + 1];
+        uint32_t count = 1 + (uint32_t)(test_random(&random) % PROMPTS), steps = 0;
+        for (uint32_t i = 0; i < count; i++) {
+            uint32_t left = 2 + (uint32_t)(test_random(&random) % 40);
+            uint32_t sampled = test_random(&random) % 3 ? 0 : (uint32_t)(test_random(&random) % 9);
+            uint32_t save_at = (uint32_t)(test_random(&random) % (left + 1));
+            prompts[i] = (struct plan_seq){0, left + sampled, save_at, 0, left};
+        }
+        struct plan_state state = {.batch_tokens = 4 + (uint32_t)(test_random(&random) % 30),
+                                   .prefill_tokens = (uint32_t)(test_random(&random) % 20),
+                                   .prefill_alone_tokens = (uint32_t)(test_random(&random) % 40),
+                                   .decodes = &decode,
+                                   .decode_count = (uint32_t)(test_random(&random) % 2),
+                                   .prompts = prompts};
+        while (count > 0) {
+            state.prompt_count = count;
+            struct plan_batch batch = plan_step(&state, parts);
+            CHECK(batch.row_count <= state.batch_tokens && steps++ < PROMPTS * 50);
+            CHECK(batch.part_count > batch.decode_count &&
+                  parts[batch.decode_count].index == 0); /* the oldest moves */
+            for (uint32_t i = batch.decode_count; i < batch.part_count; i++) {
+                struct plan_seq *prompt = &prompts[parts[i].index];
+                bool is_sampled = prompt->position >= prompt->pairs_until;
+                CHECK(is_sampled ? parts[i].count == 1 : parts[i].count >= 2);
+                CHECK(is_sampled || prompt->position + parts[i].count <= prompt->pairs_until);
+                prompt->position += parts[i].count;
+                prompt->left -= parts[i].count;
+                prompt->save_at = prompt->save_at > prompt->position ? prompt->save_at : 0;
+            }
+            uint32_t kept = 0;
+            for (uint32_t i = 0; i < count; i++)
+                if (prompts[i].left > 0)
+                    prompts[kept++] = prompts[i];
+            count = kept;
+        }
+    }
 }

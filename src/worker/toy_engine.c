@@ -23,9 +23,9 @@ static uint64_t mix(uint64_t value)
     return value ^ (value >> 31);
 }
 
-static uint64_t hash_of(uint64_t before, token_id token)
+static uint64_t hash_of(uint64_t before, token_id token, bool is_single)
 {
-    return mix(before * 31 + (uint64_t)token + 1) | 1; /* never 0 */
+    return mix(before * 31 + (uint64_t)token + (is_single ? TOY_VOCAB : 0) + 1) | 1; /* never 0 */
 }
 
 static void logits_of(uint64_t hash, float *out_logits)
@@ -34,12 +34,18 @@ static void logits_of(uint64_t hash, float *out_logits)
         out_logits[id] = (float)(mix(hash + id) >> 40) * (6.0f / (1 << 24)) - 3;
 }
 
-void toy_engine_logits(const token_id *tokens, size_t count, float out_logits[TOY_VOCAB])
+void toy_engine_logits_of_rows(const token_id *tokens, size_t count, size_t single_at,
+                               float out_logits[TOY_VOCAB])
 {
     uint64_t hash = 0;
     for (size_t i = 0; i < count; i++)
-        hash = hash_of(hash, tokens[i]);
+        hash = hash_of(hash, tokens[i], i >= single_at);
     logits_of(hash, out_logits);
+}
+
+void toy_engine_logits(const token_id *tokens, size_t count, float out_logits[TOY_VOCAB])
+{
+    toy_engine_logits_of_rows(tokens, count, count, out_logits);
 }
 
 struct slice toy_engine_piece(token_id token)
@@ -73,6 +79,14 @@ static void lose(struct toy_engine *toy)
         toy->held[slot] -= toy->held[slot] < toy->lost_tokens ? toy->held[slot] : toy->lost_tokens;
 }
 
+static size_t rows_of(const struct engine_row *rows, size_t count, uint32_t slot)
+{
+    size_t found = 0;
+    for (size_t i = 0; i < count; i++)
+        found += rows[i].slot == slot;
+    return found;
+}
+
 static enum err toy_decode(struct engine *engine, const struct engine_row *rows, size_t count)
 {
     struct toy_engine *toy = toy_of(engine);
@@ -90,8 +104,9 @@ static enum err toy_decode(struct engine *engine, const struct engine_row *rows,
         ASSERT_MSG(rows[i].position == toy->held[slot], "slot %u holds %u, row is at %u", slot,
                    toy->held[slot], rows[i].position);
         ASSERT(rows[i].position < engine->info.context_tokens);
-        uint64_t hash =
-            hash_of(rows[i].position ? toy->hash[slot][rows[i].position] : 0, rows[i].token);
+        bool is_single = engine->info.single_rows_differ && rows_of(rows, count, slot) == 1;
+        uint64_t hash = hash_of(rows[i].position ? toy->hash[slot][rows[i].position] : 0,
+                                rows[i].token, is_single);
         toy->hash[slot][++toy->held[slot]] = hash;
         toy->row_hash[i] = rows[i].wants_logits ? hash : 0;
     }

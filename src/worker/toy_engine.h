@@ -36,5 +36,8 @@ void toy_engine_init(struct toy_engine *toy, uint32_t slots, uint32_t context_to
                      uint32_t batch_tokens);
 /* The logits after these tokens. */
 void toy_engine_logits(const token_id *tokens, size_t count, float out_logits[TOY_VOCAB]);
+/* The same with single_rows_differ, where those from `single_at` on went in one by one. */
+void toy_engine_logits_of_rows(const token_id *tokens, size_t count, size_t single_at,
+                               float out_logits[TOY_VOCAB]);
 /* Letters, spaces, newlines, "STOP" in parts, whole, cut and broken characters. */
 struct slice toy_engine_piece(token_id token);
