@@ -100,7 +100,7 @@ static enum err fill_bound(const struct grammar_vocab *vocab, struct grammar_mat
         const struct piece_node *node = &vocab->nodes[i];
         uint32_t *set = &sets[node->depth];
         uint32_t set_count = match->stacks->set_count;
-        TRY(stacks_step_fast(match->stacks, sets[node->depth - 1], node->byte, set));
+        TRY(stacks_step_known(match->stacks, sets[node->depth - 1], node->byte, set));
         TRY(check_work(match, work_before));
         if (*set == STACKS_DEAD) {
             i = node->after;

@@ -416,24 +416,16 @@ static enum err add_row(struct stacks *stacks, struct set *set)
     return ERR_OK;
 }
 
-enum err stacks_step_known(struct stacks *stacks, uint32_t number, uint8_t byte, uint32_t *out_set)
+enum err stacks_learn_step(struct stacks *stacks, uint32_t number, uint8_t byte, uint32_t *out_set)
 {
     const struct grammar *grammar = stacks->grammar;
     uint32_t kind = grammar->byte_kind[byte], step;
-    struct set *set = &stacks->sets[number];
-    if (set->row != 0) {
-        step = stacks->rows[(set->row - 1) * grammar->byte_kind_count + kind];
-        if (step != 0) {
-            *out_set = step - 1;
-            return ERR_OK;
-        }
-    }
     enum err err = stacks_step(stacks, number, byte, &step);
     if (err == ERR_LIMIT)
         step = STACKS_DEAD;
     else if (err != ERR_OK)
         return err;
-    set = &stacks->sets[number]; /* there may be more of them now */
+    struct set *set = &stacks->sets[number];
     if (set->row == 0)
         TRY(add_row(stacks, set));
     stacks->rows[(set->row - 1) * grammar->byte_kind_count + kind] = step + 1;

@@ -34,9 +34,6 @@ MUST_USE enum err stacks_clone(const struct stacks *stacks, uint32_t set,
 
 /* Where the byte leads: maybe to STACKS_DEAD. ERR_LIMIT: beyond the limits; ERR_FULL: no memory. */
 MUST_USE enum err stacks_step(struct stacks *stacks, uint32_t set, uint8_t byte, uint32_t *out_set);
-/* The same with a memory: for walks that take the same steps often. Beyond the limits is dead. */
-MUST_USE enum err stacks_step_known(struct stacks *stacks, uint32_t set, uint8_t byte,
-                                    uint32_t *out_set);
 
 bool stacks_can_end(const struct stacks *stacks, uint32_t set); /* the empty stack is in it */
 /* And no other. */

@@ -51,9 +51,13 @@ struct stacks {
     uint32_t mark_capacity, mark;
 };
 
-/* stacks_step_known(), without a call where the step is known. */
-static inline enum err stacks_step_fast(struct stacks *stacks, uint32_t number, uint8_t byte,
-                                        uint32_t *out_set)
+/* The same step, and from then on it is known. Beyond the limits is dead. */
+MUST_USE enum err stacks_learn_step(struct stacks *stacks, uint32_t number, uint8_t byte,
+                                    uint32_t *out_set);
+
+/* stacks_step() with a memory, for walks that take the same steps often. */
+MUST_USE static inline enum err stacks_step_known(struct stacks *stacks, uint32_t number,
+                                                  uint8_t byte, uint32_t *out_set)
 {
     const struct set *set = &stacks->sets[number];
     if (set->row != 0) {
@@ -65,5 +69,5 @@ static inline enum err stacks_step_fast(struct stacks *stacks, uint32_t number, 
             return ERR_OK;
         }
     }
-    return stacks_step_known(stacks, number, byte, out_set);
+    return stacks_learn_step(stacks, number, byte, out_set);
 }
