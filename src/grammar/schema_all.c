@@ -13,18 +13,24 @@ struct merge {
 
 static enum err merge_into(struct merge *merge, json_t *schema, int depth);
 
-static enum err check_key_count(struct merge *merge, size_t count)
+enum { MERGE_DEPTH_MAX = 16, MERGED_MAX = 256, MERGED_KEYS_MAX = 1 << 14 };
+
+/* More than the grammar has room for: bounds what parts that many refer to can cost. */
+static enum err count_keys(struct merge *merge, size_t count)
 {
-    if (count <= SCHEMA_KEYS_MAX)
+    merge->conversion->merged_keys += count;
+    if (merge->conversion->merged_keys <= MERGED_KEYS_MAX)
         return ERR_OK;
-    return schema_fail(merge->conversion, ERR_LIMIT, "allOf: more than %d properties together",
-                       SCHEMA_KEYS_MAX);
+    return schema_fail(merge->conversion, ERR_LIMIT,
+                       "allOf: more than %d properties in the parts of all of them",
+                       MERGED_KEYS_MAX);
 }
 
 static enum err merge_properties(struct merge *merge, json_t *properties)
 {
     json_t *all = json_object_get(merge->merged, "properties"), *schema;
     const char *name;
+    TRY(count_keys(merge, json_object_size(properties)));
     if (!all) {
         all = json_object();
         /* Fails for no memory, and that does not return: json_read. */
@@ -38,7 +44,7 @@ static enum err merge_properties(struct merge *merge, json_t *properties)
                                "allOf: a property that two of them describe differently");
         (void)json_object_set(all, name, schema);
     }
-    return check_key_count(merge, json_object_size(all));
+    return ERR_OK;
 }
 
 /* additionalProperties is about whatever its own part does not name, the properties of the other
@@ -65,11 +71,11 @@ static enum err check_additional(struct merge *merge)
 static enum err merge_required(struct merge *merge, json_t *required)
 {
     json_t *all = json_object_get(merge->merged, "required");
+    TRY(count_keys(merge, json_array_size(required)));
     if (!all) {
         all = json_array();
         (void)json_object_set_new(merge->merged, "required", all);
     }
-    TRY(check_key_count(merge, json_array_size(all) + json_array_size(required)));
     (void)json_array_extend(all, required);
     return ERR_OK;
 }
@@ -97,8 +103,6 @@ static enum err merge_parts(struct merge *merge, json_t *parts, int depth)
         TRY(merge_into(merge, json_array_get(parts, i), depth + 1));
     return ERR_OK;
 }
-
-enum { MERGE_DEPTH_MAX = 16, MERGED_MAX = 256 };
 
 static enum err merge_schema(struct merge *merge, json_t *schema, int depth)
 {

@@ -17,7 +17,6 @@ struct alias {
     uint32_t from, to;
 };
 enum { ALIASES_MAX = 4 * SCHEMA_PLACES_MAX };
-enum { SCHEMA_KEYS_MAX = 2048 }; /* properties, and required ones, of one object */
 
 struct conversion {
     json_t *root;
@@ -28,9 +27,10 @@ struct conversion {
     struct place *places;
     struct alias *aliases;
     uint32_t place_count, alias_count;
-    uint32_t place;    /* that is being written */
-    bool wants_object; /* its line names rules of schema_add_object_rules() */
-    json_t *merged;    /* array: schemas that allOf made, kept until the end */
+    uint32_t place;     /* that is being written */
+    bool wants_object;  /* its line names rules of schema_add_object_rules() */
+    json_t *merged;     /* array: schemas that allOf made, kept until the end */
+    size_t merged_keys; /* that were put into those, each as often as it was */
 };
 
 /* "schema: at PATH: " and the message; PATH is that of the place being written. Returns err. */

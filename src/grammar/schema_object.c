@@ -8,37 +8,50 @@
 
 #include <stdlib.h>
 
+enum { KEYS_MAX = 2048 };
+
 struct object {
-    json_t *schema, *properties; /* the latter NULL: it has none */
-    json_t *additional;          /* a schema, or NULL: no others */
-    size_t count;                /* of properties */
+    json_t *properties;     /* NULL: it has none */
+    json_t *additional;     /* a schema, or NULL: no others */
+    size_t count;           /* of properties */
+    struct slice *required; /* in the order of their bytes */
+    size_t required_count;
 };
+
+static int compare_names(const void *a, const void *b)
+{
+    const struct slice *left = a, *right = b;
+    int order = memcmp(left->data, right->data, left->len < right->len ? left->len : right->len);
+    return order != 0 ? order : left->len < right->len ? -1 : left->len > right->len;
+}
 
 static bool is_required(const struct object *object, const char *name)
 {
-    json_t *required = json_object_get(object->schema, "required");
-    for (size_t i = 0; i < json_array_size(required); i++) {
-        if (slice_eq_str(json_slice(json_array_get(required, i)), name))
-            return true;
-    }
-    return false;
+    struct slice key = slice_str(name);
+    return bsearch(&key, object->required, object->required_count, sizeof(key), compare_names);
 }
 
-static enum err check_required(struct conversion *conversion, const struct object *object)
+static enum err read_required(struct conversion *conversion, const json_t *required,
+                              struct object *object)
 {
-    json_t *required = json_object_get(object->schema, "required");
+    size_t count = json_array_size(required);
     if (required && !json_is_array(required))
         return schema_fail(conversion, ERR_PROTOCOL, "required: expected a list of names");
-    if (json_array_size(required) > SCHEMA_KEYS_MAX || object->count > SCHEMA_KEYS_MAX)
-        return schema_fail(conversion, ERR_LIMIT, "more than %d properties", SCHEMA_KEYS_MAX);
-    for (size_t i = 0; i < json_array_size(required); i++) {
+    if (count > KEYS_MAX || object->count > KEYS_MAX)
+        return schema_fail(conversion, ERR_LIMIT, "more than %d properties", KEYS_MAX);
+    object->required = arena_array(conversion->arena, count + 1, sizeof(*object->required));
+    if (!object->required)
+        return ERR_LIMIT;
+    for (size_t i = 0; i < count; i++) {
         json_t *name = json_array_get(required, i);
         if (!json_is_string(name))
             return schema_fail(conversion, ERR_PROTOCOL, "required: expected a list of names");
         if (!json_object_get(object->properties, json_string_value(name)))
             return schema_fail(conversion, ERR_REFUSED,
                                "required: a name that is not among the properties");
+        object->required[object->required_count++] = json_slice(name);
     }
+    qsort(object->required, count, sizeof(*object->required), compare_names);
     return ERR_OK;
 }
 
@@ -53,8 +66,8 @@ static enum err read_object(struct conversion *conversion, json_t *schema,
         additional = json_true();
     if (json_is_false(additional))
         additional = NULL;
-    *out_object = (struct object){schema, properties, additional, json_object_size(properties)};
-    return check_required(conversion, out_object);
+    *out_object = (struct object){properties, additional, json_object_size(properties), NULL, 0};
+    return read_required(conversion, json_object_get(schema, "required"), out_object);
 }
 
 /* "name": value, and white space behind it. */
@@ -132,13 +145,6 @@ struct keys {
     struct slice *names; /* in the order of their bytes */
     uint32_t number;     /* the next rule's */
 };
-
-static int compare_names(const void *a, const void *b)
-{
-    const struct slice *left = a, *right = b;
-    int order = memcmp(left->data, right->data, left->len < right->len ? left->len : right->len);
-    return order != 0 ? order : left->len < right->len ? -1 : left->len > right->len;
-}
 
 /* How many of names[first..end) share the character at `at` with the first of them. */
 static size_t same_char(const struct keys *keys, size_t first, size_t end, size_t at,
