@@ -3,6 +3,8 @@
 #include "base/utf8.h"
 #include "wire/event.h"
 
+#include <math.h>
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 enum { ROOM = 1 << 24, STREAM = 1, EPOCH = 2, SEQ = 3 };
@@ -27,6 +29,19 @@ static void check_delta(const struct event *event)
     ASSERT(utf8_is_valid(event->delta.text));
     for (size_t i = 0; i < event->delta.token_count; i++)
         (void)event_delta_token(event, i); /* the sanitizer watches the read */
+}
+
+static void check_result(const struct result *result)
+{
+    struct slice rest = result->data, bytes;
+    int32_t token;
+    bool has_words = result->kind == RESULT_TOKENS || result->kind == RESULT_NUMBERS;
+    for (size_t i = 0; has_words && i < result_count(result); i++)
+        ASSERT(result->kind == RESULT_TOKENS ? result_token(result, i) >= 0
+                                             : isfinite(result_number(result, i)));
+    while (result->kind == RESULT_PIECES && result_next_piece(&rest, &token, &bytes))
+        ASSERT(token >= 0 && bytes.len <= result->data.len);
+    ASSERT(result->kind != RESULT_PIECES || rest.len == 0);
 }
 
 static void check_survives_writing(const struct event *event)
@@ -60,6 +75,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (err == ERR_OK) {
         if (event.type == EVENT_DELTA)
             check_delta(&event);
+        if (event.type == EVENT_RESULT)
+            check_result(&event.result);
         check_survives_writing(&event);
     } else {
         ASSERT(err == ERR_PROTOCOL || err == ERR_LIMIT);

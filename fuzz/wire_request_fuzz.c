@@ -61,6 +61,22 @@ static void check_form(const struct form *form)
     }
 }
 
+static void check_task(const struct task *task)
+{
+    size_t tokens = 0;
+    ASSERT(task->kind < TASK_COUNT && task->pooling < TASK_POOLING_COUNT);
+    ASSERT(task->input_count <= TASK_INPUTS_MAX &&
+           (task->input_count > 0) == (task->kind != TASK_NONE));
+    for (size_t i = 0; i < task->input_count; i++) {
+        const struct task_input *input = &task->inputs[i];
+        ASSERT(!input->is_tokens || (input->text.len == 0 && task->kind != TASK_TOKENIZE));
+        tokens += input->token_count;
+        for (size_t n = 0; n < input->token_count; n++)
+            ASSERT(input->tokens[n] >= 0);
+    }
+    ASSERT(tokens <= TASK_TOKENS_MAX);
+}
+
 static void check_limits(const struct request *request)
 {
     ASSERT(!id_is_zero(request->id) && request->epoch > 0 && request->model.len > 0);
@@ -71,6 +87,7 @@ static void check_limits(const struct request *request)
     ASSERT(request->sampling.bias_count <= REQUEST_BIAS_MAX);
     check_sampling(&request->sampling);
     check_form(&request->form);
+    check_task(&request->task);
     ASSERT(request->message_count <= REQUEST_MESSAGES_MAX);
     for (size_t i = 0; i < request->token_count; i++)
         ASSERT(request->tokens[i] >= 0);
@@ -101,6 +118,7 @@ static void check_head(struct slice payload, const struct request *whole)
         ASSERT(slice_eq(head.model, whole->model) && slice_eq(head.inbox, whole->inbox));
         ASSERT(slice_eq(head.trace, whole->trace) && head.arrival_ms == whole->arrival_ms);
         ASSERT(head.prompt.len == 0 && head.stop_count == 0);
+        ASSERT(head.task.kind == whole->task.kind && head.task.input_count == 0);
     }
     arena_free(arena);
 }

@@ -78,8 +78,8 @@ typedef void ask_event_fn(void *ctx, const struct event *event);
  * large, no model or one beyond REQUEST_NAME_MAX_BYTES, or no memory; ERR_CLOSED: draining. */
 MUST_USE enum err ask_open(struct ask_hub *hub, const struct request *request,
                            ask_event_fn *on_event, void *ctx, struct ask **out_ask);
-/* The owner is done with so many delivered delta events and their bytes, the sum of
- * event_delta_bytes() (they left the process): cumulative credit moves on. Never more than was
+/* The owner is done with so many delivered delta or result events and their bytes, the sum of
+ * event_credit_bytes() (they left the process): cumulative credit moves on. Never more than was
  * delivered (ASSERT). Other events are consumed by their delivery. */
 void ask_consumed(struct ask *ask, uint32_t events, uint32_t bytes);
 /* Wants the end: to the submit subject and straight to the manager or worker that has it, repeated.

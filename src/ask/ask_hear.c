@@ -21,7 +21,7 @@ static void count_delivered(struct ask *ask, const struct wire_record *record,
 {
     ask->next_seq++;
     ask->payload_bytes += record->payload.len;
-    if (event->type == EVENT_DELTA && ask->on_event) {
+    if (event_takes_credit(event->type) && ask->on_event) {
         ask->held_events++;
         ask->held_bytes += record->payload.len;
     } else {
@@ -45,11 +45,12 @@ static void deliver(struct ask *ask, const struct event *event)
         ask_end(ask, event, DUE_CREDIT); /* acknowledges the end: the worker may forget it all */
         return;
     }
-    if (event->type == EVENT_DELTA || event->type == EVENT_USAGE)
+    if (event_takes_credit(event->type) || event->type == EVENT_USAGE)
         ask_forget_submit(ask);
     if (ask->on_event && !was_heard_before(ask, event->type))
         ask->on_event(ask->ctx, event);
-    bool is_held = event->type == EVENT_DELTA && ask->on_event; /* reviewed by ask_consumed() */
+    bool is_held =
+        event_takes_credit(event->type) && ask->on_event; /* reviewed by ask_consumed() */
     if (ask->state != ASK_ENDED && !is_held)
         ask_review_credit(ask);
 }
@@ -67,7 +68,7 @@ static void on_next_event(struct ask *ask, const struct wire_record *record, str
 {
     struct event event;
     if (event_decode(record, scratch, &event) != ERR_OK || !is_in_its_place(&event, from) ||
-        (event.type == EVENT_DELTA && event.seq > ask->granted.seq_limit)) {
+        (event_takes_credit(event.type) && event.seq > ask->granted.seq_limit)) {
         ask_on_nonsense(ask);
         return;
     }

@@ -364,7 +364,7 @@ static void take_delta(struct owner *owner, const struct event *event)
         memcpy(owner->text + owner->text_bytes, text.data, text.len);
     owner->text_bytes += text.len;
     if (owner->consumes)
-        ask_consumed(owner->ask, 1, event_delta_bytes(event));
+        ask_consumed(owner->ask, 1, event_credit_bytes(event));
 }
 
 void owner_on_event(void *ctx, const struct event *event)

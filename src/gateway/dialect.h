@@ -5,7 +5,8 @@
  * 1. A dialect is pure: no I/O, no clock, no bus. It gets a `struct call`, bytes and events, and
  * appends to a text.
  * 2. stream_end() is called exactly once in every ending; stream_fault() at most once, before it.
- * 3. Errors before the head are answered for it by api_error.c: one structure on every surface. */
+ * 3. A surface that asks for tasks (wire/task.h) never streams: call->stream stays false.
+ * 4. Errors before the head are answered for it by api_error.c: one structure on every surface. */
 #pragma once
 
 #include "base/arena.h"
@@ -73,6 +74,10 @@ struct dialect {
                          struct text *out);
     void (*stream_fault)(struct call *call, const struct api_error *error, struct text *out);
     void (*stream_end)(struct call *call, struct text *out);
+
+    /* A part of what was found for an input of call->request.task, in order: appends to
+     * choice[0].whole what whole() will need of it. NULL: this surface asks for no tasks. */
+    void (*take_result)(struct call *call, const struct result *result);
 
     /* Not streaming: everything has ended well; the texts are in choice[].whole. */
     void (*whole)(struct call *call, struct text *out);

@@ -122,8 +122,7 @@ MUST_USE static enum err param_stop(struct call *call, const json_t *body,
 
 /* --- the rest of what all surfaces share --- */
 
-MUST_USE static enum err param_priority(struct call *call, const json_t *body,
-                                        struct api_error *out_error)
+enum err param_priority(struct call *call, const json_t *body, struct api_error *out_error)
 {
     static const char *const names[] = {
         [PRIORITY_NORMAL] = "normal", [PRIORITY_HIGH] = "high", [PRIORITY_LOW] = "low"};

@@ -27,6 +27,9 @@ MUST_USE enum err param_object(const json_t *body, struct api_error *out_error);
  * ignore_eos, priority: what every surface of ours understands under the same names. */
 MUST_USE enum err param_generation(struct call *call, const struct dialect_input *input,
                                    struct api_error *out_error);
+/* `priority`: high, normal or low. */
+MUST_USE enum err param_priority(struct call *call, const json_t *body,
+                                 struct api_error *out_error);
 /* `prompt`: a required string. */
 MUST_USE enum err param_prompt(struct call *call, const json_t *body, struct api_error *out_error);
 /* Streaming is chosen by the body's `stream`, by ?stream=true, or by Accept: text/event-stream. */

@@ -9,6 +9,8 @@
 enum {
     CALL_ARENA_BYTES = 1024 * 1024,    /* and four times the body on top */
     WHOLE_MAX_BYTES = 4 * 1024 * 1024, /* text of one choice of a non-stream answer */
+    /* TASK_RESULTS_MAX_BYTES as JSON: a token of 4 bytes is 11 characters, a byte of a piece 4. */
+    RESULTS_MAX_BYTES = 8 * TASK_RESULTS_MAX_BYTES,
     FIELDS_MAX_BYTES = 1024,
     LABEL_MAX_BYTES = 64,
     GIVE_BACK_BYTES = 1024 * 1024, /* of a body */
@@ -210,7 +212,8 @@ static void make_choices(struct reply *reply)
     reply->choices = mem_array(call->choices, sizeof(*reply->choices));
     call->choice = mem_array(call->choices, sizeof(*call->choice));
     for (uint32_t i = 0; i < call->choices; i++)
-        text_init(&call->choice[i].whole, WHOLE_MAX_BYTES);
+        text_init(&call->choice[i].whole,
+                  call->request.task.kind ? RESULTS_MAX_BYTES : WHOLE_MAX_BYTES);
 }
 
 MUST_USE static enum err keep_words(const struct request *from, struct arena *arena,
@@ -231,7 +234,10 @@ static void forget_prompt(struct reply *reply)
     struct arena *arena = arena_new(CALL_ARENA_BYTES);
     struct request kept = {.id = call->request.id,
                            .tenant = call->request.tenant,
+                           .task = call->request.task,
                            .max_tokens = call->request.max_tokens};
+    kept.task.inputs = NULL;
+    kept.task.query = (struct slice){0};
     if (keep_words(&call->request, arena, &kept) != ERR_OK) { /* no memory to save some */
         arena_free(arena);
         return;
@@ -289,6 +295,9 @@ MUST_USE static enum err select_format(struct parsing *parsing)
     if (!is_raw)
         return api_error_set(&parsing->error, 400, "invalid_value", "format",
                              "format in the query must be raw");
+    if (call->dialect->take_result)
+        return api_error_set(&parsing->error, 400, "unsupported_parameter", "format",
+                             "format=raw is for streams, which this is not");
     if (call->choices > 1) /* it has no word for which of them */
         return api_error_set(&parsing->error, 400, "unsupported_parameter", "prompt",
                              "format=raw takes one prompt");

@@ -255,7 +255,7 @@ static void take_delta(struct reply *reply, uint32_t index, const struct event *
 {
     struct call *call = reply->call;
     struct call_choice *choice = &call->choice[index];
-    uint32_t bytes = event_delta_bytes(event);
+    uint32_t bytes = event_credit_bytes(event);
     count_delta(reply, &reply->choices[index]);
     choice->completion_tokens += event->delta.token_count;
     if (!call->stream) {
@@ -266,6 +266,13 @@ static void take_delta(struct reply *reply, uint32_t index, const struct event *
     hold(reply, index, event->delta.text);
     push_mark(reply, index, bytes);
     settle_marks(reply);
+}
+
+/* Of a task, which is answered whole. */
+static void take_result(struct reply *reply, uint32_t index, const struct event *event)
+{
+    reply->call->dialect->take_result(reply->call, &event->result);
+    ask_consumed(reply->choices[index].ask, 1, event_credit_bytes(event));
 }
 
 static void take_accepted(struct reply *reply, uint32_t index, const struct event *event)
@@ -376,11 +383,21 @@ static void check_fuses(struct reply *reply, uint32_t index, size_t whole_events
         blow_fuse(reply, index, whole_events_bytes);
 }
 
+/* Tasks have results, all others deltas: a worker that gives the one for the other is broken. */
+static bool was_asked_for(const struct dialect *dialect, enum event_type type)
+{
+    return !event_takes_credit(type) || (type == EVENT_RESULT) == (dialect->take_result != NULL);
+}
+
 void reply_on_event(void *ctx, const struct event *event)
 {
     struct choice *choice = ctx;
     struct reply *reply = choice->reply;
     size_t out_before = reply->out.len;
+    if (!was_asked_for(reply->call->dialect, event->type)) {
+        fail_internally(reply, "the worker answered what it was not asked");
+        return;
+    }
     if (event_is_end(event->type))
         choice->ask = NULL; /* gone after its end */
     switch (event->type) {
@@ -397,6 +414,9 @@ void reply_on_event(void *ctx, const struct event *event)
         break;
     case EVENT_DELTA:
         take_delta(reply, choice->index, event);
+        break;
+    case EVENT_RESULT:
+        take_result(reply, choice->index, event);
         break;
     case EVENT_USAGE:
         take_usage(&reply->call->choice[choice->index], event);

@@ -1,4 +1,4 @@
-/* event - the payloads of event records: deltas in binary, everything else in JSON. */
+/* event - the payloads of event records: deltas and results in binary, everything else in JSON. */
 #include "wire/event.h"
 
 #include "base/json.h"
@@ -13,7 +13,8 @@ enum { DELTA_HEADER_BYTES = 4, TOKEN_BYTES = 4 };
 static const char *const type_names[EVENT_TYPE_COUNT] = {
     [EVENT_ACCEPTED] = "accepted", [EVENT_QUEUED] = "queued",   [EVENT_LOADING] = "loading",
     [EVENT_PREFILL] = "prefill",   [EVENT_STARTED] = "started", [EVENT_DELTA] = "delta",
-    [EVENT_USAGE] = "usage",       [EVENT_DONE] = "done",       [EVENT_ERROR] = "error"};
+    [EVENT_USAGE] = "usage",       [EVENT_DONE] = "done",       [EVENT_ERROR] = "error",
+    [EVENT_RESULT] = "result"};
 
 static const char *const reason_names[DONE_REASON_COUNT] = {[DONE_EOS] = "eos",
                                                             [DONE_STOP] = "stop",
@@ -30,11 +31,13 @@ const char *done_reason_name(enum done_reason reason)
     return (unsigned)reason < DONE_REASON_COUNT ? reason_names[reason] : "?";
 }
 
-uint32_t event_delta_bytes(const struct event *delta)
+uint32_t event_credit_bytes(const struct event *event)
 {
-    ASSERT(delta->type == EVENT_DELTA);
-    return (uint32_t)(DELTA_HEADER_BYTES + (size_t)delta->delta.token_count * TOKEN_BYTES +
-                      delta->delta.text.len);
+    ASSERT(event_takes_credit(event->type));
+    if (event->type == EVENT_RESULT)
+        return (uint32_t)result_bytes(&event->result);
+    return (uint32_t)(DELTA_HEADER_BYTES + (size_t)event->delta.token_count * TOKEN_BYTES +
+                      event->delta.text.len);
 }
 
 int32_t event_delta_token(const struct event *delta, size_t index)
@@ -126,6 +129,7 @@ static void encode_members(struct json_out *json, const struct event *event)
         encode_error(json, event);
         break;
     case EVENT_DELTA:
+    case EVENT_RESULT:
     case EVENT_TYPE_COUNT:
         ASSERT_MSG(false, "event type %d is not written as JSON", (int)event->type);
     }
@@ -140,6 +144,8 @@ void event_encode(struct wire_writer *writer, uint64_t stream, uint32_t epoch,
                                                    .type = (uint16_t)(WIRE_EVENT + event->type)});
     if (event->type == EVENT_DELTA) {
         encode_delta(writer->out, event, tokens);
+    } else if (event->type == EVENT_RESULT) {
+        result_encode(&event->result, writer->out);
     } else {
         struct json_out json = json_out_to(writer->out);
         json_out_begin_object(&json);
@@ -168,6 +174,16 @@ static enum err decode_delta(const struct wire_record *record, struct event *out
     out_event->delta.token_count = token_count;
     out_event->delta.token_bytes = slice_first(rest, token_bytes);
     out_event->delta.text = slice_after(rest, token_bytes);
+    return ERR_OK;
+}
+
+static enum err decode_result(const struct wire_record *record, struct event *out_event)
+{
+    struct result result;
+    TRY(result_decode(record->payload, &result));
+    out_event->type = EVENT_RESULT;
+    out_event->seq = record->seq;
+    out_event->result = result;
     return ERR_OK;
 }
 
@@ -229,6 +245,7 @@ static void decode_members(struct fields *fields, struct event *event)
         event->error.retry_after_ms = fields_u32(fields, "retry_after_ms");
         break;
     case EVENT_DELTA:
+    case EVENT_RESULT:
     case EVENT_TYPE_COUNT:
         break; /* not JSON */
     }
@@ -262,6 +279,8 @@ enum err event_decode(const struct wire_record *record, struct text *scratch,
         return ERR_PROTOCOL;
     if (record->type == WIRE_EVENT + EVENT_DELTA)
         return decode_delta(record, out_event);
+    if (record->type == WIRE_EVENT + EVENT_RESULT)
+        return decode_result(record, out_event);
     struct event event = {.type = (enum event_type)(record->type - WIRE_EVENT), .seq = record->seq};
     TRY(decode_json(record->payload, scratch, &event));
     *out_event = event;

@@ -3,12 +3,15 @@
  * is a formatting of it; a non-stream answer is the same events, gathered. What a manager says of a
  * request that waits (queued, loading) has no number: seq 0. Pure.
  *
- * Payloads: delta is binary (below), the others are JSON.
+ * A task (task.h) has `result` events where others have deltas.
+ *
+ * Payloads: delta (below) and result (result.h) are binary, the others are JSON.
  * delta: u16 choice, u16 token_count, token_count x i32 token id, then the text (whole UTF-8). */
 #pragma once
 
 #include "wire/fault.h"
 #include "wire/frame.h"
+#include "wire/result.h"
 
 enum event_type {
     EVENT_ACCEPTED = 0, /* a worker has it: stop repeating the submit */
@@ -20,6 +23,7 @@ enum event_type {
     EVENT_USAGE,
     EVENT_DONE,
     EVENT_ERROR,
+    EVENT_RESULT, /* of a task (task.h), in the place of deltas */
     EVENT_TYPE_COUNT
 };
 const char *event_type_name(enum event_type type);
@@ -28,9 +32,15 @@ static inline bool event_is_end(enum event_type type)
     return type == EVENT_DONE || type == EVENT_ERROR;
 }
 
+/* These are what a producer needs credit for: there may be any number of them. */
+static inline bool event_takes_credit(enum event_type type)
+{
+    return type == EVENT_DELTA || type == EVENT_RESULT;
+}
+
 enum done_reason {
     DONE_EOS,    /* the model ended its turn */
-    DONE_STOP,   /* a stop string */
+    DONE_STOP,   /* a stop string; a task: all of it is done */
     DONE_LENGTH, /* max_tokens or the context is full */
     DONE_CANCELLED,
     DONE_REASON_COUNT
@@ -66,6 +76,7 @@ struct event {
             struct slice token_bytes; /* token_count little-endian i32; event_delta_token() */
             struct slice text; /* whole characters only; may be empty while text is held back */
         } delta;
+        struct result result;
         struct {
             uint32_t prompt_tokens, cached_tokens, completion_tokens;
             uint64_t queue_us, prefill_us, decode_us;
@@ -83,8 +94,8 @@ struct event {
     };
 };
 
-/* The size of a delta's payload: what it costs of the byte credit. */
-uint32_t event_delta_bytes(const struct event *delta);
+/* The size of a delta's or result's payload: what it costs of the byte credit. */
+uint32_t event_credit_bytes(const struct event *event);
 int32_t event_delta_token(const struct event *delta, size_t index);
 
 /* Adds the event as one record to an open EVENTS frame. Tokens of a delta come from `tokens` (may
@@ -93,7 +104,7 @@ void event_encode(struct wire_writer *writer, uint64_t stream, uint32_t epoch,
                   const struct event *event, const int32_t *tokens);
 /* The record's type must be WIRE_EVENT + something, its seq may be 0 in queued and loading alone.
  * JSON strings are put in `scratch` (cleared first). Slices are valid as long as record and scratch
- * are. A delta allocates nothing. ERR_PROTOCOL; ERR_LIMIT: no room for the strings in `scratch`, or
- * no memory. */
+ * are. A delta or result allocates nothing. ERR_PROTOCOL; ERR_LIMIT: no room for the strings in
+ * `scratch`, or no memory. */
 MUST_USE enum err event_decode(const struct wire_record *record, struct text *scratch,
                                struct event *out_event);

@@ -151,7 +151,7 @@ TEST(a_delta_comes_back_and_can_be_forwarded)
     for (size_t i = 0; i < 4; i++)
         CHECK_EQ(event_delta_token(&forwarded.event, i), tokens[i]);
     CHECK_SLICE(forwarded.event.delta.text, "h\xc3\xa9\n");
-    CHECK_EQ(event_delta_bytes(&forwarded.event), forwarded.record.payload.len);
+    CHECK_EQ(event_credit_bytes(&forwarded.event), forwarded.record.payload.len);
     CHECK_SLICES(text_slice(&forwarded.frame), text_slice(&sent.frame));
     sent_fini(&forwarded);
     sent_fini(&sent);
@@ -227,8 +227,11 @@ TEST(queued_and_loading_alone_may_be_without_a_number)
     };
     for (int type = 0; type < EVENT_TYPE_COUNT; type++) {
         bool may = type == EVENT_QUEUED || type == EVENT_LOADING;
-        struct slice payload =
-            type == EVENT_DELTA ? SLICE("\0\0\0\0hi") : slice_str(payloads[type]);
+        struct slice payload = slice_str(payloads[type]);
+        if (type == EVENT_DELTA)
+            payload = SLICE("\0\0\0\0hi");
+        if (type == EVENT_RESULT)
+            payload = SLICE("\0\0\0\0\2\0\0\0hi");
         CHECK_OK(decode((uint16_t)(WIRE_EVENT + type), 1, payload));
         CHECK_ERR(decode((uint16_t)(WIRE_EVENT + type), 0, payload), may ? ERR_OK : ERR_PROTOCOL);
     }

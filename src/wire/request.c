@@ -83,12 +83,17 @@ static void encode_head(struct text *out, const struct request *request)
     json_out_add_i64(&json, "arrival_ms", request->arrival_ms);
     json_out_add_i64(&json, "credit_events", request->credit_events);
     json_out_add_i64(&json, "credit_bytes", request->credit_bytes);
+    add_optional_string(&json, "task", slice_str(task_name(request->task.kind)));
     json_out_end_object(&json);
 }
 
 void request_encode_body(const struct request *request, struct text *out)
 {
     struct json_out json = json_out_to(out);
+    if (request->task.kind != TASK_NONE) {
+        task_encode(&request->task, &json);
+        return;
+    }
     json_out_begin_object(&json);
     encode_prompt(&json, request);
     json_out_key(&json, "sampling");
@@ -239,10 +244,15 @@ static void decode_head(struct fields *fields, struct request *request)
     request->arrival_ms = fields_i64(fields, "arrival_ms", 0, FIELDS_INTEGER_MAX);
     request->credit_events = (uint32_t)fields_i64(fields, "credit_events", 1, UINT32_MAX);
     request->credit_bytes = (uint32_t)fields_i64(fields, "credit_bytes", 1, UINT32_MAX);
+    request->task.kind = task_decode_kind(fields);
 }
 
 static void decode_body(struct fields *fields, struct request *request)
 {
+    if (request->task.kind != TASK_NONE) {
+        task_decode(fields, request->task.kind, &request->task);
+        return;
+    }
     decode_prompt(fields, request);
     request->max_tokens = fields_u32(fields, "max_tokens");
     decode_stops(fields, request);

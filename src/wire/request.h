@@ -8,6 +8,7 @@
 #include "base/text.h"
 #include "wire/form.h"
 #include "wire/sampling.h"
+#include "wire/task.h"
 
 enum prompt_kind { PROMPT_TEXT, PROMPT_TOKENS, PROMPT_CHAT };
 
@@ -40,6 +41,8 @@ struct request {
     struct slice trace; /* W3C traceparent, as the gateway passes it on; may be empty */
     struct slice model; /* as resolved by the gateway: a known model's name */
 
+    struct task task; /* the head has its kind; with one, nothing down to ignore_eos is looked at */
+
     enum prompt_kind prompt_kind;
     struct slice prompt;   /* PROMPT_TEXT */
     const int32_t *tokens; /* PROMPT_TOKENS */
@@ -70,7 +73,8 @@ static inline uint64_t request_stream(const struct request *request)
 }
 
 /* The payload of a submit: u32 bytes of the head, the head (JSON: everything about the request),
- * the body (JSON: prompt, tokens or messages, sampling, form, max_tokens, stops, ignore_eos). So
+ * the body (JSON: prompt, tokens or messages, sampling, form, max_tokens, stops, ignore_eos; or a
+ * task). So
  * whoever only schedules reads the head and passes the bytes on as they came. text overflow shows
  * in text_status(). */
 void request_encode(const struct request *request, struct text *out);

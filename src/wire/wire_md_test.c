@@ -204,6 +204,31 @@ TEST(the_page_shows_the_form_of_an_answer)
     text_fini(&out);
 }
 
+static void check_page_shows_task(const struct task *task)
+{
+    struct text example;
+    text_init(&example, 1 << 16);
+    text_add_str(&example, "    ");
+    struct json_out json = json_out_to(&example);
+    task_encode(task, &json);
+    check_page_shows(text_slice(&example));
+    text_fini(&example);
+}
+
+TEST(the_page_shows_tasks)
+{
+    static const int32_t ids[] = {1, 2};
+    static const struct task_input inputs[] = {
+        {.text = SLICE("Hi")}, {.is_tokens = true, .tokens = ids, .token_count = 2}};
+    static const struct task_input documents[] = {{.text = SLICE("Hi")}, {.text = SLICE("Ho")}};
+    check_page_shows_task(&(struct task){
+        .kind = TASK_TOKENIZE, .inputs = inputs, .input_count = 1, .parse_special = true});
+    check_page_shows_task(&(struct task){
+        .kind = TASK_EMBED, .inputs = inputs, .input_count = 2, .pooling = TASK_MEAN});
+    check_page_shows_task(&(struct task){
+        .kind = TASK_RERANK, .inputs = documents, .input_count = 2, .query = SLICE("Who?")});
+}
+
 TEST(the_page_shows_what_may_be_said_about_sampling)
 {
     struct sampling sampling = sampling_default();

@@ -64,7 +64,7 @@ size_t core_say_delta(struct core *core, const struct sequence *sequence, const 
         result->token_count = 1;
         core->tokens_sampled++;
     }
-    return event_delta_bytes(
+    return event_credit_bytes(
         &(struct event){.type = EVENT_DELTA,
                         .delta = {.token_count = (uint16_t)result->token_count,
                                   .text = slice_after(text_slice(&core->next.text), text_at)}});

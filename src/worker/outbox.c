@@ -177,7 +177,7 @@ void outbox_add(struct outbox_stream *stream, const struct event *event, const i
     ASSERT(!stream->has_ended);
     struct slice payload = encode(stream, event, tokens);
     kept_add(&stream->kept, (uint16_t)(WIRE_EVENT + event->type), payload);
-    if (event->type != EVENT_DELTA) {
+    if (!event_takes_credit(event->type)) {
         stream->other_events++;
         stream->other_payload += payload.len;
     }
@@ -200,15 +200,16 @@ static uint64_t byte_limit(const struct outbox_stream *stream)
     return stream->byte_limit < most ? stream->byte_limit : most;
 }
 
-static bool is_delta(struct kept_event event)
+/* A delta, or a result. */
+static bool needs_credit(struct kept_event event)
 {
-    return event.type == WIRE_EVENT + EVENT_DELTA;
+    return event_takes_credit((enum event_type)(event.type - WIRE_EVENT));
 }
 
 /* `bytes_before`: payload bytes of all events before it. */
 static bool is_covered(const struct outbox_stream *stream, uint64_t seq, uint64_t bytes_before)
 {
-    return !is_delta(kept_at(&stream->kept, seq)) ||
+    return !needs_credit(kept_at(&stream->kept, seq)) ||
            (seq <= seq_limit(stream) && bytes_before < byte_limit(stream));
 }
 
@@ -233,7 +234,7 @@ bool outbox_has_room_for_progress(const struct outbox_stream *stream)
 static void unmake_last(struct outbox_stream *stream)
 {
     struct kept_event last = kept_at(&stream->kept, stream->kept.made_seq);
-    if (!is_delta(last)) {
+    if (!needs_credit(last)) {
         stream->other_events--;
         stream->other_payload -= last.payload_bytes;
     }

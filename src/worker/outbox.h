@@ -13,7 +13,8 @@
  *    is gone takes its streams with it (on_gone).
  * 5. A heartbeat repeats the highest number sent.
  *
- * Credit. On the wire (struct wire_credit) it speaks of all events of the stream: a delta may be
+ * Credit. On the wire (struct wire_credit) it speaks of all events of the stream: a delta (here
+ * always: or a result, of a task that is not the core's) may be
  * sent if its seq <= seq_limit and the payloads of all events before it sum up to less than
  * byte_limit. Every other event may be sent always, in its turn. The core counts deltas alone, so
  *

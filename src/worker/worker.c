@@ -213,7 +213,7 @@ static void on_delta(struct stream *stream, const struct core_result *result)
     event.delta.text = result->text;
     stream->tokens += result->token_count;
     stream->delta_count++;
-    stream->delta_bytes += event_delta_bytes(&event);
+    stream->delta_bytes += event_credit_bytes(&event);
     worker_stream_emit(stream, &event, &result->token);
 }
 

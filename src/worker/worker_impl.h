@@ -1,5 +1,6 @@
 /* worker_impl - what the files of the worker share: worker.c (life, the engine's side),
  * worker_inbox.c (what askers and managers say), worker_stream.c (the life of a request),
+ * worker_task.c (the part of it in which a task is done),
  * worker_load.c (what it tells the manager), worker_state.c (what it says of itself). Nobody else
  * includes it. */
 #pragma once
@@ -39,11 +40,11 @@ struct worker_pace {
 
 /* What becomes of a request:
  *
- *   PREPARING --job made--> WAITING --slot free--> RUNNING
+ *   PREPARING --job made--> WAITING --slot free--> RUNNING      (a task ends from PREPARING)
  *   any --end event made, or handed back--> ENDED --ended_ms, or ended_max later ones--> (freed)
  *
  *   state      has                             cancel
- *   PREPARING  prep                            ends it; the pool's result is thrown away
+ *   PREPARING  prep, or the task's work        ends it; the pool's result is thrown away
  *   WAITING    job, a place in worker->queue   ends it
  *   RUNNING    key, in the core                flag and core_thread_cancel(); the core ends it
  *   ENDED      out, until the end is acked     forgets what was not acked
@@ -78,7 +79,8 @@ struct stream {
 
     struct stream_names *names;      /* while it lives */
     uint32_t manager_id;             /* who assigned it; 0: nobody knows */
-    struct preparation *preparation; /* while PREPARING */
+    struct preparation *preparation; /* while PREPARING, or, if it is a task, */
+    struct task_run *task;           /* this */
     struct list queue_link;          /* while WAITING, */
     struct core_job *job;            /* with this */
 
@@ -197,7 +199,7 @@ void worker_streams_free(struct worker *worker);
 void worker_streams_forget_old(struct worker *worker);
 
 /* Has it prepared, or ends it: there is too much of that already. */
-void worker_stream_prepare(struct stream *stream, struct slice submit, bool want_progress);
+void worker_stream_prepare(struct stream *stream, struct slice submit, const struct request *head);
 /* WAITING -> RUNNING: there is a slot for it. */
 void worker_stream_start(struct stream *stream);
 /* A later epoch: the asker has given this one up. Its handle is free then. */
@@ -215,6 +217,12 @@ void worker_stream_fail(struct stream *stream, enum fault fault, struct slice me
 void worker_stream_give_up(struct stream *stream, enum fault fault, struct slice message);
 void worker_stream_cancel(struct stream *stream); /* harmless twice */
 struct wire_held worker_stream_held(const struct stream *stream);
+
+/* --- worker_task.c --- */
+
+/* On the pool, which ends the stream. False: no memory for the copy. */
+bool worker_task_begin(struct stream *stream, struct slice submit, enum task_kind kind);
+void worker_task_leave(struct stream *stream); /* it ends without; harmless if there is no task */
 
 /* --- worker.c --- */
 

@@ -58,7 +58,7 @@ static void take(struct worker *worker, const struct wire_record *record,
     if (!earlier && can_take(worker)) /* two requests with one handle: not both here */
         stream = worker_stream_new(worker, head, manager_id);
     if (stream) {
-        worker_stream_prepare(stream, record->payload, head->want_progress);
+        worker_stream_prepare(stream, record->payload, head);
         return;
     }
     worker->stats.handed_back++;

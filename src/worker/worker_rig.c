@@ -268,14 +268,26 @@ void rig_until_idle(struct rig *rig)
 
 /* --- asking --- */
 
+static void hold(struct answer *answer, const struct event *event)
+{
+    answer->held_events++;
+    answer->held_bytes += event_credit_bytes(event);
+    if (answer->reads)
+        rig_read_on(answer);
+}
+
 static void take_delta(struct answer *answer, const struct event *event)
 {
     text_add(&answer->text, event->delta.text);
     answer->token_count += event->delta.token_count;
-    answer->held_events++;
-    answer->held_bytes += (uint32_t)event_delta_bytes(event);
-    if (answer->reads)
-        rig_read_on(answer);
+    hold(answer, event);
+}
+
+static void take_result(struct answer *answer, const struct event *event)
+{
+    text_add(&answer->text, event->result.data);
+    answer->result_count++;
+    hold(answer, event);
 }
 
 static void take_error(struct answer *answer, const struct event *event)
@@ -303,6 +315,9 @@ static void take_event(struct answer *answer, const struct event *event)
         return;
     case EVENT_DELTA:
         take_delta(answer, event);
+        return;
+    case EVENT_RESULT:
+        take_result(answer, event);
         return;
     case EVENT_USAGE:
         answer->completion_tokens = event->usage.completion_tokens;

@@ -13,10 +13,10 @@ enum { RIG_PATIENCE_S = 10, RIG_ANSWERS_MAX = 256, RIG_EVENTS_MAX = 512 };
 
 struct answer {
     struct rig *rig;
-    struct ask *ask; /* NULL once ended */
-    struct text text;
+    struct ask *ask;               /* NULL once ended */
+    struct text text;              /* of deltas, or the data of results */
     uint8_t types[RIG_EVENTS_MAX]; /* of the worker's events, in order */
-    size_t event_count, token_count, prefill_count;
+    size_t event_count, token_count, prefill_count, result_count;
     bool reads; /* gives credit back at once */
     uint32_t held_events, held_bytes;
     bool is_started, has_ended;

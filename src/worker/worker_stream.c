@@ -33,6 +33,7 @@ static const uint8_t allowed[STREAM_STATE_COUNT] = {
 static void leave_state(struct stream *stream)
 {
     struct worker *worker = stream->worker;
+    worker_task_leave(stream);
     if (stream->preparation) {
         stream->preparation->stream = NULL;
         prep_cancel(stream->preparation->prep);
@@ -247,7 +248,15 @@ static void tell_first_work(struct worker *worker)
     worker->has_told_work = true;
 }
 
-void worker_stream_prepare(struct stream *stream, struct slice submit, bool want_progress)
+static bool begin_preparing(struct stream *stream, struct slice submit, const struct request *head)
+{
+    if (head->task.kind != TASK_NONE)
+        return worker_task_begin(stream, submit, head->task.kind);
+    stream->preparation = preparation_new(stream, submit, head->want_progress);
+    return stream->preparation != NULL;
+}
+
+void worker_stream_prepare(struct stream *stream, struct slice submit, const struct request *head)
 {
     struct worker *worker = stream->worker;
     if (worker->living_count > WORKER_LIVING_MAX ||
@@ -257,8 +266,7 @@ void worker_stream_prepare(struct stream *stream, struct slice submit, bool want
         return;
     }
     tell_first_work(worker);
-    stream->preparation = preparation_new(stream, submit, want_progress);
-    if (!stream->preparation) {
+    if (!begin_preparing(stream, submit, head)) {
         worker_stream_fail(stream, FAULT_INSUFFICIENT_MEMORY,
                            SLICE("no memory to prepare the request"), NULL);
         return;

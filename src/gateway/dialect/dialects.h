@@ -9,4 +9,6 @@ extern const struct dialect dialect_infer;           /* rbee component: /v1/infe
 extern const struct dialect dialect_inference;       /* rbee worker: /v1/inference */
 extern const struct dialect dialect_generate;        /* WorkflowAI: /generate */
 extern const struct dialect dialect_generate_stream; /* WorkflowAI: /generate/stream */
+extern const struct dialect dialect_tokenize;        /* llama-server: /tokenize */
+extern const struct dialect dialect_detokenize;      /* llama-server: /detokenize */
 extern const struct dialect dialect_raw; /* "Serving v2" raw: formats only, for any route */

@@ -318,7 +318,7 @@ static void on_read(void *ctx)
 static void hold(struct sim_ask *ask, const struct event *event)
 {
     ask->held_events++;
-    ask->held_bytes += event_delta_bytes(event);
+    ask->held_bytes += event_credit_bytes(event);
     if (ask->read_us == 0 || ask->sim->is_quiet)
         consume(ask);
     else if (!deadline_is_armed(&ask->reading))

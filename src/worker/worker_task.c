@@ -1,0 +1,122 @@
+/* worker_task - the life of a task on a worker: from a submit to the pool, and what comes back from
+ * there to the asker. Its stream is PREPARING all the while: it needs no slot, and its end comes
+ * with its results. */
+#include "worker/worker_impl.h"
+
+#include "base/mem.h"
+#include "worker/task_work.h"
+
+struct task_run {
+    struct worker *worker;
+    struct stream *stream; /* NULL: it has ended, and nobody waits for what the pool finds */
+    struct engine *engine; /* open as long as something is being prepared */
+    struct cancel_flag *cancel;
+    uint64_t begun_us;
+    enum task_kind kind;
+
+    enum err err; /* of the work, with */
+    struct task_answer answer;
+    struct prep_refusal refusal;
+    size_t submit_bytes;
+    char submit[];
+};
+
+static void work(void *ctx) /* a thread of the pool */
+{
+    struct task_run *run = ctx;
+    run->err = task_work_do(run->engine, slice_of(run->submit, run->submit_bytes), run->kind,
+                            run->cancel, &run->answer, &run->refusal);
+}
+
+/* --- what comes back --- */
+
+static void emit_started(const struct task_run *run)
+{
+    struct worker *worker = run->worker;
+    struct event event = {.type = EVENT_STARTED};
+    event.started.model = slice_str(worker->model);
+    event.started.worker = slice_str(worker->node);
+    event.started.prompt_tokens = run->answer.prompt_tokens;
+    worker_stream_emit(run->stream, &event, NULL);
+}
+
+static void emit_usage(const struct task_run *run)
+{
+    const struct stream *stream = run->stream;
+    struct event event = {.type = EVENT_USAGE};
+    event.usage.prompt_tokens = run->answer.prompt_tokens;
+    event.usage.queue_us = stream->waited_before_us + run->begun_us - stream->arrived_us;
+    event.usage.prefill_us = loop_now_us(run->worker->loop) - run->begun_us;
+    worker_stream_emit(run->stream, &event, NULL);
+}
+
+/* All of it goes to the outbox at once, which lets out what there is credit for: it is bounded by
+ * TASK_RESULTS_MAX_BYTES, and who does not listen is soon gone. */
+static void answer(struct task_run *run)
+{
+    struct slice rest = text_slice(&run->answer.parts);
+    struct event event = {.type = EVENT_RESULT};
+    emit_started(run);
+    while (task_answer_next(&rest, &event.result))
+        worker_stream_emit(run->stream, &event, NULL);
+    emit_usage(run);
+    worker_stream_end(run->stream, &(struct event){.type = EVENT_DONE, .done.reason = DONE_STOP});
+}
+
+static void run_free(struct task_run *run)
+{
+    run->worker->preparing--;
+    run->worker->preparing_bytes -= run->submit_bytes;
+    cancel_flag_unref(run->cancel);
+    mem_free(run);
+}
+
+static void on_done(void *ctx, enum err status)
+{
+    struct task_run *run = ctx;
+    struct worker *worker = run->worker;
+    bool has_answer = status == ERR_OK && run->err == ERR_OK;
+    if (run->stream) {
+        run->stream->task = NULL;
+        if (has_answer)
+            answer(run);
+        else
+            worker_stream_fail(run->stream, run->refusal.fault, slice_str(run->refusal.message),
+                               run->refusal.param);
+    }
+    if (has_answer)
+        task_answer_fini(&run->answer);
+    run_free(run);
+    worker_pump(worker);
+}
+
+/* --- what goes there --- */
+
+bool worker_task_begin(struct stream *stream, struct slice submit, enum task_kind kind)
+{
+    struct worker *worker = stream->worker;
+    struct task_run *run = mem_peer_alloc(sizeof(*run) + submit.len);
+    if (!run)
+        return false;
+    *run = (struct task_run){.worker = worker,
+                             .stream = stream,
+                             .engine = worker->engine,
+                             .cancel = cancel_flag_new(),
+                             .begun_us = loop_now_us(worker->loop),
+                             .kind = kind,
+                             .submit_bytes = submit.len};
+    memcpy(run->submit, submit.data, submit.len);
+    stream->task = run;
+    (void)loop_work_start(worker->loop, work, on_done, run); /* ended by the flag alone */
+    return true;
+}
+
+void worker_task_leave(struct stream *stream)
+{
+    struct task_run *run = stream->task;
+    if (!run)
+        return;
+    stream->task = NULL;
+    run->stream = NULL;
+    atomic_store(&run->cancel->cancelled, true);
+}
