@@ -67,6 +67,9 @@ static const struct row rows[] = {
      "streams in all, or prompts (256)"},
     {"leave-ratio", "R", ROW_REAL, STREAMS, AT(leave_ratio), 0, 0.99,
      "so many of all streams are left, each behind a random event (0)"},
+    {"no-tail", NULL, ROW_FLAG, STREAMS, AT(has_no_tail),
+     .help =
+         "when the last stream has begun all are left: no stream counts that had fewer beside it"},
     {"rate", "R", ROW_REAL, OPEN, AT(rate), 0.001, 1000000, "new streams per second (100)"},
     {"seconds", "S", ROW_REAL, OPEN | IDLE | ARRIVE, AT(seconds), 0.001, 3600,
      "how long it measures; in arrive before the first prompt (5)"},
@@ -256,6 +259,10 @@ static enum err check_together(struct load_options *options, struct err_note *ou
     if (options->concurrency == 0 && options->mode != LOAD_ARRIVE)
         return err_note_fail(out_note, ERR_LIMIT, "concurrency 0: %s allows 1..20000",
                              mode_names[options->mode]);
+    if (options->has_no_tail && options->requests <= options->concurrency)
+        return err_note_fail(out_note, ERR_LIMIT,
+                             "requests %u: with --no-tail more than the concurrency of %u",
+                             options->requests, options->concurrency);
     if (options->mode == LOAD_ABORT && options->concurrency > ABORT_CONCURRENCY_MAX)
         return err_note_fail(out_note, ERR_LIMIT, "concurrency %u: abort allows 1..%d",
                              options->concurrency, ABORT_CONCURRENCY_MAX);

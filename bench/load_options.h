@@ -43,6 +43,7 @@ struct load_options {
 
     uint32_t concurrency, requests; /* streams, abort, arrive */
     double leave_ratio;             /* streams */
+    bool has_no_tail;               /* streams: over when the last one has begun */
     double rate, seconds;           /* open; seconds also of idle, arrive */
     uint32_t phase, poll;           /* abort */
     double settle_s;                /* slow, idle: before memory is read */

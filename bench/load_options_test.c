@@ -139,6 +139,8 @@ TEST(what_makes_no_sense_is_refused)
     CHECK_ERR(PARSE("streams", URL, "--json", "--usage"), ERR_PROTOCOL);
     CHECK_ERR(PARSE("streams", URL, "--bodies", "f", "--extra", "\"a\":1"), ERR_PROTOCOL);
     CHECK_ERR(PARSE("streams", URL, "--bodies", "f", "--body-file", "g"), ERR_PROTOCOL);
+    CHECK_ERR(PARSE("streams", URL, "--no-tail", "--requests=8", "--concurrency=8"), ERR_LIMIT);
+    CHECK_OK(PARSE("streams", URL, "--no-tail", "--requests=9", "--concurrency=8"));
     CHECK_ERR(PARSE("arrive", URL, "--requests", "2"), ERR_PROTOCOL);
     CHECK_STR(note.text, "--bodies is missing: what arrives");
 }

@@ -73,6 +73,8 @@ static void start_idle(struct streams *streams, uint32_t concurrency)
 static bool is_over(const struct streams *streams)
 {
     const struct load_sum *sum = &streams->crowd.sum;
+    if (streams->crowd.load->options->has_no_tail && streams->started == streams->requests)
+        return true;
     return sum->streams + sum->failed + streams->left == streams->started && streams->idle == 0;
 }
 
@@ -96,8 +98,8 @@ static uint32_t measure(struct load *load, uint32_t concurrency, uint32_t reques
     load_span_end(load, out_span);
     for (uint32_t i = 0; i < concurrency; i++)
         exchange_fini(&streams->members[i].exchange);
-    uint32_t left = streams->left;
     *out_sum = streams->crowd.sum;
+    uint32_t left = streams->started - (uint32_t)(out_sum->streams + out_sum->failed);
     mem_free(streams->members);
     mem_free(streams);
     return left;
@@ -114,6 +116,8 @@ void load_streams_run(struct load *load, struct json_out *report)
     struct load_sum sum;
     struct load_span span;
     uint32_t left = measure(load, load->options->concurrency, load->options->requests, &sum, &span);
+    if (sum.streams == 0 && sum.failed == 0)
+        load_doubt(load, "no stream was read to its end: nothing is shown");
     json_out_add_u64(report, "left", left);
     load_report_sum(report, &sum);
     load_report_usage(load, report, &sum);

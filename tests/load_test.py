@@ -103,6 +103,12 @@ class Modes(unittest.TestCase):
         self.assertGreater(report["left"], 20)  # 42 are expected, with this seed always as many
         self.assertEqual(report["completion_tokens"], 20 * report["streams"])
 
+    def test_streams_without_those_that_had_fewer_beside_them(self):
+        with Server(dummy_delay_ms=1) as server:
+            report = self.check("streams", server, "--concurrency", 4, "--requests", 9, "--max-tokens", 12, "--no-tail")
+        self.assertEqual(report["streams"] + report["left"], 9)
+        self.assertIn(report["left"], range(1, 5))
+
     def test_arrive(self):
         with Server(dummy_delay_ms=1, dummy_tokens=400) as server:
             bodies = self.bodies(server, ["x" * 300] * 2, max_tokens=3)

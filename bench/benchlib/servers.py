@@ -42,6 +42,20 @@ def get(port, path, timeout_s=5.0):
         connection.close()
 
 
+def post(port, path, value, timeout_s=5.0):
+    """The body of a 200 to that JSON."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout_s)
+    try:
+        connection.request("POST", path, json.dumps(value), {"Content-Type": "application/json"})
+        answer = connection.getresponse()
+        body = answer.read()
+        if answer.status != 200:
+            raise ServerFailed(f"{path}: status {answer.status}: {body[:200]!r}")
+        return body
+    finally:
+        connection.close()
+
+
 def idle_at(port, count):
     """Keep-alive connections that have asked once; the caller reads and closes them."""
     held = []
@@ -223,27 +237,33 @@ class Limit(Server):
 class Peer(Server):
     """llama-server with the shipped small model: the same libraries, context and slots as ours. `tuned`: the
     engine does the same work too as ours with prefix_cache_bytes=0 (as many threads, flash attention off as in
-    our profile `exact`, a prefill for every prompt), and there is no log; else what it does by itself."""
+    our profile `exact`, a prefill for every prompt), and there is no log; else what it does by itself. `flags`:
+    these, with another model, context, slots."""
 
     name = "llama-server"
     CONTEXT, SLOTS, ENGINE_THREADS = 1024, 8, 1
 
-    def __init__(self, tuned=True, http_threads=None, program=PEER):
+    def __init__(self, tuned=True, http_threads=None, program=PEER, model=NANO, flags=None):
         super().__init__()
         self.program = Path(program)
-        self.args = ["--ctx-size", str(self.CONTEXT * self.SLOTS), "--parallel", str(self.SLOTS)]
+        self.model = model
+        self.args = list(map(str, flags)) if flags is not None else self._flags(tuned, http_threads)
+
+    def _flags(self, tuned, http_threads):
+        args = ["--ctx-size", str(self.CONTEXT * self.SLOTS), "--parallel", str(self.SLOTS)]
         if tuned:
-            self.args += ["--threads", str(self.ENGINE_THREADS), "--threads-batch", str(self.ENGINE_THREADS),
+            args += ["--threads", str(self.ENGINE_THREADS), "--threads-batch", str(self.ENGINE_THREADS),
                           "--flash-attn", "off", "--no-cache-prompt", "--cache-ram", "0", "--no-slots", "--log-disable"]
         if http_threads:
-            self.args += ["--threads-http", str(http_threads)]
+            args += ["--threads-http", str(http_threads)]
+        return args
 
     @staticmethod
     def is_built(program=PEER):
         return os.access(program, os.X_OK)
 
     def command(self):
-        return [str(self.program), "--model", str(NANO), "--host", "127.0.0.1", "--port", str(self.port), *self.args]
+        return [str(self.program), "--model", str(self.model), "--host", "127.0.0.1", "--port", str(self.port), *self.args]
 
     def _start(self):
         with socket.create_server(("127.0.0.1", 0)) as probe:  # it does not tell which port 0 became

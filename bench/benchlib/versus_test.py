@@ -1,0 +1,114 @@
+"""versus_test - does the comparison say what was found: the right pairs, the better setting, no goal met unseen?"""
+
+import json
+import sys
+import tempfile
+import unittest
+from argparse import ArgumentTypeError
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchlib.chats import Turn, cached_share, read_turn
+from benchlib.prompts import Prompts, body, sentences, write_bodies
+from benchlib.report import replace_part
+from benchlib.servers import ServerFailed
+from benchlib.stats import Estimate, Goal, ratio
+from benchlib.versus import COLUMNS, Line, against, as_json, better, cells, compare, markdown, plain
+from benchlib.versus_rows import ROWS, grown_mib, memory_told
+from vs_llama_server import DOCUMENT, MODELS, rows_of
+
+FOUND = {"ours": [{"ms": 10, "rate": 5}, {"ms": 30, "rate": 7}, {"ms": 20, "rate": 6}],
+         "peer": [{"ms": 20, "rate": 5}, {"ms": 60, "rate": 5}, {"ms": 40, "rate": 5}]}
+
+
+class Lines(unittest.TestCase):
+    def test_a_line_shows_both_and_judges_within_a_round(self):
+        line = compare(FOUND, "ms", row=2, what="TTFT", unit="ms", judged_as="ours / theirs",
+                       judged=ratio(against(FOUND, "ms")), goal=Goal(0.7))
+        self.assertEqual(cells(line), ("2", "TTFT", "20 ms", "40 ms", "-", "ours / theirs: 0.5 (0.5 .. 0.5)", "<= 0.7",
+                                       "met"))
+
+    def test_a_goal_without_a_figure_is_not_met(self):
+        line = Line(9, "foretold", "x", None, judged_as="foretold / loaded", goal=Goal(0.05))
+        self.assertEqual(cells(line)[-3:], ("foretold / loaded", "<= 0.05", "not measured"))
+
+    def test_a_line_without_a_goal_is_not_judged(self):
+        self.assertEqual(cells(compare(FOUND, "rate", row=2, what="tokens", unit="/s"))[-3:], ("-", "-", "-"))
+
+    def test_the_better_setting_is_found_round_by_round(self):
+        many = [{"ms": 5, "rate": 9}, {"ms": 50, "rate": 9}]
+        few = [{"ms": 6, "rate": 8}, {"ms": 40, "rate": 10}]
+        self.assertEqual(better(many, few, least=("ms",)), [{"ms": 5, "rate": 9}, {"ms": 40, "rate": 10}])
+
+    def test_tables_have_as_many_cells_in_every_row(self):
+        lines = [compare(FOUND, "ms", row=1, what="a", unit="ms"), Line(9, "b", "x", None)]
+        self.assertEqual({row.count("|") for row in markdown(lines).splitlines()}, {len(COLUMNS) + 1})
+        self.assertEqual(len(plain(lines).splitlines()), 3)
+        told = json.loads(as_json({"m": lines}, {"rounds": 3}))
+        self.assertEqual(told["models"]["m"][0]["ours"], {"low": 10, "mid": 20, "high": 30, "count": 3})
+
+    def test_every_row_says_what_it_is(self):
+        for row in ROWS.values():
+            self.assertTrue(row.__doc__)
+
+
+class Events(unittest.TestCase):
+    def test_a_turn_is_timed_to_its_first_text(self):
+        lines = [b'data: {"choices":[{"delta":{"role":"assistant","content":""}}],"usage":null}\n', b"\n",
+                 b'data: {"choices":[{"delta":{"content":"a"}}]}\n', b'data: {"choices":[{"delta":{"content":"b"}}]}\n',
+                 b'data: {"choices":[],"usage":{"prompt_tokens":9,"prompt_tokens_details":{"cached_tokens":7}}}\n',
+                 b"data: [DONE]\n"]
+        clock = iter([5.0, 6.0]).__next__
+        self.assertEqual(read_turn(lines, 2.0, clock), Turn(3.0, 9, 7, "ab"))
+
+    def test_an_answer_that_does_not_tell_has_failed(self):
+        for lines in ([b'data: {"choices":[{"delta":{"content":"a"}}]}\n'],
+                      [b'data: {"choices":[],"usage":{"prompt_tokens":9}}\n'],
+                      [b'data: {"error":{"message":"no"}}\n']):
+            with self.assertRaises(ServerFailed):
+                read_turn(lines, 0)
+
+    def test_the_share_is_of_all_tokens(self):
+        self.assertEqual(cached_share([Turn(1, 100, 0, ""), Turn(1, 300, 200, "")]), 0.5)
+
+
+class Texts(unittest.TestCase):
+    def test_texts_differ_from_their_beginning_and_come_again(self):
+        self.assertEqual(sentences(3, 4), sentences(3, 4))
+        self.assertNotEqual(sentences(3, 4)[:8], sentences(4, 4)[:8])
+
+    def test_a_text_has_as_many_sentences_as_its_tokens_take(self):
+        self.assertEqual(Prompts(each=20, more=40).text("n", 240).count("Rule"), 10)
+        self.assertEqual(Prompts(each=20, more=40).text("n", 10).count("Rule"), 1)
+
+    def test_bodies_are_lines(self):
+        with tempfile.TemporaryDirectory() as folder:
+            file = write_bodies(Path(folder, "bodies"), [body("m", [], 3), body("m", [], 4, seed=1)])
+            self.assertEqual([json.loads(line)["max_tokens"] for line in file.read_text().splitlines()], [3, 4])
+
+
+class Documents(unittest.TestCase):
+    def test_the_document_has_a_part_for_each_model(self):
+        text = DOCUMENT.read_text()
+        for name in MODELS:
+            self.assertIn("NEW", replace_part(text, name, "NEW\n"))
+
+    def test_rows_are_named_and_others_refused(self):
+        self.assertEqual(rows_of("9,1"), ["9", "1"])
+        with self.assertRaisesRegex(ArgumentTypeError, "8: rows are 1, 2, "):
+            rows_of("1,8")
+
+
+class Memory(unittest.TestCase):
+    def test_what_the_log_tells_is_read(self):
+        log = "x event=other\nlevel=info event=model_memory weights_kib=10 kv_kib=20 compute_kib=5 slots=1\n"
+        self.assertEqual(memory_told(log), {"weights_kib": 10, "kv_kib": 20, "compute_kib": 5})
+        self.assertEqual(memory_told("nothing"), {})
+
+    def test_growth_is_in_mib(self):
+        self.assertEqual(grown_mib(1024, 3072), 2)
+
+
+if __name__ == "__main__":
+    unittest.main()
