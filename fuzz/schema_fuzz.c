@@ -14,6 +14,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static void check_refusal(enum err err, const struct err_note *note)
 {
     ASSERT(err == ERR_PROTOCOL || err == ERR_LIMIT || err == ERR_REFUSED);
+    ASSERT(note->text[0]);
     for (const char *c = note->text; *c; c++)
         ASSERT_MSG(*c >= 0x20 && *c < 0x7F, "%s", note->text);
 }

@@ -44,6 +44,11 @@ enum err schema_fail(struct conversion *conversion, enum err err, const char *fo
                          SLICE_ARG(slice_first(path, 192)), message);
 }
 
+enum err schema_fail_room(struct conversion *conversion)
+{
+    return schema_fail(conversion, ERR_LIMIT, "too large, or there is no memory for it");
+}
+
 /* --- places --- */
 
 static enum err path_below(struct conversion *conversion, const char *key, struct slice name,
@@ -60,7 +65,7 @@ static enum err path_below(struct conversion *conversion, const char *key, struc
     }
     enum err err = arena_dup(conversion->arena, text_slice(&path), out_path);
     text_fini(&path);
-    return err;
+    return err == ERR_OK ? err : schema_fail_room(conversion);
 }
 
 static enum err add_place(struct conversion *conversion, json_t *schema, struct slice path,
@@ -118,7 +123,7 @@ static enum err add_value(struct conversion *conversion, const json_t *value)
     if (err == ERR_OK)
         schema_add_literal(conversion->out, text_slice(&json));
     text_fini(&json);
-    return err;
+    return err == ERR_OK ? err : schema_fail_room(conversion);
 }
 
 /* --- what a schema says --- */

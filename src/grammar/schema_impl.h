@@ -36,6 +36,8 @@ struct conversion {
 /* "schema: at PATH: " and the message; PATH is that of the place being written. Returns err. */
 MUST_USE enum err schema_fail(struct conversion *conversion, enum err err, const char *format, ...)
     PRINTF_LIKE(3, 4);
+/* ERR_LIMIT, in the same words: for what found no room, whatever the size was limited by. */
+MUST_USE enum err schema_fail_room(struct conversion *conversion);
 /* The place of a schema, new or known: its rule will be written. `key` and `index` (or SIZE_MAX)
  * tell how it is reached from the one being written. */
 MUST_USE enum err schema_place(struct conversion *conversion, json_t *schema, const char *key,

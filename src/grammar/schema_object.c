@@ -41,7 +41,7 @@ static enum err read_required(struct conversion *conversion, const json_t *requi
         return schema_fail(conversion, ERR_LIMIT, "more than %d properties", KEYS_MAX);
     object->required = arena_array(conversion->arena, count + 1, sizeof(*object->required));
     if (!object->required)
-        return ERR_LIMIT;
+        return schema_fail_room(conversion);
     for (size_t i = 0; i < count; i++) {
         json_t *name = json_array_get(required, i);
         if (!json_is_string(name))
@@ -82,7 +82,8 @@ static enum err add_property(struct conversion *conversion, const char *name, js
     if (err == ERR_OK)
         schema_add_literal(conversion->out, text_slice(&key));
     text_fini(&key);
-    TRY(err);
+    if (err != ERR_OK)
+        return schema_fail_room(conversion);
     TRY(schema_place(conversion, schema, "properties", slice_str(name), &place));
     text_add_f(conversion->out, " ws s%u ws", place);
     return ERR_OK;
@@ -216,7 +217,7 @@ static enum err add_key_rules(struct conversion *conversion, const struct object
     size_t count = 0;
     keys.names = arena_array(conversion->arena, object->count, sizeof(*keys.names));
     if (!keys.names)
-        return ERR_LIMIT;
+        return schema_fail_room(conversion);
     json_object_foreach(object->properties, name, schema)
     {
         if (strlen(name) > SCHEMA_NAME_MAX_BYTES)
