@@ -82,41 +82,55 @@ enum err param_object(const json_t *body, struct api_error *out_error)
     return api_error_set(out_error, 400, "invalid_type", NULL, "the body must be a JSON object");
 }
 
-/* --- stop, a string or a list of them --- */
+/* --- lists of strings --- */
 
-MUST_USE static enum err read_stop(struct call *call, const json_t *value, struct slice *out_stop,
+MUST_USE static enum err not_strings(struct api_error *out_error, const struct param_list *wanted)
+{
+    return param_wrong_type(out_error, wanted->key,
+                            wanted->may_be_one ? "a string or a list of strings"
+                                               : "a list of strings");
+}
+
+MUST_USE static enum err read_item(struct call *call, const json_t *value,
+                                   const struct param_list *wanted, struct slice *out_string,
                                    struct api_error *out_error)
 {
-    struct slice stop = json_slice(value);
+    struct slice string = json_slice(value);
     if (!json_is_string(value))
-        return param_wrong_type(out_error, "stop", "a string or a list of strings");
-    if (stop.len == 0 || stop.len > REQUEST_STOP_MAX_BYTES)
-        return api_error_set(out_error, 400, "invalid_value", "stop",
-                             "a stop string has %zu bytes: allowed are 1..%d", stop.len,
-                             REQUEST_STOP_MAX_BYTES);
-    if (arena_dup(call->arena, stop, out_stop) != ERR_OK)
-        return api_error_set(out_error, 413, "body_too_large", "stop", "stop is too large");
+        return not_strings(out_error, wanted);
+    if (string.len == 0 || string.len > wanted->bytes_max)
+        return api_error_set(out_error, 400, "invalid_value", wanted->key,
+                             "a string of %s has %zu bytes: allowed are 1..%zu", wanted->key,
+                             string.len, wanted->bytes_max);
+    if (arena_dup(call->arena, string, out_string) != ERR_OK)
+        return api_error_set(out_error, 413, "body_too_large", wanted->key, "%s is too large",
+                             wanted->key);
     return ERR_OK;
 }
 
-MUST_USE static enum err param_stop(struct call *call, const json_t *body,
-                                    struct api_error *out_error)
+enum err param_strings(struct call *call, const json_t *body, const struct param_list *wanted,
+                       const struct slice **out_strings, size_t *out_count,
+                       struct api_error *out_error)
 {
-    const json_t *value = param_member(body, "stop");
+    const json_t *value = param_member(body, wanted->key);
     if (!value)
         return ERR_OK;
-    size_t count = json_is_array(value) ? json_array_size(value) : 1;
-    if (count > REQUEST_STOPS_MAX)
-        return api_error_set(out_error, 400, "invalid_value", "stop",
-                             "stop has %zu strings: allowed are %d", count, REQUEST_STOPS_MAX);
-    struct slice *stops = arena_array(call->arena, REQUEST_STOPS_MAX, sizeof(*stops));
-    if (!stops)
-        return api_error_set(out_error, 413, "body_too_large", "stop", "out of memory");
+    bool is_list = json_is_array(value);
+    if (!is_list && !wanted->may_be_one)
+        return not_strings(out_error, wanted);
+    size_t count = is_list ? json_array_size(value) : 1;
+    if (count > wanted->count_max)
+        return api_error_set(out_error, 400, "invalid_value", wanted->key,
+                             "%s has %zu strings: allowed are %zu", wanted->key, count,
+                             wanted->count_max);
+    struct slice *strings = arena_array(call->arena, count + 1, sizeof(*strings));
+    if (!strings)
+        return api_error_set(out_error, 413, "body_too_large", wanted->key, "out of memory");
     for (size_t i = 0; i < count; i++)
-        TRY(read_stop(call, json_is_array(value) ? json_array_get(value, i) : value, &stops[i],
+        TRY(read_item(call, is_list ? json_array_get(value, i) : value, wanted, &strings[i],
                       out_error));
-    call->request.stops = stops;
-    call->request.stop_count = count;
+    *out_strings = strings;
+    *out_count = count;
     return ERR_OK;
 }
 
@@ -154,6 +168,8 @@ MUST_USE static enum err param_session(struct call *call, const struct dialect_i
 enum err param_generation(struct call *call, const struct dialect_input *input,
                           struct api_error *out_error)
 {
+    static const struct param_list stops = {"stop", REQUEST_STOPS_MAX, REQUEST_STOP_MAX_BYTES,
+                                            true};
     struct request *request = &call->request;
     int64_t max_tokens = request->max_tokens;
     TRY(param_string(call, input->body, "model", &request->model, out_error));
@@ -162,7 +178,7 @@ enum err param_generation(struct call *call, const struct dialect_input *input,
     TRY(param_bool(input->body, "ignore_eos", &request->ignore_eos, out_error));
     TRY(sampling_params(call, input->body, out_error));
     TRY(form_params(call, input->body, out_error));
-    TRY(param_stop(call, input->body, out_error));
+    TRY(param_strings(call, input->body, &stops, &request->stops, &request->stop_count, out_error));
     TRY(param_priority(call, input->body, out_error));
     request->max_tokens = (uint32_t)max_tokens;
     return ERR_OK;

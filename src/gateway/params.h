@@ -21,6 +21,16 @@ MUST_USE enum err param_integer(const json_t *body, const char *key, int64_t min
 MUST_USE enum err param_number(const json_t *body, const char *key, double min, double max,
                                float *out_value, struct api_error *out_error);
 
+/* A list of strings of at least a byte, or one that stands alone. */
+struct param_list {
+    const char *key;
+    size_t count_max, bytes_max; /* of each */
+    bool may_be_one;
+};
+MUST_USE enum err param_strings(struct call *call, const json_t *body,
+                                const struct param_list *wanted, const struct slice **out_strings,
+                                size_t *out_count, struct api_error *out_error);
+
 /* The body must be an object. */
 MUST_USE enum err param_object(const json_t *body, struct api_error *out_error);
 /* model, session_id (or the X-Session-Id of the input), sampling, form, max_tokens, stop,

@@ -51,49 +51,11 @@ MUST_USE static enum err read_logit_bias(struct call *call, const json_t *body,
 
 /* --- dry --- */
 
-static const char BREAKERS[] = "dry_sequence_breakers";
-
-MUST_USE static enum err read_breaker(struct call *call, const json_t *value,
-                                      struct slice *out_breaker, struct api_error *out_error)
-{
-    struct slice breaker = json_slice(value);
-    if (!json_is_string(value))
-        return param_wrong_type(out_error, BREAKERS, "a list of strings");
-    if (breaker.len == 0 || breaker.len > SAMPLING_BREAKER_MAX_BYTES)
-        return api_error_set(out_error, 400, "invalid_value", BREAKERS,
-                             "a string of %s has %zu bytes: allowed are 1..%d", BREAKERS,
-                             breaker.len, SAMPLING_BREAKER_MAX_BYTES);
-    if (arena_dup(call->arena, breaker, out_breaker) != ERR_OK)
-        return api_error_set(out_error, 413, "body_too_large", BREAKERS, "out of memory");
-    return ERR_OK;
-}
-
-MUST_USE static enum err read_breakers(struct call *call, const json_t *body,
-                                       struct api_error *out_error)
-{
-    const json_t *value = param_member(body, BREAKERS);
-    if (!value)
-        return ERR_OK;
-    if (!json_is_array(value))
-        return param_wrong_type(out_error, BREAKERS, "a list of strings");
-    size_t count = json_array_size(value);
-    if (count > SAMPLING_BREAKERS_MAX)
-        return api_error_set(out_error, 400, "invalid_value", BREAKERS,
-                             "%s has %zu strings: allowed are %d", BREAKERS, count,
-                             SAMPLING_BREAKERS_MAX);
-    struct slice *breakers = arena_array(call->arena, count + 1, sizeof(*breakers));
-    if (!breakers)
-        return api_error_set(out_error, 413, "body_too_large", BREAKERS, "out of memory");
-    for (size_t i = 0; i < count; i++)
-        TRY(read_breaker(call, json_array_get(value, i), &breakers[i], out_error));
-    call->request.sampling.dry_breakers = breakers;
-    call->request.sampling.dry_breaker_count = count;
-    return ERR_OK;
-}
-
 MUST_USE static enum err read_dry(struct call *call, const json_t *body,
                                   struct api_error *out_error)
 {
+    static const struct param_list breakers = {"dry_sequence_breakers", SAMPLING_BREAKERS_MAX,
+                                               SAMPLING_BREAKER_MAX_BYTES, false};
     struct sampling *sampling = &call->request.sampling;
     int64_t allowed = sampling->dry_allowed, last_n = sampling->dry_last_n;
     TRY(param_number(body, "dry_multiplier", 0, FACTOR_MAX, &sampling->dry_multiplier, out_error));
@@ -102,7 +64,8 @@ MUST_USE static enum err read_dry(struct call *call, const json_t *body,
     TRY(param_integer(body, "dry_penalty_last_n", -1, INT32_MAX, &last_n, out_error));
     sampling->dry_allowed = (int32_t)allowed;
     sampling->dry_last_n = (int32_t)last_n;
-    return read_breakers(call, body, out_error);
+    return param_strings(call, body, &breakers, &sampling->dry_breakers,
+                         &sampling->dry_breaker_count, out_error);
 }
 
 /* --- samplers: the order --- */

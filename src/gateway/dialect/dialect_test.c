@@ -317,7 +317,7 @@ TEST(types_and_ranges_are_named)
     check_refused(&dialect_completions, "{\"prompt\":\"x\",\"max_tokens\":0}", "invalid_value",
                   "max_tokens", "max_tokens is 0: allowed is 1..1048576");
     check_refused(&dialect_completions, "{\"prompt\":\"x\",\"stop\":[\"\"]}", "invalid_value",
-                  "stop", "a stop string has 0 bytes: allowed are 1..256");
+                  "stop", "a string of stop has 0 bytes: allowed are 1..256");
     check_refused(&dialect_completions, "{\"prompt\":\"x\",\"logit_bias\":{\"a\":1}}",
                   "invalid_value", "logit_bias", "logit_bias has the key 'a': keys are token ids");
     check_refused(&dialect_completions, "{\"prompt\":\"x\",\"stream\":\"yes\"}", "invalid_type",
