@@ -61,6 +61,33 @@ static void check_form(const struct form *form)
     }
 }
 
+static void check_continuation(const struct continuation *continuation)
+{
+    ASSERT(continuation->is_wanted || continuation->token_count == 0);
+    ASSERT(continuation->token_count <= CONTINUATION_TOKENS_MAX);
+    for (size_t i = 0; i < continuation->token_count; i++)
+        ASSERT(continuation->tokens[i] >= 0);
+}
+
+/* What is submitted again is what encoding it so would have been. */
+static void check_continued(const struct request *request)
+{
+    struct request continued = *request;
+    struct text out;
+    if (request->task.kind != TASK_NONE || request->continue_from.is_wanted)
+        return;
+    continued.continue_from = (struct continuation){.is_wanted = true, .text_bytes = 1};
+    continued.credit_events = 1;
+    continued.credit_bytes = UINT32_MAX;
+    struct text plain = write(request), expected = write(&continued);
+    text_init(&out, ROOM);
+    request_encode_continued(text_slice(&plain), &continued.continue_from, 1, UINT32_MAX, &out);
+    ASSERT(slice_eq(text_slice(&out), text_slice(&expected)));
+    text_fini(&out);
+    text_fini(&expected);
+    text_fini(&plain);
+}
+
 static void check_task(const struct task *task)
 {
     size_t tokens = 0;
@@ -87,6 +114,7 @@ static void check_limits(const struct request *request)
     ASSERT(request->sampling.bias_count <= REQUEST_BIAS_MAX);
     check_sampling(&request->sampling);
     check_form(&request->form);
+    check_continuation(&request->continue_from);
     check_task(&request->task);
     ASSERT(request->message_count <= REQUEST_MESSAGES_MAX);
     for (size_t i = 0; i < request->token_count; i++)
@@ -134,6 +162,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (err == ERR_OK) {
         check_limits(&request);
         check_survives_writing(&request);
+        check_continued(&request);
         check_without_room(payload, choice_of(data, size));
     } else {
         ASSERT((err == ERR_PROTOCOL || err == ERR_LIMIT) && note.text[0]);

@@ -105,6 +105,10 @@ void request_encode_body(const struct request *request, struct text *out)
     json_out_add_i64(&json, "max_tokens", request->max_tokens);
     encode_stops(&json, request);
     json_out_add_bool(&json, "ignore_eos", request->ignore_eos);
+    if (request->continue_from.is_wanted) {
+        json_out_key(&json, "continue_from");
+        continuation_encode(&request->continue_from, &json);
+    }
     json_out_end_object(&json);
 }
 
@@ -144,6 +148,43 @@ size_t request_set_epoch(char *payload, size_t bytes, uint32_t epoch)
     uint32_t head_bytes = little_get32(payload);
     little_put32(payload, head_bytes - (uint32_t)old_bytes + (uint32_t)new_bytes);
     return bytes - old_bytes + new_bytes;
+}
+
+/* Copies up to the value behind `key`, adds another one, and returns what comes after it. A string
+ * that says the same has its quotes escaped. */
+static struct slice replace_number(struct slice json, struct slice key, uint32_t number,
+                                   struct text *out)
+{
+    size_t at = slice_find(json, key);
+    ASSERT(at != SLICE_NPOS);
+    text_add(out, slice_first(json, at + key.len));
+    text_add_u64(out, number);
+    json = slice_after(json, at + key.len);
+    while (json.len > 0 && json.data[0] >= '0' && json.data[0] <= '9')
+        json = slice_after(json, 1);
+    return json;
+}
+
+void request_encode_continued(struct slice payload, const struct continuation *continue_from,
+                              uint32_t credit_events, uint32_t credit_bytes, struct text *out)
+{
+    size_t start = out->len;
+    struct slice rest = slice_after(payload, PREFIX_BYTES);
+    struct slice head = slice_first(rest, little_get32(payload.data));
+    struct slice body = slice_after(rest, head.len);
+    ASSERT(head.len > 0 && slice_ends_with(body, SLICE("}")));
+    text_add(out, slice_first(payload, PREFIX_BYTES));
+    head = replace_number(head, SLICE(",\"credit_events\":"), credit_events, out);
+    head = replace_number(head, SLICE(",\"credit_bytes\":"), credit_bytes, out);
+    text_add(out, head);
+    if (text_status(out) != ERR_OK)
+        return;
+    little_put32(out->data + start, (uint32_t)(out->len - start - PREFIX_BYTES));
+    text_add(out, slice_first(body, body.len - 1));
+    text_add(out, SLICE(",\"continue_from\":"));
+    struct json_out json = json_out_to(out);
+    continuation_encode(continue_from, &json);
+    text_add_byte(out, '}');
 }
 
 /* --- decoding --- */
@@ -257,6 +298,11 @@ static void decode_body(struct fields *fields, struct request *request)
     request->max_tokens = fields_u32(fields, "max_tokens");
     decode_stops(fields, request);
     request->ignore_eos = fields_bool(fields, "ignore_eos");
+    if (fields_has(fields, "continue_from")) {
+        struct fields from = fields_inside(fields, fields_object(fields, "continue_from"));
+        continuation_decode(&from, &request->continue_from);
+        fields->err = from.err;
+    }
     struct fields inside = fields_inside(fields, fields_object(fields, "sampling"));
     sampling_decode(&inside, &request->sampling);
     if (fields->err == ERR_OK)

@@ -6,6 +6,7 @@
 #include "base/arena.h"
 #include "base/id.h"
 #include "base/text.h"
+#include "wire/continuation.h"
 #include "wire/form.h"
 #include "wire/sampling.h"
 #include "wire/task.h"
@@ -56,7 +57,8 @@ struct request {
     const struct slice *stops;
     size_t stop_count;
     bool ignore_eos;
-    bool want_progress; /* queued, loading, prefill events */
+    struct continuation continue_from; /* what of the answer is there already */
+    bool want_progress;                /* queued, loading, prefill events */
 
     enum request_priority priority;
     uint32_t deadline_ms;   /* from arrival; 0: none */
@@ -73,8 +75,8 @@ static inline uint64_t request_stream(const struct request *request)
 }
 
 /* The payload of a submit: u32 bytes of the head, the head (JSON: everything about the request),
- * the body (JSON: prompt, tokens or messages, sampling, form, max_tokens, stops, ignore_eos; or a
- * task). So
+ * the body (JSON: prompt, tokens or messages, sampling, form, max_tokens, stops, ignore_eos,
+ * continue_from; or a task). So
  * whoever only schedules reads the head and passes the bytes on as they came. text overflow shows
  * in text_status(). */
 void request_encode(const struct request *request, struct text *out);
@@ -85,6 +87,10 @@ void request_encode_body(const struct request *request, struct text *out);
  * room for REQUEST_EPOCH_ROOM bytes more than were encoded. */
 enum { REQUEST_EPOCH_ROOM = 9 };
 size_t request_set_epoch(char *payload, size_t bytes, uint32_t epoch);
+/* Writes such a payload once more, for whoever takes it over in mid-stream: with another first
+ * credit, and `continue_from` behind all else in its body, which has none and is no task's. */
+void request_encode_continued(struct slice payload, const struct continuation *continue_from,
+                              uint32_t credit_events, uint32_t credit_bytes, struct text *out);
 /* The head alone: what belongs to the body is left as in sampling_default() and empty. Errors as
  * request_decode(). */
 MUST_USE enum err request_decode_head(struct slice payload, struct arena *arena,

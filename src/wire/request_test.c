@@ -270,6 +270,50 @@ TEST(another_epoch_is_what_encoding_it_would_have_been)
     mem_free(payload);
 }
 
+/* The labels are what a client sent: they may look like ours. */
+TEST(a_continued_payload_is_what_encoding_it_would_have_been)
+{
+    struct request request = full_request();
+    request.label = SLICE("x\",\"credit_events\":7,\"credit_bytes\":8");
+    struct text first = encoded(&request), continued;
+    request.continue_from = (struct continuation){.is_wanted = true,
+                                                  .seed = UINT64_MAX,
+                                                  .tokens = tokens,
+                                                  .token_count = ARRAY_COUNT(tokens),
+                                                  .text_bytes = 11};
+    request.credit_events = 1;
+    request.credit_bytes = UINT32_MAX;
+    struct text again = encoded(&request);
+    text_init(&continued, 1 << 20);
+    text_add(&continued, SLICE("before"));
+    request_encode_continued(text_slice(&first), &request.continue_from, 1, UINT32_MAX, &continued);
+    CHECK_SLICES(slice_after(text_slice(&continued), 6), text_slice(&again));
+    for (size_t max = 0; max < again.len; max++) {
+        struct text out;
+        text_init(&out, max);
+        request_encode_continued(text_slice(&first), &request.continue_from, 1, UINT32_MAX, &out);
+        CHECK_ERR(text_status(&out), ERR_LIMIT);
+        text_fini(&out);
+    }
+    text_fini(&continued);
+    text_fini(&again);
+    text_fini(&first);
+}
+
+TEST(what_was_said_already_comes_back_with_its_request)
+{
+    struct arena *arena = arena_new(1 << 20);
+    struct request request = full_request();
+    CHECK(!there_and_back(&request, arena).continue_from.is_wanted);
+    request.continue_from = (struct continuation){
+        .is_wanted = true, .seed = 5, .tokens = tokens, .token_count = 2, .text_bytes = 3};
+    struct request read = there_and_back(&request, arena);
+    CHECK(read.continue_from.is_wanted && read.continue_from.seed == 5);
+    CHECK_EQ(read.continue_from.token_count, 2);
+    CHECK_EQ(read.continue_from.text_bytes, 3);
+    arena_free(arena);
+}
+
 TEST(a_payload_that_outgrows_its_text_is_overflowed_not_half_written)
 {
     struct request request = full_request();

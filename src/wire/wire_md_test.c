@@ -204,6 +204,19 @@ TEST(the_page_shows_the_form_of_an_answer)
     text_fini(&out);
 }
 
+TEST(the_page_shows_what_an_answer_goes_on_behind)
+{
+    static const int32_t tokens[] = {1234, 7, 0};
+    struct continuation continuation = {
+        .is_wanted = true, .seed = UINT64_MAX, .tokens = tokens, .token_count = 3, .text_bytes = 9};
+    struct text out;
+    text_init(&out, 1 << 16);
+    struct json_out json = json_out_to(&out);
+    continuation_encode(&continuation, &json);
+    check_page_shows(text_slice(&out));
+    text_fini(&out);
+}
+
 static void check_page_shows_task(const struct task *task)
 {
     struct text example;
