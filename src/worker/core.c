@@ -37,6 +37,8 @@ void core_job_free(struct core_job **job)
         return;
     cancel_flag_unref((*job)->cancel);
     grammar_match_free((*job)->match);
+    text_out_free((*job)->said.text_out);
+    text_fini(&(*job)->said.unsaid);
     arena_free((*job)->arena);
     mem_free((*job)->prompt);
     mem_free(*job);
@@ -397,24 +399,36 @@ static uint32_t answer_max(const struct core *core, const struct core_job *job)
     return job->max_tokens < room ? job->max_tokens : room;
 }
 
-void core_start(struct core *core, struct core_job **job)
+static struct sequence *sequence_new(const struct core *core, struct core_job *job)
 {
     struct sequence *sequence = mem_alloc(sizeof(*sequence));
-    sequence->job = *job;
-    sequence->sampler_state = sampler_state_first(&sequence->job->sampling);
-    *job = NULL;
-    ASSERT(sequence->job->cancel && sequence->job->max_tokens >= 1);
-    ASSERT(sequence->job->prompt_count >= 1 &&
-           sequence->job->prompt_count < core->engine->info.context_tokens);
+    ASSERT(job->cancel && job->max_tokens >= 1 && job->said.count <= job->max_tokens);
+    ASSERT(job->prompt_count >= 1 && job->prompt_count < core->engine->info.context_tokens);
     list_init(&sequence->link);
+    sequence->job = job;
+    sequence->sampler_state = sampler_state_first(&job->sampling);
     sequence->slot = NO_SLOT;
-    sequence->answer_max = answer_max(core, sequence->job);
-    sequence->tokens = sequence->job->prompt;
-    sequence->job->prompt = NULL;
-    sequence->token_count = sequence->tokens_max = sequence->job->prompt_count;
-    sequence->text_out = text_out_new(sequence->job->stops, sequence->job->stop_count);
+    sequence->answer_max = answer_max(core, job);
+    sequence->tokens = job->prompt;
+    job->prompt = NULL;
+    sequence->token_count = sequence->tokens_max = job->prompt_count + job->said.count;
+    sequence->followed = job->sampling.mirostat > 0 ? 0 : job->said.count;
+    sequence->skip_bytes = job->said.skip_bytes;
+    sequence->text_out = job->said.text_out;
+    job->said.text_out = NULL;
+    if (!sequence->text_out)
+        sequence->text_out = text_out_new(job->stops, job->stop_count);
+    return sequence;
+}
+
+void core_start(struct core *core, struct core_job **job)
+{
+    struct sequence *sequence = sequence_new(core, *job);
+    *job = NULL;
     ASSERT(map_put(core->sequences, sequence->job->key, sequence) == ERR_OK);
     core_move(core, sequence, sequence_has_credit(sequence) ? SEQ_WAITING : SEQ_SAVED);
+    if (sequence->job->said.is_over)
+        core_say_all(core, sequence);
 }
 
 /* A quarter more each time: it is held as long as the sequence, 4 bytes for each token. */

@@ -39,6 +39,7 @@
 #include "grammar/grammar_mask.h"
 #include "wire/event.h"
 #include "wire/request.h"
+#include "worker/text_out.h"
 
 #include <stdatomic.h>
 
@@ -51,6 +52,17 @@ struct cancel_flag *cancel_flag_new(void); /* one ref */
 struct cancel_flag *cancel_flag_ref(struct cancel_flag *flag);
 void cancel_flag_unref(struct cancel_flag *flag); /* NULL is fine */
 
+/* What of an answer is there already, in a job that goes on behind it; replay.h makes it. */
+struct core_said {
+    uint32_t count;            /* tokens, behind the prompt in job->prompt */
+    struct text_out *text_out; /* behind them; taken by core_start(). NULL: at the beginning */
+    struct text unsaid;        /* of their text, what the asker does not have */
+    uint32_t skip_bytes;       /* of the text behind them, what it has */
+    bool is_over;              /* nothing comes behind them, for this reason, */
+    enum done_reason reason;
+    struct slice stop; /* and of DONE_STOP this one of job->stops */
+};
+
 /* What to generate. Made by the bus side (prep) with mem_alloc(), taken over whole by
  * core_start(). */
 struct core_job {
@@ -59,14 +71,16 @@ struct core_job {
     struct arena *arena;       /* holds stops and bias, NULL if there are none; released with it */
     token_id *prompt;          /* ids below vocab_size; mem_free()d, or taken by core_start() */
     uint32_t prompt_count;     /* >= 1, prompt + 1 <= context */
+    struct core_said said;     /* count <= max_tokens */
     struct sampling sampling;  /* seed resolved: has_seed is true */
     const struct slice *stops; /* valid UTF-8 */
     size_t stop_count;
     uint32_t max_tokens; /* >= 1; already bounded by the context */
     bool ignore_eos;     /* end tokens are never picked */
     bool want_progress;
-    /* What the answer has to look like, at its beginning; NULL: anything. Its tokens are those of
-     * `vocab`, which is the same for all jobs and outlives the core. */
+    /* What the answer has to look like, at its beginning, or behind what is said of it (with
+     * mirostat always at its beginning); NULL: anything. Its tokens are those of `vocab`, which is
+     * the same for all jobs and outlives the core. */
     struct grammar_match *match;
     const struct grammar_vocab *vocab;
     struct cancel_flag *cancel; /* one ref, taken */

@@ -1,6 +1,9 @@
 /* core_batch - one batch: what goes in, the decode, and what each sequence makes of its logits. */
 #include "worker/core_impl.h"
 
+#include "base/utf8.h"
+#include "worker/replay.h"
+
 static const char NO_ROOM[] = "the engine's cache is full";
 
 /* --- making it --- */
@@ -39,6 +42,12 @@ static struct plan_batch plan(struct core *core)
     return plan_step(&state, core->parts);
 }
 
+/* Of the row behind which it has so many tokens: there it samples, or mirostat follows. */
+static bool wants_logits(const struct sequence *sequence, uint32_t tokens)
+{
+    return tokens >= sequence->job->prompt_count + sequence->followed;
+}
+
 static void fill_rows(struct core *core, const struct plan_batch *batch)
 {
     uint32_t row = 0;
@@ -50,7 +59,7 @@ static void fill_rows(struct core *core, const struct plan_batch *batch)
                 (struct engine_row){.token = sequence->tokens[part->position + j],
                                     .position = part->position + j,
                                     .slot = (uint32_t)sequence->slot,
-                                    .wants_logits = part->wants_logits && j == part->count - 1};
+                                    .wants_logits = wants_logits(sequence, part->position + j + 1)};
     }
     ASSERT(row == batch->row_count);
 }
@@ -120,42 +129,79 @@ static enum err decode(struct core *core, const struct plan_batch *batch)
 
 /* --- what comes of it --- */
 
-/* Writes the text that the token lets go of behind the report's. True when the answer ends with
- * it, with the reason and the stop. `token` NULL: the end token. */
-static bool make_text(struct core *core, struct sequence *sequence, const token_id *token,
-                      enum done_reason *out_reason, struct slice *out_stop)
+/* Writes the text that the token lets go of behind the report's. `token` NULL: the end token. */
+static struct answer_end make_text(struct core *core, struct sequence *sequence,
+                                   const token_id *token)
+{
+    char scratch[CORE_PIECE_BYTES];
+    struct slice piece;
+    if (token)
+        piece = engine_piece(core->engine, *token, scratch, sizeof(scratch));
+    return answer_follow(sequence->text_out, token ? &piece : NULL, core_is_said(sequence),
+                         sequence_answered(sequence) == sequence->answer_max, &core->next.text);
+}
+
+/* Of the answer that it goes on behind, what the asker does not have. */
+static void add_unsaid(struct core *core, struct sequence *sequence)
+{
+    text_add(&core->next.text, text_slice(&sequence->job->said.unsaid));
+    text_fini(&sequence->job->said.unsaid);
+}
+
+/* Takes out what the asker has, in whole characters: only where the engine did not say the same
+ * again can they be others. */
+static void skip_said(struct core *core, struct sequence *sequence, size_t text_at)
 {
     struct text *text = &core->next.text;
-    char scratch[CORE_PIECE_BYTES];
-    int stop = TEXT_OUT_NO_STOP;
-    if (token) {
-        struct slice piece = engine_piece(core->engine, *token, scratch, sizeof(scratch));
-        stop = text_out_add(sequence->text_out, piece, text);
-    }
-    bool is_said = !token || core_is_said(sequence);
-    bool is_last = is_said || sequence_answered(sequence) == sequence->answer_max;
-    if (is_last && stop == TEXT_OUT_NO_STOP)
-        stop = text_out_end(sequence->text_out, text);
-    bool is_stopped = stop != TEXT_OUT_NO_STOP;
-    *out_reason = is_stopped ? DONE_STOP : is_said ? DONE_EOS : DONE_LENGTH;
-    *out_stop = is_stopped ? sequence->job->stops[stop] : (struct slice){0};
-    return is_stopped || is_last;
+    size_t len = text->len - text_at;
+    if (len == 0)
+        return;
+    char *begin = text->data + text_at;
+    size_t skipped = sequence->skip_bytes < len ? sequence->skip_bytes : len;
+    sequence->skip_bytes -= (uint32_t)skipped;
+    while (skipped > 0 && skipped < len && !utf8_is_valid(slice_of(begin, skipped)))
+        skipped++;
+    memmove(begin, begin + skipped, len - skipped);
+    text_shrink(text, text->len - skipped);
+}
+
+/* Alone, for no token follows: the last delta, so no credit is counted. */
+static void say_unsaid(struct core *core, struct sequence *sequence)
+{
+    size_t text_at = core->next.text.len;
+    core_say_started(core, sequence);
+    if (sequence->job->said.unsaid.len == 0)
+        return;
+    add_unsaid(core, sequence);
+    (void)core_say_delta(core, sequence, NULL, text_at);
+}
+
+void core_say_all(struct core *core, struct sequence *sequence)
+{
+    say_unsaid(core, sequence);
+    core_end_done(core, sequence, sequence->job->said.reason, sequence->job->said.stop);
 }
 
 /* The delta, and the end if it is one. True when the sequence goes on. */
 static bool deliver(struct core *core, struct sequence *sequence, const token_id *token)
 {
-    enum done_reason reason;
-    struct slice stop;
+    struct slice stop = {0};
     size_t text_at = core->next.text.len;
-    bool is_over = make_text(core, sequence, token, &reason, &stop);
+    if (sequence->job->said.unsaid.len > 0)
+        add_unsaid(core, sequence);
+    struct answer_end end = make_text(core, sequence, token);
+    if (sequence->skip_bytes > 0)
+        skip_said(core, sequence, text_at);
     if (token || core->next.text.len > text_at) {
         sequence->bytes_sent += core_say_delta(core, sequence, token, text_at);
         sequence->deltas_sent++;
     }
-    if (is_over)
-        core_end_done(core, sequence, reason, stop);
-    return !is_over;
+    if (!end.is_over)
+        return true;
+    if (end.reason == DONE_STOP)
+        stop = sequence->job->stops[end.stop];
+    core_end_done(core, sequence, end.reason, stop);
+    return false;
 }
 
 /* Picks a token from the row and says it. True when the sequence goes on. */
@@ -164,16 +210,38 @@ static bool sample(struct core *core, struct sequence *sequence, size_t row)
     token_id token;
     enum fault fault;
     struct slice why;
-    if (core_pick(core, sequence, row, &token, &fault, &why) != ERR_OK) {
+    if (core_pick(core, sequence, row, NULL, &token, &fault, &why) != ERR_OK) {
+        if (sequence->job->said.unsaid.len > 0)
+            say_unsaid(core, sequence);
         core_end_failed(core, sequence, fault, why);
         return false;
     }
-    if (sequence_answered(sequence) == 0)
+    if (sequence_answered(sequence) == sequence->job->said.count)
         core_say_started(core, sequence);
     if (engine_is_end(core->engine, token))
         return deliver(core, sequence, NULL);
     core_keep_token(sequence, token);
     return deliver(core, sequence, &token);
+}
+
+/* Mirostat catches up with what was said before the sequence came here. False: it has failed. */
+static bool follow_said(struct core *core, const struct plan_part *part, struct sequence *sequence,
+                        size_t first_row)
+{
+    for (uint32_t j = 0; j < part->count; j++) {
+        uint32_t tokens = part->position + j + 1;
+        token_id token;
+        enum fault fault;
+        struct slice why;
+        if (!wants_logits(sequence, tokens) || tokens == sequence->token_count)
+            continue;
+        if (core_pick(core, sequence, first_row + j, &sequence->tokens[tokens], &token, &fault,
+                      &why) != ERR_OK) {
+            core_end_failed(core, sequence, fault, why);
+            return false;
+        }
+    }
+    return true;
 }
 
 static void finish_part(struct core *core, const struct plan_part *part, struct sequence *sequence,
@@ -186,10 +254,14 @@ static void finish_part(struct core *core, const struct plan_part *part, struct 
         core_end_done(core, sequence, DONE_CANCELLED, (struct slice){0});
         return;
     }
-    bool is_first_time = sequence_answered(sequence) == 0; /* not the repair of lost cells */
+    /* Not the repair of lost cells, and not an answer that is put in again. */
+    bool is_first_time = sequence_answered(sequence) == sequence->job->said.count &&
+                         sequence->position <= sequence->job->prompt_count;
     if (part->is_prompt && is_first_time && sequence->job->want_progress)
         core_say_prefill(core, sequence);
-    if (!part->wants_logits || !sample(core, sequence, last_row))
+    if (!follow_said(core, part, sequence, last_row + 1 - part->count))
+        return;
+    if (sequence_left(sequence) > 0 || !sample(core, sequence, last_row))
         return;
     if (sequence_has_credit(sequence))
         core_move_to_run(core, sequence); /* to the back: plan.h rule 2 */

@@ -79,9 +79,18 @@ static enum err pick_formed(struct core *core, struct sequence *sequence,
     enum err err = check(core, match, *out_token, piece(input->piece_ctx, *out_token));
     if (err == ERR_REFUSED || err == ERR_LIMIT)
         err = pick_allowed(core, sequence, input, before, out_token);
-    if (err == ERR_OK)
-        err = accept(core, match, *out_token, piece(input->piece_ctx, *out_token));
     return err;
+}
+
+static enum err pick(struct core *core, struct sequence *sequence, struct sampler_input *input,
+                     const token_id *said, token_id *out_token)
+{
+    struct grammar_match *match = sequence->job->match;
+    TRY(match ? pick_formed(core, sequence, input, out_token)
+              : sampler_pick(core->sampler, input, out_token));
+    if (said)
+        *out_token = *said;
+    return match ? accept(core, match, *out_token, piece(input->piece_ctx, *out_token)) : ERR_OK;
 }
 
 static void explain(const struct sampler_input *input, enum err err, enum fault *out_fault,
@@ -101,15 +110,15 @@ static void explain(const struct sampler_input *input, enum err err, enum fault 
     }
 }
 
-enum err core_pick(struct core *core, struct sequence *sequence, size_t row, token_id *out_token,
-                   enum fault *out_fault, struct slice *out_why)
+enum err core_pick(struct core *core, struct sequence *sequence, size_t row, const token_id *said,
+                   token_id *out_token, enum fault *out_fault, struct slice *out_why)
 {
     struct pieces pieces = {.engine = core->engine};
     struct sampler_input input = {.sampling = &sequence->job->sampling,
                                   .logits = engine_logits(core->engine, row),
                                   .history = sequence->tokens,
-                                  .history_count = sequence->token_count,
-                                  .index = sequence_answered(sequence),
+                                  .history_count = sequence->job->prompt_count + sequence->followed,
+                                  .index = sequence->followed,
                                   .state = &sequence->sampler_state,
                                   .piece = piece,
                                   .piece_ctx = &pieces};
@@ -117,9 +126,10 @@ enum err core_pick(struct core *core, struct sequence *sequence, size_t row, tok
         input.forbidden = core->ends;
         input.forbidden_count = core->end_count;
     }
-    enum err err = sequence->job->match ? pick_formed(core, sequence, &input, out_token)
-                                        : sampler_pick(core->sampler, &input, out_token);
-    if (err != ERR_OK)
+    enum err err = pick(core, sequence, &input, said, out_token);
+    if (err == ERR_OK)
+        sequence->followed++;
+    else
         explain(&input, err, out_fault, out_why);
     return err;
 }

@@ -49,7 +49,11 @@ struct sequence {
     uint64_t parked_at_us;
     uint64_t deltas_sent, bytes_sent; /* compared with the job's limits */
     uint64_t prefill_us, decode_us;
-    struct sampler_state sampler_state; /* behind the last of `tokens` */
+    /* Behind so many tokens of the answer: all of it, but while mirostat catches up with what was
+     * said before it came here. */
+    struct sampler_state sampler_state;
+    uint32_t followed;
+    uint32_t skip_bytes; /* of its next text: the asker has them */
 };
 
 static inline uint32_t sequence_left(const struct sequence *sequence) /* tokens to put in */
@@ -164,12 +168,18 @@ void core_run_batch(struct core *core, uint64_t now_us);
 bool core_should_abort(void *ctx);
 void core_on_progress(void *ctx);
 
+/* Its answer was whole when it came: says what the asker does not have of it, and ends it. */
+void core_say_all(struct core *core, struct sequence *sequence);
+
 /* --- core_grammar.c --- */
 
 /* The next token of the sequence from the row, as its grammar allows it; it is then behind that
- * token. ERR_OK, or why there is none: *out_fault and *out_why say it. */
+ * token. With `said` it is this one, whatever the draw: what mirostat and grammar make of it is all
+ * that is wanted. (They differ only where the engine is not exact.) ERR_OK, or why there is none:
+ * *out_fault and *out_why say it. */
 MUST_USE enum err core_pick(struct core *core, struct sequence *sequence, size_t row,
-                            token_id *out_token, enum fault *out_fault, struct slice *out_why);
+                            const token_id *said, token_id *out_token, enum fault *out_fault,
+                            struct slice *out_why);
 /* There is nothing more that it could say. */
 bool core_is_said(const struct sequence *sequence);
 

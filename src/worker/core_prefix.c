@@ -60,7 +60,7 @@ static uint32_t tokens_to_find(const struct core *core, const struct sequence *s
 {
     uint32_t prompt_count = sequence->job->prompt_count;
     if (!core->engine->info.single_rows_differ)
-        return sequence->token_count;
+        return prompt_count + sequence->followed; /* what mirostat follows it has to see */
     return prompt_count > 1 ? prompt_count - 1 : 1;
 }
 
@@ -291,7 +291,7 @@ static void note(struct core *core, struct sequence *sequence, const struct pref
                                    .count = sequence->job->prompt_count};
     prefix_tree_note(core->tree, &prompt);
     sequence->is_noted = true;
-    sequence->cached = sequence->position;
+    sequence->cached = sequence->position < prompt.count ? sequence->position : prompt.count;
     sequence->save_count = answer->save_count;
     for (uint32_t i = 0; i < answer->save_count; i++)
         sequence->save_at[i] = useful_save(core, answer->save_at[i], prompt.count);

@@ -65,7 +65,7 @@ struct core_job *probe_job(struct probe *probe)
     struct core_job *job = mem_alloc(sizeof(*job));
     *job = probe->job;
     job->arena = arena_new(1 << 20);
-    job->prompt = copy_tokens(probe->prompt, job->prompt_count);
+    job->prompt = copy_tokens(probe->prompt, job->prompt_count + job->said.count);
     job->stops = copy_stops(job->arena, job->stops, job->stop_count);
     job->cancel = cancel_flag_new();
     probe->cancel = cancel_flag_ref(job->cancel);
@@ -118,7 +118,7 @@ static void take_end(struct probe *probe, const struct core_result *result)
     probe->decode_us = result->decode_us;
     ASSERT(result->prompt_tokens == probe->job.prompt_count);
     ASSERT(result->completion_tokens == probe->id_count);
-    ASSERT(result->cached_tokens < result->prompt_tokens);
+    ASSERT(result->cached_tokens < result->prompt_tokens + (probe->job.said.count > 0));
 }
 
 static void take_result(struct probes *probes, const struct core_result *result)

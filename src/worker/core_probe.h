@@ -7,7 +7,7 @@
 enum { PROBE_TOKENS_MAX = 1024, PROBES_MAX = 64 };
 
 struct probe {                  /* of the sequence with key = its index + 1 */
-    const token_id *prompt;     /* borrowed until probe_job() */
+    const token_id *prompt;     /* and what is said behind it; borrowed until probe_job() */
     struct core_job job;        /* what will be started; probe_job() makes its memory and flag */
     struct cancel_flag *cancel; /* a ref of our own, from probe_job() on */
     uint64_t event_limit, byte_limit; /* granted so far */

@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "base/sha256.h"
 #include "worker/prefix_tree.h"
+#include "worker/replay.h"
 
 #include <stdio.h>
 
@@ -259,6 +260,55 @@ static uint64_t scope_of(struct slice tenant)
     return scope == PREFIX_NOBODYS ? scope + 1 : scope;
 }
 
+/* --- what of the answer is there already --- */
+
+static const char CONTINUE_FROM[] = "continue_from";
+
+static enum err check_said(const struct engine *engine, const struct continuation *from,
+                           const struct core_job *job, struct prep_refusal *refusal)
+{
+    if (engine->info.changing_pieces)
+        return refuse(refusal, FAULT_UNSUPPORTED_PARAMETER, CONTINUE_FROM,
+                      "this model's answers cannot be continued: a token's text changes");
+    if (from->token_count > job->max_tokens)
+        return refuse(refusal, FAULT_INVALID_REQUEST, CONTINUE_FROM,
+                      "%zu tokens are said already: the answer has room for %u", from->token_count,
+                      job->max_tokens);
+    for (size_t i = 0; i < from->token_count; i++)
+        if (from->tokens[i] < 0 || (uint32_t)from->tokens[i] >= engine->info.vocab_size)
+            return refuse(refusal, FAULT_INVALID_REQUEST, CONTINUE_FROM,
+                          "token id %d at index %zu: the model's vocabulary is 0..%u",
+                          from->tokens[i], i, engine->info.vocab_size - 1);
+    return ERR_OK;
+}
+
+/* Behind the prompt. */
+static void add_said(struct core_job *job, const struct continuation *from)
+{
+    if (!from->is_wanted || from->token_count == 0)
+        return;
+    job->said.count = (uint32_t)from->token_count;
+    job->prompt = mem_grow(job->prompt, (job->prompt_count + from->token_count) * sizeof(token_id));
+    memcpy(job->prompt + job->prompt_count, from->tokens, from->token_count * sizeof(token_id));
+}
+
+static enum err replay(struct engine *engine, struct core_job *job, uint64_t text_bytes,
+                       struct prep_refusal *refusal)
+{
+    struct err_note note = {{0}};
+    switch (replay_said(engine, job, text_bytes, &note)) {
+    case ERR_OK:
+        return ERR_OK;
+    case ERR_FULL:
+        return refuse_memory(refusal);
+    case ERR_LIMIT:
+        return refuse(refusal, FAULT_INVALID_REQUEST, CONTINUE_FROM,
+                      "the grammar is too ambiguous to follow the answer so far");
+    default:
+        return refuse(refusal, FAULT_INVALID_REQUEST, CONTINUE_FROM, "%s", note.text);
+    }
+}
+
 /* Takes the tokens on success. */
 static enum err make_job(struct engine *engine, const struct request *request,
                          const struct prep_limits *limits, struct tokens *tokens,
@@ -267,21 +317,28 @@ static enum err make_job(struct engine *engine, const struct request *request,
     struct core_job *job = mem_alloc(sizeof(*job));
     job->scope = scope_of(request->tenant);
     job->sampling = request->sampling;
-    if (!job->sampling.has_seed) {
+    if (request->continue_from.is_wanted) {
+        job->sampling.has_seed = true;
+        job->sampling.seed = request->continue_from.seed;
+    } else if (!job->sampling.has_seed) {
         job->sampling.has_seed = true;
         job->sampling.seed = random_u64() >> (64 - SEED_BITS);
     }
     job->max_tokens = max_tokens(engine, request, limits, tokens->count);
     job->ignore_eos = request->ignore_eos;
     job->want_progress = request->want_progress;
-    if (copy_lists(job, request) != ERR_OK) {
+    enum err err = copy_lists(job, request) == ERR_OK ? ERR_OK : refuse_memory(refusal);
+    if (err == ERR_OK && request->continue_from.is_wanted)
+        err = check_said(engine, &request->continue_from, job, refusal);
+    if (err != ERR_OK) {
         core_job_free(&job);
-        return refuse_memory(refusal);
+        return err;
     }
     /* They had room for the text's bytes, several times what they are now. */
     job->prompt = mem_grow(tokens->data, tokens->count * sizeof(token_id));
     job->prompt_count = (uint32_t)tokens->count;
     tokens->data = NULL;
+    add_said(job, &request->continue_from);
     *out_job = job;
     return ERR_OK;
 }
@@ -305,6 +362,7 @@ enum err prep_job(struct engine *engine, const struct request *request,
 /* --- on the pool, or in line --- */
 
 struct prep {
+    struct loop *loop;
     struct engine *engine;
     struct prep_options options;
     prep_done_fn *on_done;
@@ -315,6 +373,8 @@ struct prep {
 
     enum err err;
     struct core_job *job;
+    bool is_continued;
+    uint64_t text_bytes;      /* that the asker has of it */
     struct form_order *order; /* for the form of the answer, if it is to have one; the pool's as
                                  long as there is work, forms' after it */
     struct prep_refusal refusal;
@@ -353,7 +413,12 @@ static enum err decode_and_prepare(struct prep *prep, struct arena *arena)
         ERR_OK)
         return refuse_unreadable(&prep->refusal, &note);
     TRY(order_form(prep, &request.form));
-    return prep_job(prep->engine, &request, &prep->options.limits, &prep->job, &prep->refusal);
+    TRY(prep_job(prep->engine, &request, &prep->options.limits, &prep->job, &prep->refusal));
+    prep->is_continued = request.continue_from.is_wanted;
+    prep->text_bytes = request.continue_from.text_bytes;
+    if (!prep->is_continued || prep->order) /* with a form: when that is there */
+        return ERR_OK;
+    return replay(prep->engine, prep->job, prep->text_bytes, &prep->refusal);
 }
 
 static void work(void *ctx)
@@ -385,6 +450,20 @@ static enum fault fault_of(enum err err)
     }
 }
 
+static void replay_formed(void *ctx)
+{
+    struct prep *prep = ctx;
+    prep->err = replay(prep->engine, prep->job, prep->text_bytes, &prep->refusal);
+}
+
+static void on_replayed(void *ctx, enum err status)
+{
+    struct prep *prep = ctx;
+    enum err err = status == ERR_OK ? prep->err : status;
+    prep->work = NULL;
+    finish(prep, prep->is_cancelled ? ERR_CANCELLED : err);
+}
+
 static void on_form(void *ctx, const struct form_order *order, enum err err,
                     struct grammar_match *match, const struct grammar_vocab *vocab,
                     const struct err_note *note)
@@ -395,7 +474,10 @@ static void on_form(void *ctx, const struct form_order *order, enum err err,
     prep->job->vocab = vocab;
     if (err != ERR_OK)
         err = refuse_form(&prep->refusal, form_order_param(order), fault_of(err), note->text);
-    finish(prep, prep->is_cancelled ? ERR_CANCELLED : err);
+    if (err == ERR_OK && prep->is_continued && !prep->is_cancelled)
+        prep->work = loop_work_start(prep->loop, replay_formed, on_replayed, prep);
+    else
+        finish(prep, prep->is_cancelled ? ERR_CANCELLED : err);
 }
 
 static void on_done(void *ctx, enum err status)
@@ -423,7 +505,8 @@ struct prep *prep_start(struct loop *loop, struct engine *engine, struct slice s
     struct prep *prep = mem_peer_alloc(sizeof(*prep) + submit.len);
     if (!prep)
         return NULL;
-    *prep = (struct prep){.engine = engine,
+    *prep = (struct prep){.loop = loop,
+                          .engine = engine,
                           .options = *options,
                           .on_done = on_done_fn,
                           .ctx = ctx,

@@ -27,7 +27,8 @@ struct prep_refusal {
     char form_param[FORM_PARAM_MAX_BYTES + 1];
 };
 
-/* Any thread, while the engine is open. The job has no key, cancel flag, credit or grammar yet.
+/* Any thread, while the engine is open. The job has no key, cancel flag, credit or grammar yet; of
+ * what is said already it has the tokens, and replay.h is still to come.
  * ERR_REFUSED: *out_refusal says why. */
 MUST_USE enum err prep_job(struct engine *engine, const struct request *request,
                            const struct prep_limits *limits, struct core_job **out_job,

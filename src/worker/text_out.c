@@ -144,6 +144,14 @@ int text_out_add(struct text_out *text_out, struct slice piece, struct text *out
     return pass_on(text_out, slice_first(piece, settled), out);
 }
 
+void text_out_held(const struct text_out *text_out, struct text *out)
+{
+    if (text_out->ended)
+        return;
+    text_add(out, held_back(text_out));
+    utf8_add_repaired(out, slice_of(text_out->unfinished, text_out->unfinished_len));
+}
+
 int text_out_end(struct text_out *text_out, struct text *out)
 {
     if (text_out->ended)

@@ -25,6 +25,9 @@ void text_out_free(struct text_out *text_out);
 /* Appends what is now safe to `out`. The index of the stop that is complete, or TEXT_OUT_NO_STOP.
  * When `out` overflows, text is lost: the caller looks at text_status(). */
 int text_out_add(struct text_out *text_out, struct slice piece, struct text *out);
+/* Appends what an end would let go of now, without being one; that it may complete a stop is not
+ * looked at. */
+void text_out_held(const struct text_out *text_out, struct text *out);
 /* No more pieces: appends what was held back. As text_out_add(): an unfinished character becomes
  * U+FFFD, which might complete a stop. */
 int text_out_end(struct text_out *text_out, struct text *out);
