@@ -83,8 +83,18 @@ static void arm_deadlines(struct ask *ask)
     }
 }
 
+static void forget_said(struct ask *ask)
+{
+    if (!ask->said)
+        return;
+    ask->hub->kept_bytes -= ask->submit_bytes + said_bytes(ask->said);
+    said_free(ask->said);
+    ask->said = NULL;
+}
+
 void ask_forget_submit(struct ask *ask)
 {
+    forget_said(ask);
     mem_free(ask->submit);
     ask->submit = NULL;
 }
@@ -138,6 +148,8 @@ void ask_is_queued(struct ask *ask, struct slice manager_control)
 void ask_was_accepted(struct ask *ask)
 {
     leave_manager(ask);
+    if (ask->said && ask->said->has_begun)
+        hub_ask_is_due(ask, DUE_CREDIT); /* the owner may have read on since the submit */
     if (ask->state == ASK_SUBMITTED || ask->state == ASK_QUEUED)
         set_state(ask, ASK_RUNNING);
     else if (ask->state == ASK_CANCELLING)
@@ -188,13 +200,20 @@ void ask_on_nonsense(struct ask *ask)
 
 /* --- reruns --- */
 
+/* At least 1: what is held from an epoch before may be all that the credit allows. */
+static uint64_t less_held(uint64_t limit, uint64_t held)
+{
+    return limit > held ? limit - held : 1;
+}
+
 static struct wire_credit credit_now(const struct ask *ask)
 {
     const struct ask_options *options = &ask->hub->options;
+    uint64_t delivered = ask->next_seq - 1;
     return (struct wire_credit){
-        .acked_seq = ask->next_seq - 1,
-        .seq_limit = ask->consumed_events + options->credit_events,
-        .byte_limit = ask->payload_bytes - ask->held_bytes + options->credit_bytes,
+        .acked_seq = delivered,
+        .seq_limit = less_held(delivered + options->credit_events, ask->held_events),
+        .byte_limit = less_held(ask->payload_bytes + options->credit_bytes, ask->held_bytes),
     };
 }
 
@@ -204,7 +223,7 @@ static void begin_epoch(struct ask *ask, uint32_t epoch)
     ask->epoch = epoch;
     ask->next_seq = 1;
     ask->high_seq = ask->resend_seq = ask->beaten_seq = 0;
-    ask->payload_bytes = ask->consumed_events = 0;
+    ask->payload_bytes = 0;
     ask->granted = credit_now(ask);
     ask->due = 0;
     ask->nobody_has_it = ask->manager_is_full = false;
@@ -215,14 +234,63 @@ static bool may_run_again(const struct ask *ask)
     return ask->submit && ask->rerun_count < ask->hub->options.reruns_max;
 }
 
+/* --- answers that go on elsewhere --- */
+
+static bool has_room(const struct ask *ask, size_t bytes)
+{
+    const struct ask_hub *hub = ask->hub;
+    size_t max = hub->options.continue_bytes_max;
+    return hub->kept_bytes <= max && bytes <= max - hub->kept_bytes;
+}
+
+static void begin_said(struct ask *ask, const struct event *started)
+{
+    if (ask->said || !ask->submit || !has_room(ask, ask->submit_bytes + sizeof(*ask->said)))
+        return;
+    ask->said = said_new(started);
+    if (ask->said)
+        ask->hub->kept_bytes += ask->submit_bytes + said_bytes(ask->said);
+}
+
+static bool add_said(struct ask *ask, const struct event *delta)
+{
+    if (!ask->said || !has_room(ask, said_more_bytes(ask->said, delta)))
+        return false;
+    size_t before = said_bytes(ask->said);
+    if (said_add(ask->said, delta) != ERR_OK)
+        return false;
+    ask->hub->kept_bytes += said_bytes(ask->said) - before;
+    return true;
+}
+
+void ask_keep_said(struct ask *ask, const struct event *event)
+{
+    if (event->type == EVENT_STARTED)
+        begin_said(ask, event);
+    else if (event->type == EVENT_USAGE && ask->said)
+        ask->said->has_begun = true;
+    else if (event->type == EVENT_USAGE || event_takes_credit(event->type)) {
+        if (event->type != EVENT_DELTA || !add_said(ask, event))
+            ask_forget_submit(ask);
+    }
+}
+
+bool ask_may_go_on(const struct ask *ask)
+{
+    return ask->state == ASK_RUNNING && ask->said && ask->said->has_begun && may_run_again(ask);
+}
+
 /* With the next epoch: whoever still has this one is told to stop when it speaks (rule 7). */
 static void ask_again(struct ask *ask)
 {
-    ASSERT(ask->submit && ask->held_events == 0);
+    ASSERT(ask->submit);
     leave_worker(ask);
     leave_manager(ask);
     begin_epoch(ask, ask->epoch + 1);
-    ask->submit_bytes = (uint32_t)request_set_epoch(ask->submit, ask->submit_bytes, ask->epoch);
+    size_t bytes = request_set_epoch(ask->submit, ask->submit_bytes, ask->epoch);
+    if (ask->said)
+        ask->hub->kept_bytes += bytes - ask->submit_bytes;
+    ask->submit_bytes = (uint32_t)bytes;
     if (ask->state != ASK_SUBMITTED)
         set_state(ask, ASK_SUBMITTED);
     /* A bus that takes nothing now is as good as a lost frame: the next repeat, or submit_ms. */
@@ -236,6 +304,7 @@ void ask_on_lost(struct ask *ask, const char *message)
     } else if (may_run_again(ask)) {
         ask->rerun_count++;
         ask->hub->stats.reruns++;
+        ask->hub->stats.continued += ask->said && ask->said->has_begun;
         ask_again(ask);
     } else {
         end_with_error(ask, FAULT_WORKER_LOST, message, 0);
@@ -453,7 +522,6 @@ void ask_consumed(struct ask *ask, uint32_t events, uint32_t bytes)
                (unsigned long long)ask->held_events, (unsigned long long)ask->held_bytes);
     ask->held_events -= events;
     ask->held_bytes -= bytes;
-    ask->consumed_events += events;
     ask_review_credit(ask);
 }
 
@@ -472,7 +540,6 @@ void ask_abandon(struct ask **ask)
     if (!left || left->state == ASK_ENDED)
         return;
     left->on_event = NULL;
-    left->consumed_events += left->held_events;
     left->held_events = left->held_bytes = 0;
     ask_review_credit(left);
     ask_cancel(left);

@@ -4,7 +4,8 @@
  *   SUBMITTED --manager has it--> QUEUED --accepted--> RUNNING --done | error--> ENDED
  *       \--accepted---------------------------------------^
  *   QUEUED, RUNNING before the first delta --nobody has it any more--> SUBMITTED, next epoch
- *   RUNNING after the first delta --silence_ms without a sign | worker gone--> ENDED (worker_lost)
+ *   RUNNING after the first delta --silence_ms without a sign | worker gone--> ENDED (worker_lost),
+ *                                  or, where the answer is kept (rule 9)--> SUBMITTED, next epoch
  *   SUBMITTED --submit_ms--> ENDED (error, made here)
  *   SUBMITTED, QUEUED, RUNNING --ask_cancel()--> CANCELLING --end | cancel_ms--> ENDED
  *
@@ -33,6 +34,12 @@
  * 7. Events are taken from the worker whose `accepted` came first, and of the present epoch;
  *    whoever else produces for the ask is told to stop.
  * 8. A worker with streams of ours is pinged every ping_ms; when the ping comes back it is gone.
+ * 9. With continue_bytes_max > 0 the ids of an answer and its submit are kept while it runs, as
+ * long as those of all asks fit there; one that does not is worker_lost as without. A worker that
+ * is lost, or ends it with worker_lost or draining, after the first delta then costs one of
+ *    reruns_max: it is submitted again with what was said (wire/continuation.h). The owner sees a
+ *    pause and nothing else: no progress, no second `usage`, no token twice. Its events count from
+ *    the start again, and what it holds of before is taken off the new credit (but one delta).
  * Belongs to the loop of its hub. */
 #pragma once
 
@@ -44,15 +51,16 @@ struct ask;
 struct ask_hub;
 
 struct ask_options {
-    uint32_t repeat_ms;     /* 250 */
-    uint32_t submit_ms;     /* 5000: nobody has it */
-    uint32_t silence_ms;    /* 5000: the worker neither sends nor beats while our loop runs */
-    uint32_t cancel_ms;     /* 2000: cancelled, and no end came: end it here */
-    uint32_t ping_ms;       /* 200; at least 1 */
-    uint32_t reruns_max;    /* 3 */
-    uint32_t credit_events; /* 64; at least 1 */
-    uint32_t credit_bytes;  /* 65536; at least 1 */
-    size_t asks_max;        /* 10000: per hub */
+    uint32_t repeat_ms;        /* 250 */
+    uint32_t submit_ms;        /* 5000: nobody has it */
+    uint32_t silence_ms;       /* 5000: the worker neither sends nor beats while our loop runs */
+    uint32_t cancel_ms;        /* 2000: cancelled, and no end came: end it here */
+    uint32_t ping_ms;          /* 200; at least 1 */
+    uint32_t reruns_max;       /* 3 */
+    uint32_t credit_events;    /* 64; at least 1 */
+    uint32_t credit_bytes;     /* 65536; at least 1 */
+    size_t asks_max;           /* 10000: per hub */
+    size_t continue_bytes_max; /* 0: no answer goes on elsewhere (rule 9); per hub */
 };
 struct ask_options ask_options_default(void);
 
@@ -98,6 +106,7 @@ struct ask_stats {
     uint64_t resends_asked;
     uint64_t duplicates_dropped; /* events that had come before */
     uint64_t lost;               /* asks that ended with worker_lost, made here */
-    uint64_t reruns;             /* asked for again because the worker was lost before a delta */
+    uint64_t reruns;             /* asked for again because the worker was lost, */
+    uint64_t continued;          /* and so many of them after a delta (rule 9) */
 };
 struct ask_stats ask_hub_stats(const struct ask_hub *hub);

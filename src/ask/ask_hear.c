@@ -24,30 +24,49 @@ static void count_delivered(struct ask *ask, const struct wire_record *record,
     if (event_takes_credit(event->type) && ask->on_event) {
         ask->held_events++;
         ask->held_bytes += record->payload.len;
-    } else {
-        ask->consumed_events++; /* also of an abandoned ask: its end must not wait for credit */
-    }
+    } /* else it is consumed; also of an abandoned ask: its end must not wait for credit */
 }
 
-/* Of a rerun `started` says the same once more: the owner has it. */
-static bool was_heard_before(struct ask *ask, enum event_type type)
+/* Of a rerun `started` says the same once more: the owner has it. Of one in mid-stream only what
+ * goes on with the answer is for the owner. */
+static bool is_news(struct ask *ask, enum event_type type)
 {
-    if (type != EVENT_STARTED)
-        return false;
-    bool before = ask->was_started;
-    ask->was_started = true;
-    return before;
+    bool *was_said = type == EVENT_STARTED ? &ask->was_started
+                     : type == EVENT_USAGE ? &ask->was_billed
+                                           : NULL;
+    if (was_said) {
+        bool before = *was_said;
+        *was_said = true;
+        return !before;
+    }
+    return event_takes_credit(type) || !ask->said || !ask->said->has_begun;
+}
+
+/* The worker's own word for what its silence would say. */
+static bool is_loss(const struct event *event)
+{
+    return event->type == EVENT_ERROR &&
+           (event->error.fault == FAULT_WORKER_LOST || event->error.fault == FAULT_DRAINING);
+}
+
+static void on_end(struct ask *ask, const struct event *event)
+{
+    if (is_loss(event) && ask_may_go_on(ask)) {
+        hub_publish_cancel(ask->hub, contact_control(ask->worker), ask); /* it may forget it all */
+        ask_on_lost(ask, "the worker gave it up");
+        return;
+    }
+    ask_end(ask, event, DUE_CREDIT); /* acknowledges the end: the worker may forget it all */
 }
 
 static void deliver(struct ask *ask, const struct event *event)
 {
     if (event_is_end(event->type)) {
-        ask_end(ask, event, DUE_CREDIT); /* acknowledges the end: the worker may forget it all */
+        on_end(ask, event);
         return;
     }
-    if (event_takes_credit(event->type) || event->type == EVENT_USAGE)
-        ask_forget_submit(ask);
-    if (ask->on_event && !was_heard_before(ask, event->type))
+    ask_keep_said(ask, event);
+    if (is_news(ask, event->type) && ask->on_event)
         ask->on_event(ask->ctx, event);
     bool is_held =
         event_takes_credit(event->type) && ask->on_event; /* reviewed by ask_consumed() */
@@ -141,7 +160,7 @@ static void on_waiting(struct ask *ask, const struct wire_record *record, struct
         event_decode(record, scratch, &event) != ERR_OK)
         return;
     ask_is_queued(ask, from);
-    if (ask->on_event)
+    if (ask->on_event && is_news(ask, event.type))
         ask->on_event(ask->ctx, &event);
 }
 

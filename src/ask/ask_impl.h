@@ -4,6 +4,7 @@
 
 #include "ask/ask.h"
 #include "ask/contact.h"
+#include "ask/said.h"
 
 enum ask_state {
     ASK_SUBMITTED,
@@ -40,6 +41,7 @@ struct ask {
     void *ctx;
 
     char *submit; /* its payload, until something was said that cannot be taken back: a rerun */
+    struct said *said; /* what was, if it is kept (rule 9): the submit is then, too */
     uint32_t submit_bytes;
     uint32_t epoch;
     struct id id;
@@ -51,6 +53,7 @@ struct ask {
     bool nobody_has_it;   /* a submit of this epoch came back: nobody listens there */
     bool manager_is_full; /* the last bounce of a submit said so */
     bool was_started;     /* `started` was delivered */
+    bool was_billed;      /* `usage` was */
     uint32_t rerun_count;
 
     uint64_t next_seq;   /* the one to deliver next; beyond 1: accepted */
@@ -60,7 +63,6 @@ struct ask {
     uint64_t heard_us;   /* when the worker last gave a sign */
 
     uint64_t payload_bytes;           /* of all events delivered */
-    uint64_t consumed_events;         /* delivered, and done with */
     uint64_t held_events, held_bytes; /* deltas and their payload that the owner has */
     struct wire_credit granted;       /* what the worker was last told */
 };
@@ -86,8 +88,12 @@ void ask_listen_anew(struct ask *ask);
 void ask_for_resend(struct ask *ask);
 /* After the delivery of an event. */
 void ask_review_credit(struct ask *ask);
-/* Something was delivered that a second run would say again: it ends with its worker. */
+/* Something was delivered that a second run would say again: it ends with its worker, unless the
+ * event could be kept. */
+void ask_keep_said(struct ask *ask, const struct event *event);
 void ask_forget_submit(struct ask *ask);
+/* It was in mid-stream when its worker was lost, and may go on elsewhere. */
+bool ask_may_go_on(const struct ask *ask);
 /* Whoever had it has it no more: asked for again, or the end. */
 void ask_on_lost(struct ask *ask, const char *message);
 void ask_on_manager_gone(struct ask *ask);
@@ -125,6 +131,7 @@ struct ask_hub {
     struct text out;     /* a frame being written */
     struct text refused; /* cancels for streams we do not have */
     struct text scratch; /* the strings of the event being delivered */
+    size_t kept_bytes;   /* of answers that may go on: their ids and submits */
     struct ask_stats stats;
     bus_bounce_fn *on_call_bounce; /* may be NULL */
     void *call_ctx;

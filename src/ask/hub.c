@@ -55,14 +55,26 @@ static enum err publish_out(struct ask_hub *hub, struct slice subject, struct wi
     return err;
 }
 
+static void add_submit(const struct ask *ask, struct text *out)
+{
+    struct slice submit = slice_of(ask->submit, ask->submit_bytes);
+    if (!ask->said || !ask->said->has_begun) {
+        text_add(out, submit);
+        return;
+    }
+    struct continuation continuation = said_continuation(ask->said);
+    request_encode_continued(submit, &continuation, (uint32_t)ask->granted.seq_limit,
+                             (uint32_t)ask->granted.byte_limit, out);
+}
+
 enum err hub_publish_submit(struct ask_hub *hub, const struct ask *ask)
 {
     struct wire_writer writer;
     begin_out(hub, &writer);
-    wire_add(&writer, &(struct wire_record){.stream = ask->id.low,
-                                            .epoch = ask->epoch,
-                                            .type = WIRE_SUBMIT,
-                                            .payload = slice_of(ask->submit, ask->submit_bytes)});
+    wire_open_record(&writer, &(struct wire_record){
+                                  .stream = ask->id.low, .epoch = ask->epoch, .type = WIRE_SUBMIT});
+    add_submit(ask, writer.out);
+    wire_close_record(&writer);
     return publish_out(hub, SUBMIT_SUBJECT, &writer);
 }
 

@@ -1,0 +1,25 @@
+/* said - what an ask keeps of an answer, so that another worker can go on with it: the ids of its
+ * tokens, how much text came with them, the seed. Nothing of the text itself. */
+#pragma once
+
+#include "wire/continuation.h"
+#include "wire/event.h"
+
+struct said {
+    int32_t *tokens; /* NULL: none yet */
+    size_t count, max;
+    uint64_t text_bytes;
+    uint64_t seed;
+    bool has_begun; /* something was delivered that must not come twice: a delta, or usage */
+};
+
+/* Of `started`. NULL: no memory. */
+struct said *said_new(const struct event *started);
+void said_free(struct said *said); /* NULL is fine */
+size_t said_bytes(const struct said *said);
+/* How many bytes more it will be with this delta. */
+size_t said_more_bytes(const struct said *said, const struct event *delta);
+/* ERR_FULL: no memory, or an answer that is none of one: what comes cannot be gone on with. */
+MUST_USE enum err said_add(struct said *said, const struct event *delta);
+/* Borrows the tokens. */
+struct continuation said_continuation(const struct said *said);
