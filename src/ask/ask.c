@@ -158,8 +158,18 @@ void ask_was_accepted(struct ask *ask)
 
 /* --- ends --- */
 
+static void deliver_usage(struct ask *ask)
+{
+    struct event *usage = ask->usage;
+    ask->usage = NULL;
+    if (usage && ask->on_event)
+        ask->on_event(ask->ctx, usage);
+    mem_free(usage);
+}
+
 void ask_end(struct ask *ask, const struct event *event, unsigned due)
 {
+    deliver_usage(ask);
     set_state(ask, ASK_ENDED);
     list_remove(&ask->worker_link); /* the contacts themselves stay until the last word is out */
     list_remove(&ask->manager_link);
@@ -263,12 +273,20 @@ static bool add_said(struct ask *ask, const struct event *delta)
     return true;
 }
 
+/* A worker that gives up says what it has used, and the next one says it of all. */
+static void keep_usage(struct ask *ask, const struct event *event)
+{
+    if (!ask->usage)
+        ask->usage = mem_alloc(sizeof(*ask->usage));
+    *ask->usage = *event; /* nothing but numbers */
+}
+
 void ask_keep_said(struct ask *ask, const struct event *event)
 {
     if (event->type == EVENT_STARTED)
         begin_said(ask, event);
     else if (event->type == EVENT_USAGE && ask->said)
-        ask->said->has_begun = true;
+        keep_usage(ask, event);
     else if (event->type == EVENT_USAGE || event_takes_credit(event->type)) {
         if (event->type != EVENT_DELTA || !add_said(ask, event))
             ask_forget_submit(ask);
@@ -487,6 +505,7 @@ void ask_free(struct ask *ask)
     leave_worker(ask);
     leave_manager(ask);
     ask_forget_submit(ask);
+    mem_free(ask->usage);
     mem_free(ask);
 }
 

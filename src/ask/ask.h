@@ -38,9 +38,9 @@
  * long as those of all asks fit there; one that does not is worker_lost as without. A worker that
  * is lost, or ends it with worker_lost or draining, after the first delta then costs one of
  *    reruns_max: it is submitted again with what was said (wire/continuation.h). The owner sees a
- *    pause and nothing else: no progress, no second `usage`, no token twice. Its events count from
- *    the start again, and what it holds of before is taken off the new credit (but one delta).
- * Belongs to the loop of its hub. */
+ *    pause and nothing else: no progress, no token twice; `usage` comes with the end. Its events
+ * count from the start again, and what it holds of before is taken off the new credit (but one
+ * delta). Belongs to the loop of its hub. */
 #pragma once
 
 #include "bus/bus.h"

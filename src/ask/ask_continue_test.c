@@ -152,8 +152,8 @@ TEST(an_error_of_the_request_is_its_end)
     stage_close(&stage);
 }
 
-/* The bill may be all that was lost, or all that was not. */
-TEST(usage_that_came_does_not_come_twice)
+/* The bill may be all that came, or only that of a worker that gave up. */
+TEST(usage_comes_once_and_of_the_whole_answer)
 {
     struct owner owner = owner_eager();
     open_keeping(ROOM);
@@ -162,12 +162,30 @@ TEST(usage_that_came_does_not_come_twice)
     say_usage(&owner, 4);
     say_unknown(&stage, &owner);
     check_continues(&owner, 2, 1, 1);
+    CHECK_EQ(owner_events(&owner, EVENT_USAGE), 0);
     begin_again(&owner, 2);
     say_usage(&owner, 3);
     say_done(&stage, &owner, 4, DONE_LENGTH);
     CHECK(owner.ends == 1 && owner.reason == DONE_LENGTH);
     CHECK_EQ(owner_events(&owner, EVENT_USAGE), 1);
     CHECK_STR(owner.text, "x");
+    stage_close(&stage);
+}
+
+TEST(usage_that_was_kept_is_said_however_it_ends)
+{
+    struct owner cancelled = owner_eager(), silent = owner_eager();
+    open_keeping(ROOM);
+    begin(&cancelled);
+    begin(&silent);
+    say_usage(&cancelled, 3);
+    say_usage(&silent, 3);
+    ask_cancel(cancelled.ask);
+    say_done(&stage, &cancelled, 4, DONE_CANCELLED);
+    CHECK(cancelled.ends == 1 && owner_events(&cancelled, EVENT_USAGE) == 1);
+    ask_abandon(&silent.ask);
+    say_done(&stage, &silent, 4, DONE_CANCELLED);
+    CHECK_EQ(owner_events(&silent, EVENT_USAGE), 0);
     stage_close(&stage);
 }
 

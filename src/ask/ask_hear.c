@@ -28,17 +28,17 @@ static void count_delivered(struct ask *ask, const struct wire_record *record,
 }
 
 /* Of a rerun `started` says the same once more: the owner has it. Of one in mid-stream only what
- * goes on with the answer is for the owner. */
+ * goes on with the answer is for the owner; and `usage` of an answer that is kept comes with the
+ * end (ask_end()). */
 static bool is_news(struct ask *ask, enum event_type type)
 {
-    bool *was_said = type == EVENT_STARTED ? &ask->was_started
-                     : type == EVENT_USAGE ? &ask->was_billed
-                                           : NULL;
-    if (was_said) {
-        bool before = *was_said;
-        *was_said = true;
+    if (type == EVENT_STARTED) {
+        bool before = ask->was_started;
+        ask->was_started = true;
         return !before;
     }
+    if (type == EVENT_USAGE)
+        return !ask->usage;
     return event_takes_credit(type) || !ask->said || !ask->said->has_begun;
 }
 

@@ -41,7 +41,8 @@ struct ask {
     void *ctx;
 
     char *submit; /* its payload, until something was said that cannot be taken back: a rerun */
-    struct said *said; /* what was, if it is kept (rule 9): the submit is then, too */
+    struct said *said;   /* what was, if it is kept (rule 9): the submit is then, too */
+    struct event *usage; /* came while it is kept: for the owner only if the end follows */
     uint32_t submit_bytes;
     uint32_t epoch;
     struct id id;
@@ -53,7 +54,6 @@ struct ask {
     bool nobody_has_it;   /* a submit of this epoch came back: nobody listens there */
     bool manager_is_full; /* the last bounce of a submit said so */
     bool was_started;     /* `started` was delivered */
-    bool was_billed;      /* `usage` was */
     uint32_t rerun_count;
 
     uint64_t next_seq;   /* the one to deliver next; beyond 1: accepted */

@@ -10,7 +10,7 @@ struct said {
     size_t count, max;
     uint64_t text_bytes;
     uint64_t seed;
-    bool has_begun; /* something was delivered that must not come twice: a delta, or usage */
+    bool has_begun; /* a delta was delivered */
 };
 
 /* Of `started`. NULL: no memory. */

@@ -266,6 +266,7 @@ static void gather(struct sim *sim)
     struct sim_result *result = &sim->result;
     result->virtual_us = sim->now_us - SIM_START_US;
     result->reruns = sim->past.reruns;
+    result->continued = sim->past.continued;
     result->repeats = sim->past.repeated_submits;
     if (sim->options.class != SIM_CALM)
         return;

@@ -7,7 +7,8 @@
  *    or repeated byte or token; exactly one end; `done` only with the whole answer.
  * 2. `worker_lost` only after a delta, and only if something did happen to the worker, to the
  *    asker, or to the network between them (if to the worker alone, within 2.5 s); or when the
- *    request was started over as often as it may.
+ *    request was started over as often as it may. In every other seed asks keep their answers, and
+ *    then only the latter counts: an answer goes on with another worker.
  * 3. SIM_RECOVERY_US after the last fault, and on, a new request of every asker to every model is
  *    answered whole.
  * 4. When all asks have ended, workers and manager count nothing any more, within SIM_SETTLE_US.
@@ -41,5 +42,6 @@ struct sim_result {
     uint32_t asks, whole, cancelled, refused, lost; /* how asks ended */
     uint32_t faults;
     uint64_t reruns, repeats; /* submits over again: next epoch, same epoch */
+    uint64_t continued;       /* of the first, those in mid-stream */
 };
 void sim_run(const struct sim_options *options, struct sim_result *out_result);

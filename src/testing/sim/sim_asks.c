@@ -130,11 +130,24 @@ static bool may_be_unknown(const struct sim_ask *ask)
     return is_new && (is_held_up || all_workers_were_hurt(ask));
 }
 
+/* In mid-stream another worker goes on with it. */
+static bool is_kept(const struct sim_ask *ask)
+{
+    return ask->sim->plan.ask.continue_bytes_max > 0;
+}
+
+/* Nothing of its answer came; or the worker of what came is gone, and it is as if it had just been
+ * asked. */
+static bool is_silent(const struct sim_ask *ask)
+{
+    return ask->delta_count == 0 || (is_kept(ask) && losses_of_workers(ask) > 0);
+}
+
 /* Rule 2. */
 static bool may_be_lost(const struct sim_ask *ask)
 {
     uint32_t of_asker = losses_of(ask, (int)ask->asker->place);
-    if (ask->delta_count > 0)
+    if (ask->delta_count > 0 && !is_kept(ask))
         return of_asker > 0 || losses_of(ask, ask->worker_place) > 0;
     return of_asker + losses_of_workers(ask) > RERUNS_MAX;
 }
@@ -149,19 +162,18 @@ static bool may_lack_manager(const struct sim_ask *ask)
 
 static bool may_end_with(const struct sim_ask *ask, enum fault fault)
 {
-    bool is_silent = ask->delta_count == 0;
     switch (fault) {
     case FAULT_QUEUE_FULL:
     case FAULT_QUEUE_TIMEOUT:
-        return !ask->is_probe && is_silent;
+        return !ask->is_probe && is_silent(ask);
     case FAULT_WORKER_LOST:
         return is_in_storm(ask) || may_be_lost(ask);
     case FAULT_LOADING:
-        return is_silent && (is_in_storm(ask) || may_lack_manager(ask));
+        return is_silent(ask) && (is_in_storm(ask) || may_lack_manager(ask));
     case FAULT_MODEL_NOT_FOUND:
-        return is_silent && (is_in_storm(ask) || may_be_unknown(ask));
+        return is_silent(ask) && (is_in_storm(ask) || may_be_unknown(ask));
     case FAULT_DRAINING: /* told to go: it took longer than it drains, or there is no other */
-        return (is_silent ? losses_of_workers(ask) : losses_of(ask, ask->worker_place)) > 0;
+        return (is_silent(ask) ? losses_of_workers(ask) : losses_of(ask, ask->worker_place)) > 0;
     default:
         return false;
     }
@@ -262,7 +274,8 @@ static void check_lost(struct sim_ask *ask)
 {
     uint64_t dead_us = death_us(ask);
     ask->sim->result.lost++;
-    if (ask->delta_count > 0 && dead_us != UINT64_MAX && ask->sim->now_us - dead_us > NEWS_US)
+    if (ask->delta_count > 0 && !is_kept(ask) && dead_us != UINT64_MAX &&
+        ask->sim->now_us - dead_us > NEWS_US)
         sim_fail(ask->sim, "ask %u: heard only after %" PRIu64 " us that its worker is gone",
                  ask->index, ask->sim->now_us - dead_us);
 }

@@ -10,6 +10,7 @@ enum {
     RESTART_MAX_US = 1000000,
     FAULTS_MAX = 14,
     PROBE_TOKENS_MAX = 8,
+    KEPT_BYTES = 1 << 20, /* of answers that may go on elsewhere */
 };
 
 static bool one_in(struct sim *sim, uint32_t count)
@@ -63,6 +64,8 @@ static void draw_options(struct sim *sim)
     plan->manager.queue_max = one_in(sim, 3) ? sim_between(sim, 3, 8) : 64; /* probes have room */
     plan->manager.queue_wait_ms = sim_between(sim, 2500, 4000);
     plan->ask = ask_options_default();
+    if (sim->options.seed % 2) /* drawn from the seed itself: what else happens is not another */
+        plan->ask.continue_bytes_max = KEPT_BYTES;
     if (one_in(sim, 2)) { /* so little that a lost grant is felt */
         plan->ask.credit_events = sim_between(sim, 2, 12);
         plan->ask.credit_bytes = sim_between(sim, 20, 400);

@@ -210,6 +210,7 @@ static void remember_stats(struct role *role)
     past->duplicates_dropped += stats.duplicates_dropped;
     past->lost += stats.lost;
     past->reruns += stats.reruns;
+    past->continued += stats.continued;
 }
 
 static void take_down_asker(struct role *role)
