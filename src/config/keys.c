@@ -81,8 +81,20 @@ const struct config_key config_keys[] = {
             "engine threads while decoding; 0: min(4, max(1, cores - 1))"),
     ROW_U32(llama_n_threads_batch, "LLAMA_N_THREADS_BATCH", NULL, "0", 0, 512,
             "engine threads for prompts; 0: as llama_n_threads"),
+    ROW_U32(
+        llama_n_gpu_layers, "LLAMA_N_GPU_LAYERS", NULL, "0", 0, 65536,
+        "layers of the model on the GPUs; more than it has: all; 0: all on the processor; without "
+        "a GPU more than 0 is an error"),
+    ROW_CHOICE(
+        llama_load, "LLAMA_LOAD", "auto", "auto|mmap|read",
+        "how weights come into memory; mmap: shared with other processes, read ahead whole; "
+        "read: into the worker's own; auto: mmap, but read where they are then copied (Q4_0)"),
     ROW_BYTES(kv_memory, "KV_MEMORY", "0", 0, 64 * TIB,
               "bytes for the caches of all slots; 0: a quarter of the memory available at load"),
+    ROW_CHOICE(kv_type_k, "KV_TYPE_K", "f16", "f16|f32|q8_0|q4_0",
+               "how the cache keeps keys; q8_0 takes half of f16, q4_0 a quarter"),
+    ROW_CHOICE(kv_type_v, "KV_TYPE_V", "f16", "f16|f32|q8_0|q4_0",
+               "how the cache keeps values; the last two only with engine_profile fast"),
     ROW_BYTES(
         prefix_cache_bytes, "PREFIX_CACHE_BYTES", "512MiB", 0, 64 * TIB,
         "bytes for saved beginnings of prompts beside the caches of the slots, for each model; "

@@ -151,6 +151,17 @@ MUST_USE enum err engine_dummy_open(const struct engine_dummy_options *options,
                                     struct engine **out_engine, struct err_note *out_note);
 
 /* --- llama: libllama of the pinned release, found at run time --- */
+
+/* How the cache keeps keys or values. The last two take blocks of 32 values, so a head has to be a
+ * multiple of that. */
+enum engine_kv_type { ENGINE_KV_F16, ENGINE_KV_F32, ENGINE_KV_Q8_0, ENGINE_KV_Q4_0 };
+
+enum engine_load {
+    ENGINE_LOAD_AUTO, /* mapped, unless this processor wants the weights in another order */
+    ENGINE_LOAD_MAP,  /* shared with other processes; all of it is read ahead */
+    ENGINE_LOAD_READ, /* into memory of its own */
+};
+
 struct engine_llama_options {
     const char *library_dir;   /* MILLRACE_ENGINE_DIR: must work if set; NULL: search */
     const char *const *search; /* NULL-terminated folders tried after the system's libraries */
@@ -165,10 +176,17 @@ struct engine_llama_options {
     uint32_t batch_tokens;           /* 0: 512; raised to a row for each slot */
     /* Profile: false = exact (no flash attention, one KV stream per sequence), true = fast. */
     bool fast;
+    enum engine_kv_type kv_key, kv_value; /* value: f16 or f32 unless fast */
+    enum engine_load load;
+    uint32_t gpu_layers; /* 0: none, whatever devices there are; more than it has: all */
+    /* So many rows of a decode() may want logits, for each slot; 0: any. A few save a row of the
+     * vocabulary for each of the others. */
+    uint32_t logits_per_slot;
 };
 /* ERR_NOT_FOUND: no library (the note says what was tried and how to get it); ERR_REFUSED: a
  * library of another release; ERR_PROTOCOL: the file is not a usable GGUF model (missing,
- * truncated, lying); ERR_NO_MEMORY: does not fit, with the sums; ERR_LIMIT: more than 256 slots;
+ * truncated, lying); ERR_NO_MEMORY: does not fit, with the sums; ERR_LIMIT: more than 256 slots, a
+ * type of cache that the model or the profile cannot have, GPU layers where there is no GPU;
  * ERR_CANCELLED: on_progress said stop. */
 MUST_USE enum err engine_llama_open(const struct engine_llama_options *options,
                                     engine_progress_fn *on_progress, void *progress_ctx,

@@ -9,7 +9,9 @@
 #include "base/mem.h"
 #include "base/utf8.h"
 #include "engine/llama_api.h"
+#include "engine/llama_forecast.h"
 #include "engine/llama_geometry.h"
+#include "engine/llama_params.h"
 #include "engine/llama_rows.h"
 #include "engine/memory_available.h"
 
@@ -42,6 +44,7 @@ struct llama_engine {
     struct llama_batch batch; /* our arrays, batch_tokens long */
     llama_seq_id *row_slots;  /* what batch.seq_id points into */
     struct llama_rows arranged;
+    uint32_t logits_max;      /* rows of a decode() that may want them */
     const float **row_logits; /* of each row of the last decode() that wants them */
     float *kept_logits;       /* those of all calls of llama_decode() but the last */
     struct text pieces;       /* the texts of all tokens, one behind the other */
@@ -257,6 +260,7 @@ static void fill_batch(struct llama_engine *self, const struct engine_row *rows,
                        const uint32_t *order, uint32_t count)
 {
     struct llama_batch *batch = &self->batch;
+    uint32_t wanted = 0;
     for (uint32_t i = 0; i < count; i++) {
         const struct engine_row *row = &rows[order[i]];
         ASSERT_MSG(row->position == self->held[row->slot], "slot %u holds %u, row is at %u",
@@ -266,7 +270,10 @@ static void fill_batch(struct llama_engine *self, const struct engine_row *rows,
         batch->pos[i] = (llama_pos)row->position;
         self->row_slots[i] = (llama_seq_id)row->slot;
         batch->logits[i] = row->wants_logits;
+        wanted += row->wants_logits;
     }
+    ASSERT_MSG(wanted <= self->logits_max, "%u rows want logits, of at most %u", wanted,
+               self->logits_max);
     batch->n_tokens = (int32_t)count;
 }
 
@@ -430,7 +437,9 @@ struct load { /* what the steps of engine_llama_open() share */
     void *progress_ctx;
     bool was_stopped;
     struct gguf_summary summary;
+    struct llama_wish wish;
     struct llama_geometry geometry;
+    struct llama_forecast forecast;
     struct llama_log log;
     struct err_note *note;
 };
@@ -449,14 +458,32 @@ static enum err look_at_file(struct load *load)
     /* Missing, unreadable or lying is the same to our caller: not a usable model. */
     if (gguf_check_file(options->model_path, &load->summary, load->note) != ERR_OK)
         return ERR_PROTOCOL;
-    struct llama_wish wish = {.slots = options->slots,
-                              .context_tokens = options->context_tokens,
-                              .batch_tokens = options->batch_tokens ? options->batch_tokens
-                                                                    : BATCH_TOKENS_DEFAULT,
-                              .kv_memory_bytes = options->kv_memory_bytes,
-                              .memory_available_bytes = memory_available_bytes(""),
-                              .fast = options->fast};
-    return llama_geometry_plan(&load->summary, &wish, &load->geometry, load->note);
+    load->wish = (struct llama_wish){
+        .slots = options->slots,
+        .context_tokens = options->context_tokens,
+        .batch_tokens = options->batch_tokens ? options->batch_tokens : BATCH_TOKENS_DEFAULT,
+        .kv_memory_bytes = options->kv_memory_bytes,
+        /* What is on a GPU does not count here: libllama refuses what has no room there. */
+        .memory_available_bytes = options->gpu_layers ? UINT64_MAX : memory_available_bytes(""),
+        .fast = options->fast,
+        .kv_key = options->kv_key,
+        .kv_value = options->kv_value};
+    return llama_geometry_plan(&load->summary, &load->wish, &load->geometry, load->note);
+}
+
+/* Slots that nobody asked for make way when computing takes more than was estimated. */
+static enum err forecast(struct llama_engine *self, struct load *load)
+{
+    for (;;) {
+        TRY(llama_forecast_make(self->api, load->options, &load->geometry, &load->forecast,
+                                load->note));
+        load->geometry.compute_bytes = load->forecast.compute_bytes;
+        enum err err = llama_geometry_check(&load->geometry, &load->wish, load->note);
+        if (err == ERR_OK || load->options->slots || load->geometry.slots == 1)
+            return err;
+        load->wish.slots = load->geometry.slots - 1;
+        TRY(llama_geometry_plan(&load->summary, &load->wish, &load->geometry, load->note));
+    }
 }
 
 /* Its reason is only in its log. Memory that it could not get is told from a file that it refuses.
@@ -471,7 +498,9 @@ static enum err fail_as_logged(struct load *load)
 
 static enum err load_model(struct llama_engine *self, struct load *load)
 {
-    struct llama_model_params params = self->api->llama_model_default_params();
+    struct llama_model_params params;
+    TRY(llama_params_of_model(self->api, load->options, load->forecast.is_repacked, &params,
+                              load->note));
     params.progress_callback = on_load_progress;
     params.progress_callback_user_data = load;
     self->model = self->api->llama_model_load_from_file(load->options->model_path, params);
@@ -496,15 +525,9 @@ static enum err load_model(struct llama_engine *self, struct load *load)
 static enum err make_context(struct llama_engine *self, struct load *load)
 {
     const struct llama_geometry *geometry = &load->geometry;
-    struct llama_context_params params = self->api->llama_context_default_params();
-    params.n_ctx = geometry->cells;
-    params.n_batch = params.n_ubatch = geometry->batch_tokens;
-    params.n_seq_max = geometry->slots;
-    params.n_threads = (int32_t)load->options->threads;
-    params.n_threads_batch = (int32_t)load->options->threads_batch;
-    params.kv_unified = load->options->fast;
-    params.flash_attn_type =
-        load->options->fast ? LLAMA_FLASH_ATTN_TYPE_AUTO : LLAMA_FLASH_ATTN_TYPE_DISABLED;
+    struct llama_context_params params =
+        llama_params_of_context(self->api, load->options, geometry);
+    self->logits_max = params.n_outputs_max ? params.n_outputs_max : geometry->batch_tokens;
     params.abort_callback = wants_abort;
     params.abort_callback_data = &self->engine;
     self->context = self->api->llama_init_from_model(self->model, params);
@@ -631,7 +654,6 @@ static void describe(struct llama_engine *self, const struct load *load)
 
 static enum err load_all(struct llama_engine *self, struct load *load)
 {
-    TRY(look_at_file(load));
     TRY(load_model(self, load));
     TRY(make_context(self, load));
     TRY(make_pieces(self, load));
@@ -644,7 +666,18 @@ static enum err load_all(struct llama_engine *self, struct load *load)
     self->is_copied = mem_array(load->geometry.slots, sizeof(*self->is_copied));
     find_chat_template(self);
     describe(self, load);
+    mem_give_back(); /* what the forecast took, and what weights were read through: 20 MB of Q4_0 */
     return ERR_OK;
+}
+
+static enum err open_all(struct llama_engine *self, struct load *load)
+{
+    TRY(look_at_file(load));
+    TRY(forecast(self, load));
+    llama_log_begin(&load->log);
+    enum err err = load_all(self, load);
+    llama_log_end();
+    return err;
 }
 
 enum err engine_llama_open(const struct engine_llama_options *options,
@@ -663,9 +696,7 @@ enum err engine_llama_open(const struct engine_llama_options *options,
                         .note = out_note};
     self->api = api;
     self->engine.ops = &llama_ops;
-    llama_log_begin(&load.log);
-    enum err err = load_all(self, &load);
-    llama_log_end();
+    enum err err = open_all(self, &load);
     if (err != ERR_OK) {
         close_engine(&self->engine);
         return err;

@@ -249,10 +249,10 @@ TEST(copied_slot_goes_on_exactly_and_leaves_the_first_alone)
 
 /* Parts of other lengths in the same decode(), single rows among them, do not show, nor does the
  * order of slots: every row of a long prompt gives what it gives when all go in at once. */
-TEST(parts_of_other_lengths_do_not_change_a_row)
+static void check_parts(const struct engine_llama_options *options)
 {
     enum { LEN = 240 };
-    struct engine *engine = open_default();
+    struct engine *engine = open_with(options);
     uint32_t vocab_size = engine->info.vocab_size;
     struct engine_row rows[SLOTS * LEN];
     uint64_t prints[LEN], random = 1;
@@ -285,6 +285,19 @@ TEST(parts_of_other_lengths_do_not_change_a_row)
         }
     }
     engine_close(&engine);
+}
+
+TEST(parts_of_other_lengths_do_not_change_a_row)
+{
+    struct engine_llama_options options = options_default();
+    check_parts(&options);
+}
+
+TEST(parts_of_other_lengths_do_not_change_a_row_where_keys_are_packed)
+{
+    struct engine_llama_options options = options_default();
+    options.kv_key = ENGINE_KV_Q8_0;
+    check_parts(&options);
 }
 
 TEST(saved_slot_goes_on_exactly_elsewhere)
@@ -466,6 +479,82 @@ TEST(fast_profile_answers_too)
     run_together(engine, all, 2, 64);
     char scratch[1];
     CHECK_SLICE(engine_piece(engine, sequences[0].out[0], scratch, 1), "C");
+    engine_close(&engine);
+}
+
+static uint64_t kv_bytes_with(enum engine_kv_type key, enum engine_kv_type value, bool fast)
+{
+    struct engine_llama_options options = options_default();
+    options.kv_key = key;
+    options.kv_value = value;
+    options.fast = fast;
+    struct engine *engine = open_with(&options);
+    struct sequence sequence = sequence_of(engine, 1, facts);
+    run_alone(engine, &sequence, 32);
+    char scratch[1];
+    CHECK_SLICE(engine_piece(engine, sequence.out[0], scratch, 1), "C"); /* it still knows */
+    uint64_t bytes = engine->info.kv_bytes;
+    engine_close(&engine);
+    return bytes;
+}
+
+/* 6 blocks of 2 heads of 32. */
+TEST(cache_of_other_types_answers_too)
+{
+    enum { CELLS = SLOTS * 1024, HEADS = 6 * 2 };
+    CHECK_EQ(kv_bytes_with(ENGINE_KV_F32, ENGINE_KV_F32, false), CELLS * HEADS * (128 + 128));
+    CHECK_EQ(kv_bytes_with(ENGINE_KV_Q8_0, ENGINE_KV_F16, false), CELLS * HEADS * (34 + 64));
+    CHECK_EQ(kv_bytes_with(ENGINE_KV_Q8_0, ENGINE_KV_Q8_0, true), CELLS * HEADS * (34 + 34));
+}
+
+TEST(packed_values_are_refused_in_profile_exact)
+{
+    struct engine_llama_options options = options_default();
+    options.kv_value = ENGINE_KV_Q8_0;
+    check_refused(&options, ERR_LIMIT, "or profile fast");
+}
+
+TEST(gpu_layers_are_never_done_by_the_processor_instead)
+{
+    struct engine_llama_options options = options_default();
+    const struct llama_api *api = NULL;
+    CHECK_OK(llama_api_load(NULL, search, &api, NULL));
+    if (api->ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_GPU) ||
+        api->ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_IGPU))
+        SKIP("%s", "there is a GPU here");
+    options.gpu_layers = 1;
+    check_refused(&options, ERR_LIMIT, "libllama finds none");
+}
+
+TEST(weights_are_the_same_however_they_come_into_memory)
+{
+    struct engine_llama_options options = options_default();
+    struct engine *engine = open_with(&options);
+    struct sequence mapped = sequence_of(engine, 0, story);
+    run_alone(engine, &mapped, PROMPT_MAX);
+    engine_close(&engine);
+    options.load = ENGINE_LOAD_READ;
+    engine = open_with(&options);
+    struct sequence read = sequence_of(engine, 0, story);
+    run_alone(engine, &read, PROMPT_MAX);
+    check_same(&read, &mapped);
+    engine_close(&engine);
+}
+
+TEST(logits_of_few_rows_take_less_and_are_the_same)
+{
+    struct engine_llama_options options = options_default();
+    struct engine *engine = open_with(&options);
+    uint64_t compute_bytes = engine->info.compute_bytes;
+    struct sequence all = sequence_of(engine, 0, story);
+    run_alone(engine, &all, 32);
+    engine_close(&engine);
+    options.logits_per_slot = 1;
+    engine = open_with(&options);
+    struct sequence few = sequence_of(engine, 0, story);
+    run_alone(engine, &few, 32);
+    check_same(&few, &all);
+    CHECK(engine->info.compute_bytes <= compute_bytes);
     engine_close(&engine);
 }
 

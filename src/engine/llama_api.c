@@ -50,6 +50,8 @@ static void listen_to(struct llama_log *log, enum ggml_log_level level, struct s
     size_t at = slice_find(line, SLICE(compute));
     if (at != SLICE_NPOS && slice_ends_with(line, SLICE(" MiB")))
         log->compute_bytes += (uint64_t)(strtod(line.data + at + strlen(compute), NULL) * 1048576);
+    if (slice_find(line, SLICE("CPU_REPACK model buffer size =")) != SLICE_NPOS)
+        log->is_repacked = true;
 }
 
 static void on_log(enum ggml_log_level level, const char *text, void *ctx)

@@ -42,6 +42,7 @@ struct llama_log {
     char first_error[256]; /* the cause; the errors after it only say who gave up. "" if none */
     uint64_t
         compute_bytes; /* sum of its compute buffers, which it tells nowhere else (to 10 KiB) */
+    bool is_repacked;  /* it has a buffer for weights in another order than the file's */
 };
 void llama_log_begin(struct llama_log *log);
 void llama_log_end(void);

@@ -4,7 +4,6 @@
 
 enum {
     CELLS_STEP = 256,    /* libllama rounds the cells of a stream up to a multiple of it */
-    KV_VALUE_BYTES = 2,  /* f16, libllama's default for keys and values */
     SCORE_BYTES = 4,     /* f32 */
     FAST_MASK_BYTES = 2, /* flash attention keeps no scores, only the f16 mask */
 };
@@ -26,19 +25,70 @@ static double mib(uint64_t bytes)
     return (double)bytes / 1048576;
 }
 
+static const struct {
+    const char *name;
+    uint32_t values, bytes; /* so many values in so many bytes */
+} kv_types[] = {
+    [ENGINE_KV_F16] = {"f16", 1, 2},
+    [ENGINE_KV_F32] = {"f32", 1, 4},
+    [ENGINE_KV_Q8_0] = {"q8_0", 32, 34},
+    [ENGINE_KV_Q4_0] = {"q4_0", 32, 18},
+};
+
+static uint64_t kv_bytes(enum engine_kv_type type, uint64_t values)
+{
+    return times(values / kv_types[type].values, kv_types[type].bytes);
+}
+
+static uint64_t key_length(const struct gguf_summary *summary)
+{
+    if (summary->key_length)
+        return summary->key_length;
+    return summary->head_count ? summary->embedding_length / summary->head_count : 0;
+}
+
+static uint64_t value_length(const struct gguf_summary *summary)
+{
+    if (summary->value_length)
+        return summary->value_length;
+    return summary->head_count ? summary->embedding_length / summary->head_count : 0;
+}
+
+static enum err check_kv_type(const char *what, enum engine_kv_type type, uint64_t length,
+                              struct err_note *out_note)
+{
+    if (length % kv_types[type].values == 0)
+        return ERR_OK;
+    return err_note_fail(out_note, ERR_LIMIT,
+                         "a cache of %s %ss packs %u numbers together, and a %s of this model has "
+                         "%llu: take f16 or f32",
+                         kv_types[type].name, what, kv_types[type].values, what,
+                         (unsigned long long)length);
+}
+
+/* libllama multiplies with packed values in flash attention only. */
+static enum err check_kv_types(const struct gguf_summary *summary, const struct llama_wish *wish,
+                               struct err_note *out_note)
+{
+    if (!wish->fast && kv_types[wish->kv_value].values > 1)
+        return err_note_fail(out_note, ERR_LIMIT,
+                             "a cache of %s values needs flash attention, which profile exact is "
+                             "without: take f16 or f32, or profile fast",
+                             kv_types[wish->kv_value].name);
+    TRY(check_kv_type("key", wish->kv_key, key_length(summary), out_note));
+    return check_kv_type("value", wish->kv_value, value_length(summary), out_note);
+}
+
 /* Keys and values of one token in all blocks. An upper bound where a model shares or compresses
  * them; 0 for one without attention, whose state does not grow. */
-static uint64_t token_bytes(const struct gguf_summary *summary)
+static uint64_t token_bytes(const struct gguf_summary *summary, const struct llama_wish *wish)
 {
     uint64_t heads = summary->head_count_kv_sum;
     if (heads == 0)
         heads = times(summary->block_count,
                       summary->head_count_kv ? summary->head_count_kv : summary->head_count);
-    uint64_t head_length =
-        summary->head_count ? summary->embedding_length / summary->head_count : 0;
-    uint64_t key = summary->key_length ? summary->key_length : head_length;
-    uint64_t value = summary->value_length ? summary->value_length : head_length;
-    return times(heads, times(plus(key, value), KV_VALUE_BYTES));
+    return times(heads, plus(kv_bytes(wish->kv_key, key_length(summary)),
+                             kv_bytes(wish->kv_value, value_length(summary))));
 }
 
 /* In profile fast all slots share one stream of cells; in exact each has its own. */
@@ -68,9 +118,18 @@ static uint64_t needed(const struct llama_geometry *geometry)
     return plus(plus(geometry->weights_bytes, geometry->kv_bytes), geometry->compute_bytes);
 }
 
-static enum err check_fit(const struct llama_wish *wish, const struct llama_geometry *geometry,
-                          uint64_t kv_memory, struct err_note *out_note)
+static uint64_t kv_memory_of(const struct llama_wish *wish)
 {
+    if (wish->kv_memory_bytes)
+        return wish->kv_memory_bytes;
+    return wish->memory_available_bytes == UINT64_MAX ? UINT64_MAX - 1
+                                                      : wish->memory_available_bytes / 4;
+}
+
+enum err llama_geometry_check(const struct llama_geometry *geometry, const struct llama_wish *wish,
+                              struct err_note *out_note)
+{
+    uint64_t kv_memory = kv_memory_of(wish);
     if (geometry->kv_bytes > kv_memory)
         return err_note_fail(out_note, ERR_NO_MEMORY,
                              "%u slots of %u tokens of %llu bytes need a cache of %.1f MiB, but "
@@ -111,18 +170,15 @@ enum err llama_geometry_plan(const struct gguf_summary *summary, const struct ll
     if (wish->slots > LLAMA_SLOTS_MAX)
         return err_note_fail(out_note, ERR_LIMIT, "%u slots: allowed are 1..%d, or 0 for what fits",
                              wish->slots, LLAMA_SLOTS_MAX);
-    struct llama_geometry geometry = {.token_bytes = token_bytes(summary),
+    struct llama_geometry geometry = {.token_bytes = token_bytes(summary, wish),
                                       .weights_bytes = summary->data_bytes};
+    TRY(check_kv_types(summary, wish, out_note));
     TRY(set_context(summary, wish, &geometry, out_note));
-    uint64_t kv_memory = wish->kv_memory_bytes;
-    if (kv_memory == 0)
-        kv_memory = wish->memory_available_bytes == UINT64_MAX ? UINT64_MAX - 1
-                                                               : wish->memory_available_bytes / 4;
     uint32_t slots = wish->slots ? wish->slots : LLAMA_SLOTS_DEFAULT_MAX;
     set_slots(summary, wish, slots, &geometry);
-    while (wish->slots == 0 && slots > 1 && check_fit(wish, &geometry, kv_memory, NULL) != ERR_OK)
+    while (wish->slots == 0 && slots > 1 && llama_geometry_check(&geometry, wish, NULL) != ERR_OK)
         set_slots(summary, wish, --slots, &geometry);
-    TRY(check_fit(wish, &geometry, kv_memory, out_note));
+    TRY(llama_geometry_check(&geometry, wish, out_note));
     *out_geometry = geometry;
     return ERR_OK;
 }

@@ -4,9 +4,11 @@
  *
  * weights + cache (slots x context x bytes of a token) + compute buffers must be at most what is
  * available; the cache alone at most kv_memory. In profile exact the attention scores of a batch
- * are held whole, batch x context x heads floats, the largest part of the compute buffers. */
+ * are held whole, batch x context x heads floats, the largest part of the compute buffers: an
+ * estimate, until llama_forecast knows them. */
 #pragma once
 
+#include "engine/engine.h"
 #include "engine/gguf.h"
 
 struct llama_wish {
@@ -16,6 +18,7 @@ struct llama_wish {
     uint64_t kv_memory_bytes; /* 0: a quarter of what is available */
     uint64_t memory_available_bytes; /* UINT64_MAX: unknown, everything fits */
     bool fast;
+    enum engine_kv_type kv_key, kv_value;
 };
 
 struct llama_geometry {
@@ -30,9 +33,12 @@ struct llama_geometry {
 
 enum { LLAMA_SLOTS_DEFAULT_MAX = 8, LLAMA_SLOTS_MAX = 256 };
 
-/* ERR_NO_MEMORY: does not fit; ERR_LIMIT: more slots than LLAMA_SLOTS_MAX; ERR_PROTOCOL: the header
- * lacks what the sums need. */
+/* ERR_NO_MEMORY: does not fit; ERR_LIMIT: more slots than LLAMA_SLOTS_MAX, or a type of cache that
+ * the profile or the model cannot have; ERR_PROTOCOL: the header lacks what the sums need. */
 MUST_USE enum err llama_geometry_plan(const struct gguf_summary *summary,
                                       const struct llama_wish *wish,
                                       struct llama_geometry *out_geometry,
                                       struct err_note *out_note);
+/* Once compute_bytes is better known: whether it still fits. ERR_NO_MEMORY: no. */
+MUST_USE enum err llama_geometry_check(const struct llama_geometry *geometry,
+                                       const struct llama_wish *wish, struct err_note *out_note);

@@ -128,6 +128,85 @@ TEST(cache_gets_a_quarter_of_the_memory_unless_told)
     CHECK_EQ(plan.slots, 7);
 }
 
+/* 4 blocks of 1 head of 64: a token is 256 keys and 256 values. */
+static struct gguf_summary model_of_long_heads(void)
+{
+    struct gguf_summary model = small_model();
+    model.head_count = model.head_count_kv = 1;
+    return model;
+}
+
+TEST(types_of_the_cache_are_counted_as_ggml_packs_them)
+{
+    struct gguf_summary model = model_of_long_heads();
+    struct llama_wish wish = plenty();
+    struct llama_geometry plan;
+    wish.fast = true;
+    static const uint64_t bytes[] = {[ENGINE_KV_F16] = 512,
+                                     [ENGINE_KV_F32] = 1024,
+                                     [ENGINE_KV_Q8_0] = 8 * 34,
+                                     [ENGINE_KV_Q4_0] = 8 * 18};
+    for (size_t key = 0; key < ARRAY_COUNT(bytes); key++) {
+        for (size_t value = 0; value < ARRAY_COUNT(bytes); value++) {
+            wish.kv_key = (enum engine_kv_type)key;
+            wish.kv_value = (enum engine_kv_type)value;
+            CHECK_OK(llama_geometry_plan(&model, &wish, &plan, NULL));
+            CHECK_EQ(plan.token_bytes, bytes[key] + bytes[value]);
+        }
+    }
+}
+
+TEST(packed_values_are_of_profile_fast)
+{
+    struct gguf_summary model = model_of_long_heads();
+    struct llama_wish wish = plenty();
+    struct llama_geometry plan;
+    struct err_note note = {{0}};
+    wish.kv_key = ENGINE_KV_Q8_0;
+    wish.kv_value = ENGINE_KV_F32;
+    CHECK_OK(llama_geometry_plan(&model, &wish, &plan, NULL));
+    wish.kv_value = ENGINE_KV_Q8_0;
+    CHECK_ERR(llama_geometry_plan(&model, &wish, &plan, &note), ERR_LIMIT);
+    CHECK_STR(note.text, "a cache of q8_0 values needs flash attention, which profile exact is "
+                         "without: take f16 or f32, or profile fast");
+}
+
+TEST(heads_that_are_no_whole_blocks_cannot_be_packed)
+{
+    struct gguf_summary model = model_of_long_heads();
+    struct llama_wish wish = plenty();
+    struct llama_geometry plan;
+    struct err_note note = {{0}};
+    wish.fast = true;
+    wish.kv_key = ENGINE_KV_Q4_0;
+    model.key_length = 48;
+    CHECK_ERR(llama_geometry_plan(&model, &wish, &plan, &note), ERR_LIMIT);
+    CHECK_STR(note.text, "a cache of q4_0 keys packs 32 numbers together, and a key of this model "
+                         "has 48: take f16 or f32");
+    wish.kv_key = ENGINE_KV_F16;
+    wish.kv_value = ENGINE_KV_Q8_0;
+    CHECK_OK(llama_geometry_plan(&model, &wish, &plan, NULL));
+    model.value_length = 48;
+    CHECK_ERR(llama_geometry_plan(&model, &wish, &plan, &note), ERR_LIMIT);
+    CHECK(strstr(note.text, "a value of this model has 48"));
+}
+
+TEST(what_computing_takes_is_checked_again_once_it_is_known)
+{
+    struct gguf_summary model = small_model();
+    struct llama_wish wish = plenty();
+    struct llama_geometry plan;
+    struct err_note note = {{0}};
+    wish.slots = 1;
+    wish.kv_memory_bytes = 1ull << 40;
+    CHECK_OK(llama_geometry_plan(&model, &wish, &plan, NULL));
+    wish.memory_available_bytes = plan.weights_bytes + plan.kv_bytes + plan.compute_bytes;
+    CHECK_OK(llama_geometry_check(&plan, &wish, NULL));
+    plan.compute_bytes++;
+    CHECK_ERR(llama_geometry_check(&plan, &wish, &note), ERR_NO_MEMORY);
+    CHECK(strstr(note.text, "MiB to compute are more than"));
+}
+
 TEST(everything_together_must_fit_the_memory)
 {
     struct gguf_summary model = small_model();

@@ -59,6 +59,32 @@ static void warn_of_threads(const char *key, uint32_t threads, unsigned cores)
         log_event(LOG_WARN, "threads_not_below_cores", "%s=%u cores=%u", key, threads, cores);
 }
 
+/* The config has checked that it is one of them. */
+static int index_of(const char *name, const char *const *names, int count)
+{
+    for (int i = 0; i < count; i++)
+        if (strcmp(name, names[i]) == 0)
+            return i;
+    ASSERT_MSG(false, "%s", name);
+    return 0;
+}
+
+static enum engine_kv_type kv_type_of(const char *name)
+{
+    static const char *const names[] = {[ENGINE_KV_F16] = "f16",
+                                        [ENGINE_KV_F32] = "f32",
+                                        [ENGINE_KV_Q8_0] = "q8_0",
+                                        [ENGINE_KV_Q4_0] = "q4_0"};
+    return (enum engine_kv_type)index_of(name, names, ARRAY_COUNT(names));
+}
+
+static enum engine_load load_of(const char *name)
+{
+    static const char *const names[] = {
+        [ENGINE_LOAD_AUTO] = "auto", [ENGINE_LOAD_MAP] = "mmap", [ENGINE_LOAD_READ] = "read"};
+    return (enum engine_load)index_of(name, names, ARRAY_COUNT(names));
+}
+
 static void llama_from_config(const struct config *config, unsigned cores, struct models *models)
 {
     if (config->llama_model_path[0])
@@ -84,6 +110,11 @@ static void llama_from_config(const struct config *config, unsigned cores, struc
         .threads_batch = config->llama_n_threads_batch ? config->llama_n_threads_batch : threads,
         .batch_tokens = 512,
         .fast = strcmp(config->engine_profile, "fast") == 0,
+        .kv_key = kv_type_of(config->kv_type_k),
+        .kv_value = kv_type_of(config->kv_type_v),
+        .load = load_of(config->llama_load),
+        .gpu_layers = config->llama_n_gpu_layers,
+        .logits_per_slot = 1, /* core.h: a step samples once for each sequence */
     };
 }
 
