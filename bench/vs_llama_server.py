@@ -46,11 +46,13 @@ def arguments():
     parser = argparse.ArgumentParser(description="Ours beside llama-server: the tables of docs/benchmarks-engine.md.",
                                      epilog="rows: " + "; ".join(row.__doc__.split(".")[0] for row in ROWS.values()))
     parser.add_argument("--rows", type=rows_of, default=list(ROWS), metavar="N,N", help="only these rows")
-    parser.add_argument("--rounds", type=int, metavar="N", help="of each row, 1..99 (5; quick: 1)")
+    parser.add_argument("--rounds", type=int, metavar="N", help="of each row, 1..99 (5; quick: 1); of a model above 20 MiB at most 3")
     parser.add_argument("--model", type=Path, action="append", metavar="FILE",
                         help="a GGUF file; may be repeated (two of random weights)")
     parser.add_argument("--quick", action="store_true", help="a tenth of the work")
     parser.add_argument("--no-peer", action="store_true", help="without llama-server")
+    parser.add_argument("--no-defaults", action="store_true", help="without llama-server as it comes: on a busy "
+                        "machine, whose cores it does not have for itself, it may take minutes for a row")
     parser.add_argument("--build", type=Path, default=ROOT / "build" / "release", metavar="DIR",
                         help="where millrace and bench/ are built (build/release)")
     given = parser.parse_args()
@@ -102,7 +104,8 @@ def main():
         print(f"the machine is busy (load {load_before:.1f}): the figures will be worse than they are", file=sys.stderr)
     tables, charts, failed = {}, [], []
     for model in given.model or random_models(given.build):
-        bench = Versus(given.build, given.rounds, given.quick, model.resolve(), not given.no_peer)
+        bench = Versus(given.build, given.rounds, given.quick, model.resolve(), not given.no_peer,
+                       not given.no_defaults)
         tables[bench.name], missing = measure(bench, given.rows)
         charts += bench.charts
         failed += missing
@@ -112,7 +115,7 @@ def main():
     (OUT / "engine.json").write_text(as_json(tables, {"machine": about, "rounds": given.rounds,
                                                       "load_before": load_before, "stolen_percent": stolen}))
     is_whole = (given.rows == list(ROWS) and not (given.model or given.quick or failed) and Peer.is_built()
-                and not given.no_peer and given.rounds >= ROUNDS_MIN)
+                and not (given.no_peer or given.no_defaults) and given.rounds >= ROUNDS_MIN)
     write_charts(charts, CHARTS if is_whole else OUT)
     if is_whole:
         words = machine_words(about, given.rounds, load_before, stolen)

@@ -24,19 +24,22 @@ MODEL = "llama"  # the name of the model in requests to ours; llama-server takes
 SMALL_BYTES = 20 << 20  # a model file up to this is asked for as much as the rows say
 DEFAULT_SLOTS = 4  # of llama-server
 BATCH = 512
+LARGE_ROUNDS = 3  # at most so many with a large model, or the whole takes half an hour
 NEVER_MS = 600_000  # the head of ours comes with its first token, as llama-server's does: so TTFT is the same in both
-LOAD_TIMEOUT_S = 240
+LOAD_TIMEOUT_S = 120
 
 
 class Versus(Bench):
     """The programs, a model, and what was learned of it."""
 
-    def __init__(self, build, rounds, quick, model, peer=True):
+    def __init__(self, build, rounds, quick, model, peer=True, defaults=True):
         super().__init__(build, rounds, quick, peer)
+        self.has_defaults = defaults
         self.engine_loop = build / "bench" / "engine_loop"
         self.model = model
         self.name = model.stem
         self.is_small = model.stat().st_size <= SMALL_BYTES
+        self.rounds = rounds if self.is_small else min(rounds, LARGE_ROUNDS)
         with self.ours(1, 8192) as server:
             self.trained = server.model(MODEL)["context_tokens"]
             self.prompts = Prompts.learn(server, MODEL)
@@ -68,10 +71,17 @@ class Versus(Bench):
     def versus(self, run, slots, context, **more):
         """{"ours": [what run(server) gave, per round], "peer": ..., "defaults": ...}, each server started anew
         for each; `more`: {name: a function that makes a server}."""
-        makers = {"ours": partial(self.ours, slots, context)}
-        if self.has_peer:
-            makers.update(peer=partial(self.peer, slots, context), defaults=partial(self.defaults, context), **more)
+        makers = {**self.makers(slots, context), **(more if self.has_peer else {})}
         return self.alternate(**{name: partial(self.once, make, run) for name, make in makers.items()})
+
+    def makers(self, slots, context, **keys):
+        """{name: a function that makes the server}; `keys` are of ours."""
+        makers = {"ours": partial(self.ours, slots, context, **keys)}
+        if self.has_peer:
+            makers["peer"] = partial(self.peer, slots, context)
+            if self.has_defaults:
+                makers["defaults"] = partial(self.defaults, context)
+        return makers
 
     def once(self, make, run):
         with make() as server:
@@ -141,7 +151,7 @@ def arrive(bench):
 
 def burst(bench):
     """2: 32 streams at once, each with a prompt of its own; llama-server with 32 slots and with 4."""
-    count, prompt, answer = 32, bench.prompt_tokens(200), bench.tokens(64)
+    count, prompt, answer = 32, bench.prompt_tokens(200), bench.tokens(64, 48)
     context = bench.context(prompt, answer)
 
     def run(server):
@@ -266,8 +276,9 @@ def leavers(bench):
         rates = [answer / (one["request_us"]["p50"] / 1e6) for one in (quiet, left)]
         return {"rate": rates[1], "kept": rates[1] / rates[0], "grown_mib": grown_mib(before, held(server))}
 
-    found = bench.versus(run, clients, context)
-    found.pop("defaults", None)  # 26 of the 30 would wait there: another question
+    makers = bench.makers(clients, context)
+    makers.pop("defaults", None)  # 26 of the 30 would wait there: another question
+    found = bench.alternate(**{name: partial(bench.once, make, run) for name, make in makers.items()})
     ours = found["ours"]
     return [compare(found, "rate", row=5, what=f"{clients} clients of which 70 % leave: tokens/s of one that stays",
                     unit="/s"),
@@ -298,10 +309,8 @@ def single(bench):
         return bench.load.finish(spawn(arguments))
 
     prompts = []
-    makers = {"ours": partial(bench.ours, 1, context)}
-    if bench.has_peer:
-        makers.update(peer=partial(bench.peer, 1, context), defaults=partial(bench.defaults, context))
-    found = bench.alternate(**{name: partial(bench.once, make, run) for name, make in makers.items()}, loop=loop)
+    found = bench.alternate(**{name: partial(bench.once, make, run)
+                               for name, make in bench.makers(1, context).items()}, loop=loop)
     limit = [one["sampled_us_per_token"] for one in found["loop"]]
     greedy = estimate(one["greedy_us_per_token"] for one in found["loop"])
     above = ratio((one["cpu_us"], bare) for one, bare in zip(found["ours"], limit))
@@ -314,6 +323,7 @@ def single(bench):
 
 # --- 7 ---
 
+FEW = 16  # as many engine threads as cores may be 200 times as slow there: more would take minutes
 SPIN = """import os, time
 os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
 print("it computes", flush=True)
@@ -345,13 +355,8 @@ def neighbour(bench):
             spinning.communicate()
         return {"alone": alone, "per_s": beside, "slower": alone / beside}
 
-    # As many engine threads as cores may be 200 times as slow there: few tokens, or it takes minutes.
-    makers = {"ours": (answer, partial(bench.ours, 1, context, llama_n_threads=0))}
-    if bench.has_peer:
-        makers.update(peer=(answer, partial(bench.peer, 1, context)),
-                      defaults=(min(answer, 16), partial(bench.defaults, context)))
-    found = bench.alternate(**{name: partial(bench.once, make, partial(run, tokens))
-                               for name, (tokens, make) in makers.items()})
+    found = bench.alternate(**{name: partial(bench.once, make, partial(run, FEW if name == "defaults" else answer))
+                               for name, make in bench.makers(1, context, llama_n_threads=0).items()})
     bench.bars("neighbour", "Times slower beside a busy neighbour on one core", "x", found, "slower")
     return [compare(found, "slower", row=7, what="one stream beside a busy core: times slower than alone", unit="x",
                     judged_as="alone / beside", judged=estimate(one["slower"] for one in found["ours"]),
@@ -380,11 +385,11 @@ def memory(bench):
         return {"mib": mib, "above": mib - known, "known": known,
                 "off": abs(foretold / known - 1) if foretold and known else None}
 
-    makers = {"ours": partial(bench.ours, slots, context, log_level="info")}
-    if bench.has_peer:
-        makers.update(peer=partial(bench.peer, slots, context), defaults=partial(bench.defaults, context))
-    found = bench.alternate(rounds, **{name: partial(bench.once, make, run if name == "ours" else
-                                                     lambda server: {"mib": pss_kib(server.pid) / 1024})
+    def held(server):
+        return {"mib": pss_kib(server.pid) / 1024}
+
+    makers = bench.makers(slots, context, log_level="info")
+    found = bench.alternate(rounds, **{name: partial(bench.once, make, run if name == "ours" else held)
                                        for name, make in makers.items()})
     ours = found["ours"]
     off = [one["off"] for one in ours if one["off"] is not None]
