@@ -3,6 +3,7 @@
 #include "testing/test.h"
 #include "base/mem.h"
 #include "worker/core_probe.h"
+#include "worker/replay.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -63,6 +64,7 @@ static void make_behind(const char *shared, struct probes *probes, struct engine
     probe->job.sampling.temperature = (float[]){0, 0.8f, 1, 1.5f}[index % 4];
     probe->job.sampling.top_p = index % 3 ? 0.95f : 1;
     probe->job.sampling.repeat_penalty = index == 6 ? 1.2f : 1;
+    probe->job.sampling.mirostat = index == 2 ? 2 : 0;
     probe->job.sampling.seed = 1000 + index;
 }
 
@@ -304,6 +306,87 @@ TEST(what_is_taken_from_the_cache_changes_no_token)
     CHECK(ask_in_rounds(engine, 16 << 20, 2000, alone) > 1500); /* tokens */
     CHECK(ask_in_rounds(engine, 16 << 20, 0, alone) > 1500);    /* and saved on the way */
     CHECK(ask_in_rounds(engine, 1, 2000, alone) > 0);           /* no room for a blob */
+    mem_free(alone);
+    engine_close(&engine);
+}
+
+/* --- answers that go on elsewhere --- */
+
+/* Of the text of the first tokens, what is let go of while more may come. */
+static size_t text_of(struct engine *engine, const token_id *ids, uint32_t count)
+{
+    struct text_out *text_out = text_out_new(NULL, 0);
+    struct text text;
+    char scratch[16];
+    text_init(&text, 1 << 16);
+    for (uint32_t i = 0; i < count; i++)
+        CHECK_EQ(
+            text_out_add(text_out, engine_piece(engine, ids[i], scratch, sizeof(scratch)), &text),
+            TEXT_OUT_NO_STOP);
+    size_t bytes = text.len;
+    text_fini(&text);
+    text_out_free(text_out);
+    return bytes;
+}
+
+/* As if a worker had died after `count` tokens. */
+static void start_behind(struct probes *probes, struct engine *engine, size_t index,
+                         const struct answers *alone, uint32_t count)
+{
+    struct probe *probe = &probes->probe[index];
+    struct err_note note = {{0}};
+    make(probes, engine, index);
+    size_t text_bytes = count == alone->count[index] ? strlen(alone->text[index])
+                                                     : text_of(engine, alone->ids[index], count);
+    uint32_t prompt_count = probe->job.prompt_count;
+    token_id *tokens = mem_array(prompt_count + count, sizeof(*tokens));
+    memcpy(tokens, probe->prompt, prompt_count * sizeof(*tokens));
+    memcpy(tokens + prompt_count, alone->ids[index], count * sizeof(*tokens));
+    mem_free((void *)(uintptr_t)probe->prompt);
+    probe->job.prompt = tokens;
+    probe->prompt = tokens;
+    probe->job.said.count = count;
+    CHECK_OK(replay_said(engine, &probe->job, text_bytes, &note));
+    memcpy(probe->ids, alone->ids[index], count * sizeof(*tokens));
+    probe->id_count = count;
+    text_add(&probe->text, slice_first(slice_str(alone->text[index]), text_bytes));
+    probe_start(probes, index);
+}
+
+static void go_on(struct engine *engine, const struct answers *alone, size_t first, size_t count,
+                  uint64_t *random)
+{
+    struct probes *probes = mem_alloc(sizeof(*probes));
+    struct core_options options = core_options_default();
+    options.prefill_tokens = 7;
+    options.prefill_alone_tokens = 20;
+    probes_init(probes, engine, &options);
+    for (size_t i = first; i < first + count; i++) {
+        uint32_t cut = (uint32_t)(test_random(random) % (alone->count[i] + 1));
+        start_behind(probes, engine, i, alone, cut);
+        for (uint32_t steps = (uint32_t)(test_random(random) % 9); steps > 0; steps--)
+            (void)probes_step(probes);
+    }
+    probes_run(probes);
+    for (size_t i = first; i < first + count; i++)
+        check_same(&probes->probe[i], alone, i);
+    free_prompts(probes);
+    probes_fini(probes);
+    mem_free(probes);
+}
+
+/* Greedy and at temperatures up to 1.5, alone and in company: bit by bit, for one other bit in the
+ * cells shows within some tokens (docs/design/018). */
+TEST(an_answer_cut_anywhere_goes_on_as_it_was)
+{
+    struct engine *engine = open_nano();
+    struct answers *alone = mem_alloc(sizeof(*alone));
+    uint64_t random = 5;
+    answer_alone(engine, alone);
+    for (size_t i = 0; i < JOBS; i++)
+        go_on(engine, alone, i, 1, &random);
+    for (uint32_t round = 0; round < ROUNDS; round++)
+        go_on(engine, alone, 0, JOBS, &random);
     mem_free(alone);
     engine_close(&engine);
 }
