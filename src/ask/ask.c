@@ -295,7 +295,7 @@ void ask_keep_said(struct ask *ask, const struct event *event)
 
 bool ask_may_go_on(const struct ask *ask)
 {
-    return ask->state == ASK_RUNNING && ask->said && ask->said->has_begun && may_run_again(ask);
+    return ask->state == ASK_RUNNING && may_run_again(ask);
 }
 
 /* With the next epoch: whoever still has this one is told to stop when it speaks (rule 7). */

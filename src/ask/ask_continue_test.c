@@ -140,6 +140,19 @@ TEST(an_answer_goes_on_through_every_kind_of_loss_as_often_as_reruns_allow)
     stage_close(&stage);
 }
 
+/* It had made some, which waited for credit. Without keeping anything, too. */
+TEST(a_worker_that_gives_up_before_a_delta_came_is_lost_like_any)
+{
+    struct owner owner = owner_eager();
+    open_keeping(0);
+    begin(&owner);
+    say_error(&owner, 3, FAULT_WORKER_LOST);
+    CHECK_EQ(owner.ends, 0);
+    check_last_submit(&stage, &owner, 2);
+    owner_finish(&owner, &stage, 2);
+    stage_close(&stage);
+}
+
 /* What only another worker could say differently is the worker's word. */
 TEST(an_error_of_the_request_is_its_end)
 {

@@ -92,7 +92,7 @@ void ask_review_credit(struct ask *ask);
  * event could be kept. */
 void ask_keep_said(struct ask *ask, const struct event *event);
 void ask_forget_submit(struct ask *ask);
-/* It was in mid-stream when its worker was lost, and may go on elsewhere. */
+/* Its worker was lost, and another one may have it: nothing was said yet, or all of it is kept. */
 bool ask_may_go_on(const struct ask *ask);
 /* Whoever had it has it no more: asked for again, or the end. */
 void ask_on_lost(struct ask *ask, const char *message);
