@@ -477,7 +477,7 @@ static enum err forecast(struct llama_engine *self, struct load *load)
     for (;;) {
         TRY(llama_forecast_make(self->api, load->options, &load->geometry, &load->forecast,
                                 load->note));
-        load->geometry.compute_bytes = load->forecast.compute_bytes;
+        load->geometry.compute_bytes = load->forecast.compute_bytes + load->geometry.scratch_bytes;
         enum err err = llama_geometry_check(&load->geometry, &load->wish, load->note);
         if (err == ERR_OK || load->options->slots || load->geometry.slots == 1)
             return err;
@@ -644,7 +644,7 @@ static void describe(struct llama_engine *self, const struct load *load)
     info->batch_tokens = self->api->llama_n_batch(self->context); /* less in a tiny context */
     info->weights_bytes = self->api->llama_model_size(self->model);
     info->kv_bytes = load->geometry.kv_bytes;
-    info->compute_bytes = load->log.compute_bytes;
+    info->compute_bytes = load->log.compute_bytes + load->geometry.scratch_bytes;
     info->add_bos = self->api->llama_vocab_get_add_bos(self->vocab);
     info->has_chat = self->chat_template != NULL;
     info->can_save = true;

@@ -99,6 +99,17 @@ static uint64_t cells_of(const struct llama_wish *wish, uint32_t slots, uint32_t
     return wish->fast ? stream : times(slots, stream);
 }
 
+/* The processor's back-end turns what it multiplies the values with, the scores, into their type
+ * first, all heads at once. Flash attention has neither. */
+static uint64_t scratch_bytes(const struct gguf_summary *summary, const struct llama_wish *wish,
+                              uint64_t stream_cells, uint32_t batch_tokens)
+{
+    if (wish->fast || wish->kv_value != ENGINE_KV_F16)
+        return 0;
+    return times(times(stream_cells, batch_tokens),
+                 times(summary->head_count, kv_types[ENGINE_KV_F16].bytes));
+}
+
 static void set_slots(const struct gguf_summary *summary, const struct llama_wish *wish,
                       uint32_t slots, struct llama_geometry *geometry)
 {
@@ -110,7 +121,8 @@ static void set_slots(const struct gguf_summary *summary, const struct llama_wis
     uint64_t row = wish->fast
                        ? times(cells, FAST_MASK_BYTES)
                        : times(times(cells / slots, plus(summary->head_count, 1)), SCORE_BYTES);
-    geometry->compute_bytes = times(row, geometry->batch_tokens);
+    geometry->scratch_bytes = scratch_bytes(summary, wish, cells / slots, geometry->batch_tokens);
+    geometry->compute_bytes = plus(times(row, geometry->batch_tokens), geometry->scratch_bytes);
 }
 
 static uint64_t needed(const struct llama_geometry *geometry)

@@ -28,7 +28,8 @@ struct llama_geometry {
     uint32_t batch_tokens;   /* at least a row for each slot */
     uint64_t token_bytes;    /* of the cache */
     uint64_t weights_bytes, kv_bytes;
-    uint64_t compute_bytes; /* estimated */
+    uint64_t compute_bytes; /* estimated; with scratch_bytes */
+    uint64_t scratch_bytes; /* what back-ends take beside libllama's own buffer */
 };
 
 enum { LLAMA_SLOTS_DEFAULT_MAX = 8, LLAMA_SLOTS_MAX = 256 };

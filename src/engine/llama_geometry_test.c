@@ -20,7 +20,8 @@ static struct llama_wish plenty(void)
     return (struct llama_wish){.batch_tokens = 512, .memory_available_bytes = UINT64_MAX};
 }
 
-enum { SLOT_BYTES = 1024 * 512 };
+/* Scores of 4 heads and a mask, in floats; the scores once more in f16. */
+enum { SLOT_BYTES = 1024 * 512, COMPUTE_BYTES = 512 * 1024 * (5 * 4 + 4 * 2) };
 
 TEST(model_decides_where_the_wish_is_silent)
 {
@@ -35,7 +36,8 @@ TEST(model_decides_where_the_wish_is_silent)
     CHECK_EQ(plan.token_bytes, 512);
     CHECK_EQ(plan.kv_bytes, 8 * SLOT_BYTES);
     CHECK_EQ(plan.weights_bytes, 1 << 20);
-    CHECK_EQ(plan.compute_bytes, 512 * 1024 * 5 * 4);
+    CHECK_EQ(plan.compute_bytes, COMPUTE_BYTES);
+    CHECK_EQ(plan.scratch_bytes, 512 * 1024 * 4 * 2);
 }
 
 TEST(context_is_capped_at_what_the_model_was_trained_for)
@@ -207,6 +209,20 @@ TEST(what_computing_takes_is_checked_again_once_it_is_known)
     CHECK(strstr(note.text, "MiB to compute are more than"));
 }
 
+TEST(scores_are_turned_into_the_type_of_the_values_unless_it_is_theirs)
+{
+    struct gguf_summary model = small_model();
+    struct llama_wish wish = plenty();
+    struct llama_geometry plan;
+    wish.kv_value = ENGINE_KV_F32;
+    CHECK_OK(llama_geometry_plan(&model, &wish, &plan, NULL));
+    CHECK_EQ(plan.scratch_bytes, 0);
+    wish.kv_value = ENGINE_KV_F16;
+    wish.fast = true;
+    CHECK_OK(llama_geometry_plan(&model, &wish, &plan, NULL));
+    CHECK_EQ(plan.scratch_bytes, 0);
+}
+
 TEST(everything_together_must_fit_the_memory)
 {
     struct gguf_summary model = small_model();
@@ -215,13 +231,13 @@ TEST(everything_together_must_fit_the_memory)
     struct err_note note = {{0}};
     wish.slots = 4;
     wish.kv_memory_bytes = 1ull << 40; /* as if it did not matter */
-    uint64_t needed = model.data_bytes + 4 * SLOT_BYTES + 512 * 1024 * 5 * 4;
+    uint64_t needed = model.data_bytes + 4 * SLOT_BYTES + COMPUTE_BYTES;
     wish.memory_available_bytes = needed;
     CHECK_OK(llama_geometry_plan(&model, &wish, &plan, NULL));
     wish.memory_available_bytes = needed - 1;
     CHECK_ERR(llama_geometry_plan(&model, &wish, &plan, &note), ERR_NO_MEMORY);
     CHECK_STR(note.text, "1.0 MiB of weights + 2.0 MiB of cache (4 slots of 1024 tokens) + about "
-                         "10.0 MiB to compute are more than the 13.0 MiB of memory available: take "
+                         "14.0 MiB to compute are more than the 17.0 MiB of memory available: take "
                          "fewer slots, a shorter context or a smaller model");
     wish.slots = 0; /* what fits is less */
     CHECK_OK(llama_geometry_plan(&model, &wish, &plan, NULL));
