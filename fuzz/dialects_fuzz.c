@@ -9,8 +9,9 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static const struct dialect *const all[] = {
-    &dialect_chat,     &dialect_completions,     &dialect_infer,    &dialect_inference,
-    &dialect_generate, &dialect_generate_stream, &dialect_tokenize, &dialect_detokenize};
+    &dialect_chat,       &dialect_completions,     &dialect_infer,    &dialect_inference,
+    &dialect_generate,   &dialect_generate_stream, &dialect_tokenize, &dialect_detokenize,
+    &dialect_embeddings, &dialect_rerank};
 
 static void check_request(const struct call *call)
 {

@@ -1,11 +1,17 @@
-"""tasks - requests that generate nothing: text to tokens and back, on the shipped model and on the dummy; what
-is refused, and what becomes of them when their worker dies."""
+"""tasks - requests that generate nothing: text to tokens and back, embeddings, on the shipped model and on the
+dummy; what is refused, and what becomes of them when their client leaves or their worker dies."""
 
+import base64
+import math
 import os
 import signal
+import struct
 import unittest
 
+from concurrent.futures import ThreadPoolExecutor
+
 from harness import Server, eventually, main
+from http_client import request
 from roles import role_pid
 
 TEXT = "Hi! 从前 🦊 café\n\n  tabs\tand \"quotes\""
@@ -40,10 +46,26 @@ class Dummy(unittest.TestCase):
         for path, body, param in (("/tokenize", {"content": ["a"]}, "content"), ("/tokenize", {}, "content"),
                                   ("/tokenize", {"content": "a", "with_pieces": 1}, "with_pieces"),
                                   ("/tokenize", {"content": "a", "stream": True}, "stream"),
+                                  ("/v1/embeddings", {"input": 7}, "input"),
+                                  ("/v1/embeddings", {"input": ["a", ""]}, "input"),
+                                  ("/v1/embeddings", {"input": "a", "dimensions": 2}, "dimensions"),
+                                  ("/v1/embeddings", {"input": "a" * 5000}, "input"),
+                                  ("/v1/rerank", {"query": "a", "documents": ["b"]}, "model"),
+                                  ("/v1/rerank", {"query": "a", "documents": []}, "documents"),
                                   ("/detokenize", {"tokens": "a"}, "tokens"),
                                   ("/detokenize", {"tokens": [1, None]}, "tokens")):
             with self.subTest(path, body=body):
                 self.assertEqual(self.refused(path, body)["param"], param)
+
+    def test_a_text_that_is_too_long_is_named_by_its_index(self):
+        error = self.refused("/v1/embeddings", {"input": ["a", "b" * 4097]})
+        self.assertEqual(error["code"], "context_length_exceeded")
+        self.assertIn("input[1] has 4097 tokens", error["message"])
+
+    def test_equal_letters_are_near(self):
+        data = self.server.post("/v1/embeddings", {"input": ["abab", "baba", "xyz"]}).json()["data"]
+        self.assertEqual(data[0]["embedding"], data[1]["embedding"])
+        self.assertNotEqual(data[0]["embedding"], data[2]["embedding"])
 
     def test_an_unknown_model_is_not_found(self):
         response = self.server.post("/tokenize", {"model": "nobody", "content": "a"})
@@ -99,7 +121,60 @@ class Shipped(unittest.TestCase):
         self.assertEqual(answer["usage"]["prompt_tokens"], len(tokens))
 
 
+    def embeddings(self, **body):
+        answer = self.ask("/v1/embeddings", **body)
+        self.assertEqual((answer["object"], answer["model"]), ("list", "llama"))
+        self.assertEqual([entry["index"] for entry in answer["data"]], list(range(len(answer["data"]))))
+        return [entry["embedding"] for entry in answer["data"]], answer["usage"]
+
+    def test_a_model_that_writes_is_told_how_to_pool(self):
+        response = self.server.post("/v1/embeddings", {"model": "llama", "input": "a"})
+        self.assertEqual((response.status, response.json()["error"]["param"]), (400, "pooling"))
+
+    def test_vectors_have_length_one_and_tell_texts_apart(self):
+        for pooling in ("mean", "last"):
+            (fox, duck), _ = self.embeddings(input=["Tell me a story about a fox.", "7 + 8"], pooling=pooling)
+            self.assertAlmostEqual(math.fsum(x * x for x in fox), 1, places=5)
+            self.assertLess(math.fsum(x * y for x, y in zip(fox, duck)), 0.999)
+
+    def test_text_and_its_ids_are_the_same_and_are_counted(self):
+        tokens = self.ask("/tokenize", content=TEXT, add_special=True)["tokens"]
+        (by_text,), text_usage = self.embeddings(input=TEXT, pooling="mean")
+        (by_ids,), ids_usage = self.embeddings(input=tokens, pooling="mean")
+        (alone, _), _ = self.embeddings(input=[tokens, tokens[:1]], pooling="mean")
+        self.assertEqual(by_text, by_ids)
+        self.assertEqual(by_text, alone)
+        self.assertEqual(text_usage, ids_usage)
+        self.assertEqual(text_usage, {"prompt_tokens": len(tokens), "total_tokens": len(tokens)})
+
+    def test_base64_is_the_same_numbers(self):
+        (numbers,), _ = self.embeddings(input=TEXT, pooling="last")
+        (letters,), _ = self.embeddings(input=TEXT, pooling="last", encoding_format="base64")
+        data = base64.b64decode(letters, validate=True)
+        floats = struct.unpack(f"<{len(data) // 4}f", data)
+        self.assertEqual(len(floats), len(numbers))
+        for wanted, found in zip(floats, numbers):
+            self.assertAlmostEqual(wanted, found, delta=1e-9)
+
+    def test_answers_go_on_beside_embeddings(self):
+        ask = {"model": "llama", "prompt": "Tell me a story about a fox.", "max_tokens": 40, "temperature": 0}
+        alone = self.server.post("/v1/completions", ask).json()["choices"][0]["text"]
+        with ThreadPoolExecutor(2) as pool:
+            vectors = pool.submit(self.embeddings, input=[TEXT] * 200, pooling="mean")
+            beside = [self.server.post("/v1/completions", ask).json()["choices"][0]["text"] for _ in range(3)]
+            self.assertEqual(len(vectors.result()[0]), 200)
+        self.assertEqual(beside, [alone] * 3)
+
+
 class Killed(unittest.TestCase):
+    def test_a_client_that_leaves_ends_its_embedding(self):
+        with Server(dummy_delay_ms=0, dummy_prefill_us=100_000, dummy_slots=1) as server:
+            with server.connect() as connection:
+                connection.send(request("POST", "/v1/embeddings", {"input": "x" * 4000}))
+                eventually(lambda: server.get("/v1/requests").json()["data"], "the request is in flight")
+            eventually(lambda: not server.get("/v1/requests").json()["data"], "nothing is in flight")
+            self.assertEqual(server.post("/v1/embeddings", {"input": "x"}).status, 200)
+
     def test_a_worker_that_dies_takes_no_task_with_it(self):
         """Nothing of the answer has come when it dies: whoever is started in its place has it asked again, or
         the client is told that nobody has it."""

@@ -95,3 +95,24 @@ void engine_seq_copy(struct engine *engine, uint32_t from, uint32_t to)
     ASSERT_MSG(engine_seq_tokens(engine, to) == 0, "slot %u is not empty", to);
     engine->ops->seq_copy(engine, from, to);
 }
+
+enum err engine_embed(struct engine *engine, const token_id *tokens, size_t count,
+                      enum engine_pooling pooling, bool (*should_abort)(void *ctx), void *ctx,
+                      float *out_numbers, struct err_note *out_note)
+{
+    ASSERT(engine->info.embed_numbers > 0 && pooling != ENGINE_POOL_NONE);
+    ASSERT((pooling == ENGINE_POOL_RANK) == (engine->info.pooling == ENGINE_POOL_RANK));
+    ASSERT_MSG(count > 0 && count <= engine->info.embed_tokens, "%zu tokens of at most %u", count,
+               engine->info.embed_tokens);
+    for (size_t i = 0; i < count; i++)
+        ASSERT_MSG(token_is_known(engine, tokens[i]), "token %d", tokens[i]);
+    return engine->ops->embed(engine, tokens, count, pooling, should_abort, ctx, out_numbers,
+                              out_note);
+}
+
+enum err engine_pair(struct engine *engine, struct slice query, struct slice document,
+                     token_id *out_tokens, size_t max_tokens, size_t *out_count)
+{
+    ASSERT(engine->info.pooling == ENGINE_POOL_RANK);
+    return engine->ops->pair(engine, query, document, out_tokens, max_tokens, out_count);
+}

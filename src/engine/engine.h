@@ -3,7 +3,8 @@
  *
  * 1. One engine = one loaded model with `slots` sequences of up to `context_tokens` each.
  * 2. Thread: open, decode, seq_*, logits and close belong to ONE thread (the engine thread).
- * tokenize, piece, is_end, chat and info may be called from any thread while the engine is open.
+ * tokenize, pair, piece, is_end, chat and info may be called from any thread while the engine is
+ * open.
  * 3. A sequence lives in a slot (0..slots-1); positions count from 0 without holes.
  * 4. decode() takes at most batch_tokens tokens; it never gets more (ASSERT, as llama aborts on
  * it).
@@ -22,6 +23,16 @@
 struct engine;
 
 typedef int32_t token_id;
+
+/* How the vectors of a text's tokens become the text's one; NONE: the model does not say. RANK: not
+ * a vector but a score, of how well a document answers a query. */
+enum engine_pooling {
+    ENGINE_POOL_NONE,
+    ENGINE_POOL_MEAN,
+    ENGINE_POOL_CLS, /* the first token's */
+    ENGINE_POOL_LAST,
+    ENGINE_POOL_RANK
+};
 
 struct engine_info {         /* valid as long as the engine */
     const char *kind;        /* "llama", "dummy" */
@@ -42,6 +53,10 @@ struct engine_info {         /* valid as long as the engine */
     /* A row that decode() gets as the only one of its slot gives other bits than the same row
      * beside others of its slot; those of other slots never show, nor does how many there are. */
     bool single_rows_differ;
+    /* embed() gives so many numbers, of texts of up to embed_tokens; 0: it does not work. */
+    uint32_t embed_numbers, embed_tokens;
+    enum engine_pooling pooling; /* as the model says */
+    bool reads_only; /* there is nothing but text and embed(): no slot may be used, no decode() */
     bool changing_pieces; /* what a token says is not always the same (engine_dummy: says_time) */
 };
 
@@ -73,6 +88,12 @@ struct engine_ops { /* what each engine supplies; others call the engine_* funct
     enum err (*seq_save)(struct engine *engine, uint32_t slot, void **out_blob, size_t *out_bytes);
     enum err (*seq_restore)(struct engine *engine, uint32_t slot, const void *blob, size_t bytes);
     void (*seq_copy)(struct engine *engine, uint32_t from, uint32_t to);
+    /* May be NULL with info.embed_numbers 0, pair() also where pooling is not RANK. */
+    enum err (*embed)(struct engine *engine, const token_id *tokens, size_t count,
+                      enum engine_pooling pooling, bool (*should_abort)(void *ctx), void *ctx,
+                      float *out_numbers, struct err_note *out_note);
+    enum err (*pair)(struct engine *engine, struct slice query, struct slice document,
+                     token_id *out_tokens, size_t max_tokens, size_t *out_count);
 };
 
 struct engine { /* first member of each engine's own struct */
@@ -122,6 +143,18 @@ MUST_USE enum err engine_seq_restore(struct engine *engine, uint32_t slot, const
  * info.can_cut. It may cost a copy of the whole stream, whatever is in it (rule 7). */
 void engine_seq_copy(struct engine *engine, uint32_t from, uint32_t to);
 
+/* What the model makes of 1..info.embed_tokens tokens: info.embed_numbers numbers as they come, not
+ * normalised; with RANK one number. Any thread, but one call at a time, and beside decode(): it
+ * slows that down and does not wait for it. The first call may take memory that is kept.
+ * `should_abort` is asked as it goes. RANK where info.pooling is RANK, and there alone (ASSERT).
+ * ERR_CANCELLED; ERR_NO_MEMORY, ERR_SYSTEM with note. */
+MUST_USE enum err engine_embed(struct engine *engine, const token_id *tokens, size_t count,
+                               enum engine_pooling pooling, bool (*should_abort)(void *ctx),
+                               void *ctx, float *out_numbers, struct err_note *out_note);
+/* A query and a document as a model that ranks wants them. ERR_LIMIT as engine_tokenize(). */
+MUST_USE enum err engine_pair(struct engine *engine, struct slice query, struct slice document,
+                              token_id *out_tokens, size_t max_tokens, size_t *out_count);
+
 /* Called during open, on the opening thread: 0..1; false stops the load (ERR_CANCELLED). */
 typedef bool engine_progress_fn(void *ctx, float fraction);
 
@@ -144,6 +177,7 @@ struct engine_dummy_options {
     uint32_t fail_at;  /* ERR_SYSTEM when piece N (1..) would be sampled; 0 = never */
     uint32_t stall_at; /* decode() hangs there until aborted */
     uint32_t load_ms;  /* open takes so long, with progress */
+    bool ranks;        /* its pooling is RANK: a score is how many bytes of the pair are equal */
 };
 struct engine_dummy_options engine_dummy_options_default(void);
 MUST_USE enum err engine_dummy_open(const struct engine_dummy_options *options,

@@ -16,6 +16,7 @@ enum {
     DUMMY_SLOTS_MAX = 16384, /* what a worker lets live at once */
     DUMMY_TOKENS_MAX = 1 << 20,
     DUMMY_SCRIPT_MAX_BYTES = 16 << 20,
+    DUMMY_NUMBERS = 8,        /* of an embedding */
     DUMMY_BATCH_TOKENS = 512, /* or a row for each slot, if that is more */
     /* An abort is seen within this. A wake-up costs some 10 us: looking every ms, a step of 3 ms
      * had three of them, 1 us for each event of 32 streams. */
@@ -287,6 +288,64 @@ static void dummy_seq_copy(struct engine *engine, uint32_t from, uint32_t to)
     dummy->held[to] = dummy->held[from];
 }
 
+/* --- texts as a whole --- */
+
+/* Letters count: number n is how many tokens are n modulo DUMMY_NUMBERS, so that texts of the same
+ * words are near each other, and a test can say what comes out. */
+static void count_tokens(const token_id *tokens, size_t count, float *numbers)
+{
+    for (int i = 0; i < DUMMY_NUMBERS; i++)
+        numbers[i] = 0;
+    for (size_t i = 0; i < count; i++)
+        numbers[tokens[i] % DUMMY_NUMBERS] += 1;
+}
+
+/* How many tokens of the query, which a DUMMY_TOKEN_END ends, stand at their place in the document.
+ */
+static float score_of(const token_id *tokens, size_t count)
+{
+    size_t query = 0, equal = 0;
+    while (query < count && tokens[query] != DUMMY_TOKEN_END)
+        query++;
+    for (size_t i = 0; i < query && query + 1 + i < count; i++)
+        equal += tokens[i] == tokens[query + 1 + i];
+    return (float)equal;
+}
+
+static enum err dummy_embed(struct engine *engine, const token_id *tokens, size_t count,
+                            enum engine_pooling pooling, bool (*should_abort)(void *ctx), void *ctx,
+                            float *out_numbers, struct err_note *out_note)
+{
+    const struct dummy *dummy = dummy_of(engine);
+    uint64_t done_us = clock_monotonic_us() + (uint64_t)count * dummy->options.prefill_us_per_token;
+    (void)out_note; /* nothing fails */
+    for (uint64_t now_us; (now_us = clock_monotonic_us()) < done_us;) {
+        if (should_abort && should_abort(ctx))
+            return ERR_CANCELLED;
+        sleep_at_most_us(done_us - now_us);
+    }
+    if (pooling == ENGINE_POOL_RANK)
+        out_numbers[0] = score_of(tokens, count);
+    else if (pooling == ENGINE_POOL_MEAN)
+        count_tokens(tokens, count, out_numbers);
+    else
+        count_tokens(tokens + (pooling == ENGINE_POOL_CLS ? 0 : count - 1), 1, out_numbers);
+    return ERR_OK;
+}
+
+static enum err dummy_pair(struct engine *engine, struct slice query, struct slice document,
+                           token_id *out_tokens, size_t max_tokens, size_t *out_count)
+{
+    size_t document_count = 0;
+    *out_count = query.len + 1 + document.len;
+    if (*out_count > max_tokens)
+        return ERR_LIMIT;
+    TRY(dummy_tokenize(engine, query, false, false, out_tokens, max_tokens, &document_count));
+    out_tokens[query.len] = DUMMY_TOKEN_END;
+    return dummy_tokenize(engine, document, false, false, out_tokens + query.len + 1,
+                          max_tokens - query.len - 1, &document_count);
+}
+
 static const struct engine_ops dummy_ops = {
     .close = dummy_close,
     .tokenize = dummy_tokenize,
@@ -300,6 +359,8 @@ static const struct engine_ops dummy_ops = {
     .seq_save = dummy_seq_save,
     .seq_restore = dummy_seq_restore,
     .seq_copy = dummy_seq_copy,
+    .embed = dummy_embed,
+    .pair = dummy_pair,
 };
 
 struct engine_dummy_options engine_dummy_options_default(void)
@@ -399,16 +460,20 @@ enum err engine_dummy_open(const struct engine_dummy_options *options,
     dummy->next = mem_array(batch_tokens, sizeof(*dummy->next));
     make_ramp(dummy, vocab_size);
     dummy->engine.ops = &dummy_ops;
-    dummy->engine.info = (struct engine_info){.kind = "dummy",
-                                              .description = "dummy, a script without weights",
-                                              .slots = options->slots,
-                                              .context_tokens = options->context_tokens,
-                                              .batch_tokens = batch_tokens,
-                                              .vocab_size = vocab_size,
-                                              .has_chat = true,
-                                              .can_save = true,
-                                              .can_cut = true,
-                                              .changing_pieces = options->says_time};
+    dummy->engine.info =
+        (struct engine_info){.kind = "dummy",
+                             .description = "dummy, a script without weights",
+                             .slots = options->slots,
+                             .context_tokens = options->context_tokens,
+                             .batch_tokens = batch_tokens,
+                             .vocab_size = vocab_size,
+                             .has_chat = true,
+                             .can_save = true,
+                             .can_cut = true,
+                             .embed_numbers = options->ranks ? 1 : DUMMY_NUMBERS,
+                             .embed_tokens = options->context_tokens,
+                             .pooling = options->ranks ? ENGINE_POOL_RANK : ENGINE_POOL_MEAN,
+                             .changing_pieces = options->says_time};
     *out_engine = &dummy->engine;
     return ERR_OK;
 }

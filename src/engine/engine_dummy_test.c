@@ -480,3 +480,30 @@ TEST(limits_of_the_options_hold)
     CHECK_OK(try_open(8, 8, 1 << 20));
     CHECK_ERR(try_open(8, 8, (1 << 20) + 1), ERR_LIMIT);
 }
+
+TEST(a_text_is_counted_and_a_pair_compared)
+{
+    struct engine_dummy_options options = quick_options();
+    struct engine *engine = open_dummy(&options);
+    float numbers[8], score;
+    token_id tokens[16];
+    size_t count = 0;
+    CHECK_EQ(engine->info.embed_numbers, 8);
+    CHECK_EQ(engine->info.pooling, ENGINE_POOL_MEAN);
+    CHECK_OK(engine_tokenize(engine, SLICE("aah"), false, false, tokens, 16, &count));
+    CHECK_OK(engine_embed(engine, tokens, count, ENGINE_POOL_MEAN, NULL, NULL, numbers, NULL));
+    CHECK(numbers[('a' + 1) % 8] == 2 && numbers[('h' + 1) % 8] == 1);
+    CHECK_OK(engine_embed(engine, tokens, count, ENGINE_POOL_LAST, NULL, NULL, numbers, NULL));
+    CHECK(numbers[('a' + 1) % 8] == 0 && numbers[('h' + 1) % 8] == 1);
+    engine_close(&engine);
+
+    options.ranks = true;
+    engine = open_dummy(&options);
+    CHECK_OK(engine_pair(engine, SLICE("abc"), SLICE("xbcd"), tokens, 16, &count));
+    CHECK_EQ(count, 8);
+    CHECK_OK(engine_embed(engine, tokens, count, ENGINE_POOL_RANK, NULL, NULL, &score, NULL));
+    CHECK(score == 2);
+    CHECK_ERR(engine_pair(engine, SLICE("abc"), SLICE("xbcd"), tokens, 7, &count), ERR_LIMIT);
+    CHECK_EQ(count, 8);
+    engine_close(&engine);
+}

@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "base/utf8.h"
 #include "engine/llama_api.h"
+#include "engine/llama_embed.h"
 #include "engine/llama_forecast.h"
 #include "engine/llama_geometry.h"
 #include "engine/llama_params.h"
@@ -16,6 +17,7 @@
 #include "engine/memory_available.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 enum {
     BATCH_TOKENS_DEFAULT = 512,
@@ -37,6 +39,7 @@ struct llama_engine {
     threadpool_free_fn free_threads;
     const char *chat_template; /* the model's; NULL: none that llama_chat_apply_template() knows */
     bool has_streams;          /* one of cells for each slot (profile exact), not one for all */
+    struct llama_embed *embed; /* makes its context when it is needed */
     bool cuts; /* false: its state holds more than cells, slots can only be emptied */
     char description[128];
     uint32_t *held;           /* tokens in each slot */
@@ -59,6 +62,7 @@ static struct llama_engine *self_of(struct engine *engine)
 static void close_engine(struct engine *engine)
 {
     struct llama_engine *self = self_of(engine);
+    llama_embed_free(self->embed);
     if (self->context)
         self->api->llama_free(self->context);
     if (self->threads_batch && self->threads_batch != self->threads)
@@ -414,6 +418,65 @@ static void seq_copy(struct engine *engine, uint32_t from, uint32_t to)
     self->is_copied[from] = self->is_copied[to] = true;
 }
 
+/* --- texts as a whole; any thread, one at a time --- */
+
+static enum err embed(struct engine *engine, const token_id *tokens, size_t count,
+                      enum engine_pooling pooling, bool (*should_abort)(void *ctx), void *ctx,
+                      float *out_numbers, struct err_note *out_note)
+{
+    return llama_embed_text(self_of(engine)->embed, tokens, count, pooling, should_abort, ctx,
+                            out_numbers, out_note);
+}
+
+/* Tokens behind those that are there already; only counted where there is no room. */
+struct pair {
+    struct llama_engine *self;
+    token_id *tokens;
+    size_t max_tokens, count;
+};
+
+static void add_token(struct pair *pair, llama_token token)
+{
+    if (token != LLAMA_TOKEN_NULL && pair->count++ < pair->max_tokens)
+        pair->tokens[pair->count - 1] = token;
+}
+
+static enum err add_text(struct pair *pair, struct slice text)
+{
+    size_t taken = pair->count < pair->max_tokens ? pair->count : pair->max_tokens, count = 0;
+    enum err err = tokenize(&pair->self->engine, text, false, false, pair->tokens + taken,
+                            pair->max_tokens - taken, &count);
+    pair->count += count;
+    return err == ERR_LIMIT ? ERR_OK : err; /* the sum says it, too */
+}
+
+/* BEGIN query END SEPARATOR document END, of which a tokenizer may not have all; as llama-server
+ * does it for models without a template for this. */
+static enum err pair(struct engine *engine, struct slice query, struct slice document,
+                     token_id *out_tokens, size_t max_tokens, size_t *out_count)
+{
+    struct llama_engine *self = self_of(engine);
+    const struct llama_api *api = self->api;
+    struct pair pair = {self, out_tokens, max_tokens, 0};
+    llama_token separator = api->llama_vocab_sep(self->vocab);
+    llama_token end = api->llama_vocab_eos(self->vocab);
+    if (end == LLAMA_TOKEN_NULL)
+        end = separator;
+    bool adds_end = api->llama_vocab_get_add_eos(self->vocab);
+    if (api->llama_vocab_get_add_bos(self->vocab))
+        add_token(&pair, api->llama_vocab_bos(self->vocab));
+    TRY(add_text(&pair, query));
+    if (adds_end)
+        add_token(&pair, end);
+    if (api->llama_vocab_get_add_sep(self->vocab))
+        add_token(&pair, separator);
+    TRY(add_text(&pair, document));
+    if (adds_end)
+        add_token(&pair, end);
+    *out_count = pair.count;
+    return pair.count <= max_tokens ? ERR_OK : ERR_LIMIT;
+}
+
 static const struct engine_ops llama_ops = {
     .close = close_engine,
     .tokenize = tokenize,
@@ -427,6 +490,8 @@ static const struct engine_ops llama_ops = {
     .seq_save = seq_save,
     .seq_restore = seq_restore,
     .seq_copy = seq_copy,
+    .embed = embed,
+    .pair = pair,
 };
 
 /* --- opening --- */
@@ -534,7 +599,13 @@ static enum err make_context(struct llama_engine *self, struct load *load)
     if (!self->context)
         return fail_as_logged(load);
     self->memory = self->api->llama_get_memory(self->context);
-    if (!self->memory || self->api->llama_n_ctx_seq(self->context) < geometry->context_tokens)
+    if (!self->memory) { /* it has nothing to remember a text with: it reads, and writes nothing */
+        self->api->llama_free(self->context);
+        self->context = NULL;
+        self->engine.info.reads_only = true;
+        return ERR_OK;
+    }
+    if (self->api->llama_n_ctx_seq(self->context) < geometry->context_tokens)
         return err_note_fail(load->note, ERR_PROTOCOL, "libllama gives %s no cache of %u tokens",
                              load->options->model_path, geometry->context_tokens);
     return ERR_OK;
@@ -548,7 +619,7 @@ static void make_threads(struct llama_engine *self, const struct engine_llama_op
     const struct llama_api *api = self->api;
     ggml_backend_dev_t cpu = api->ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_CPU);
     ggml_backend_reg_t registry = cpu ? api->ggml_backend_dev_backend_reg(cpu) : NULL;
-    if (!registry || (options->threads == 1 && options->threads_batch == 1))
+    if (!registry || !self->context || (options->threads == 1 && options->threads_batch == 1))
         return;
     threadpool_new_fn new_threads = NULL;
     *(void **)&new_threads =
@@ -641,15 +712,65 @@ static void describe(struct llama_engine *self, const struct load *load)
     info->description = self->description;
     info->slots = load->geometry.slots;
     info->context_tokens = load->geometry.context_tokens;
-    info->batch_tokens = self->api->llama_n_batch(self->context); /* less in a tiny context */
+    info->batch_tokens = self->context ? self->api->llama_n_batch(self->context) /* may be less */
+                                       : load->geometry.batch_tokens;
     info->weights_bytes = self->api->llama_model_size(self->model);
-    info->kv_bytes = load->geometry.kv_bytes;
+    info->kv_bytes = self->context ? load->geometry.kv_bytes : 0;
     info->compute_bytes = load->log.compute_bytes + load->geometry.scratch_bytes;
     info->add_bos = self->api->llama_vocab_get_add_bos(self->vocab);
     info->has_chat = self->chat_template != NULL;
     info->can_save = true;
     info->single_rows_differ = self->has_streams;
     info->can_cut = self->cuts && self->api->llama_model_n_swa(self->model) == 0;
+}
+
+/* Of <architecture>.NAME; `absent` where there is no such key. */
+static long model_number(const struct llama_engine *self, const struct load *load, const char *name,
+                         long absent)
+{
+    char key[96], value[32];
+    snprintf(key, sizeof(key), "%s.%s", load->summary.architecture, name);
+    if (self->api->llama_model_meta_val_str(self->model, key, value, sizeof(value)) < 0)
+        return absent;
+    return strcmp(value, "false") == 0  ? 0
+           : strcmp(value, "true") == 0 ? 1
+                                        : strtol(value, NULL, 10);
+}
+
+static enum engine_pooling pooling_of(long type) /* as the file has it: llama_pooling_type */
+{
+    switch (type) {
+    case LLAMA_POOLING_TYPE_MEAN:
+        return ENGINE_POOL_MEAN;
+    case LLAMA_POOLING_TYPE_CLS:
+        return ENGINE_POOL_CLS;
+    case LLAMA_POOLING_TYPE_LAST:
+        return ENGINE_POOL_LAST;
+    case LLAMA_POOLING_TYPE_RANK:
+        return ENGINE_POOL_RANK;
+    default:
+        return ENGINE_POOL_NONE;
+    }
+}
+
+/* Half the threads: whoever is generating beside it goes on, only slower. */
+static void prepare_embed(struct llama_engine *self, const struct load *load)
+{
+    struct engine_info *info = &self->engine.info;
+    info->pooling = pooling_of(model_number(self, load, "pooling_type", LLAMA_POOLING_TYPE_NONE));
+    bool ranks = info->pooling == ENGINE_POOL_RANK;
+    bool is_causal = model_number(self, load, "attention.causal", !info->reads_only) != 0;
+    struct llama_embed_options options = {.api = self->api,
+                                          .model = self->model,
+                                          .context_tokens = info->context_tokens,
+                                          .threads = (load->options->threads_batch + 1) / 2,
+                                          .token_bytes = load->geometry.token_bytes,
+                                          .heads = load->summary.head_count,
+                                          .is_whole = !is_causal || info->reads_only,
+                                          .ranks = ranks};
+    self->embed = llama_embed_new(&options);
+    info->embed_tokens = info->context_tokens;
+    info->embed_numbers = ranks ? 1 : (uint32_t)self->api->llama_model_n_embd_out(self->model);
 }
 
 static enum err load_all(struct llama_engine *self, struct load *load)
@@ -666,6 +787,7 @@ static enum err load_all(struct llama_engine *self, struct load *load)
     self->is_copied = mem_array(load->geometry.slots, sizeof(*self->is_copied));
     find_chat_template(self);
     describe(self, load);
+    prepare_embed(self, load);
     mem_give_back(); /* what the forecast took, and what weights were read through: 20 MB of Q4_0 */
     return ERR_OK;
 }

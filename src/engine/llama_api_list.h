@@ -17,6 +17,8 @@
     X(llama_decode)                                                                                \
     X(llama_free)                                                                                  \
     X(llama_ftype_name)                                                                            \
+    X(llama_get_embeddings_ith)                                                                    \
+    X(llama_get_embeddings_seq)                                                                    \
     X(llama_get_logits_ith)                                                                        \
     X(llama_get_memory)                                                                            \
     X(llama_init_from_model)                                                                       \
@@ -35,6 +37,8 @@
     X(llama_model_is_hybrid)                                                                       \
     X(llama_model_is_recurrent)                                                                    \
     X(llama_model_load_from_file)                                                                  \
+    X(llama_model_meta_val_str)                                                                    \
+    X(llama_model_n_embd_out)                                                                      \
     X(llama_model_n_params)                                                                        \
     X(llama_model_n_swa)                                                                           \
     X(llama_model_size)                                                                            \
@@ -46,7 +50,12 @@
     X(llama_token_to_piece)                                                                        \
     X(llama_tokenize)                                                                              \
     X(llama_version)                                                                               \
+    X(llama_vocab_bos)                                                                             \
+    X(llama_vocab_eos)                                                                             \
     X(llama_vocab_get_add_bos)                                                                     \
+    X(llama_vocab_get_add_eos)                                                                     \
+    X(llama_vocab_get_add_sep)                                                                     \
     X(llama_vocab_is_eog)                                                                          \
     X(llama_vocab_n_tokens)                                                                        \
+    X(llama_vocab_sep)                                                                             \
     X(llama_vocab_type)

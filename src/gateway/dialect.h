@@ -32,6 +32,7 @@ struct call {
     bool include_usage;
     bool include_progress; /* stream_options.include_progress */
     bool echo;
+    bool is_base64;     /* embeddings are given so, and not as numbers */
     int64_t created_s;  /* wall clock of arrival */
     int64_t started_ms; /* wall clock when a worker started it; 0 before */
     char id_text[ID_TEXT_BYTES + 1];

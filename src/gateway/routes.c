@@ -33,6 +33,8 @@ const struct route gateway_routes[] = {
     {HTTP_POST, "/v1/inference", DIALECT(inference)},
     {HTTP_POST, "/generate", DIALECT(generate)},
     {HTTP_POST, "/generate/stream", DIALECT(generate_stream)},
+    {HTTP_POST, "/v1/embeddings", DIALECT(embeddings)},
+    {HTTP_POST, "/v1/rerank", DIALECT(rerank)},
     {HTTP_POST, "/tokenize", DIALECT(tokenize)},
     {HTTP_POST, "/detokenize", DIALECT(detokenize)},
     {HTTP_GET, "/v1/requests", ANSWER(requests_page_list)},

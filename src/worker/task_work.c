@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "wire/result.h"
 
+#include <math.h>
 #include <stdio.h>
 
 enum {
@@ -17,7 +18,7 @@ enum {
 struct task_work {
     struct engine *engine;
     const struct task *task;
-    const struct cancel_flag *cancel;
+    struct cancel_flag *cancel;
     struct task_answer *answer;
     struct prep_refusal *refusal;
     struct text data; /* of the part that is being made */
@@ -182,6 +183,193 @@ static enum err detokenize(struct task_work *work)
     return ERR_OK;
 }
 
+/* --- embeddings --- */
+
+static bool is_cancelled(void *ctx)
+{
+    const struct cancel_flag *cancel = ctx;
+    return atomic_load(&cancel->cancelled);
+}
+
+static enum err choose_pooling(struct task_work *work, enum engine_pooling *out_pooling)
+{
+    static const enum engine_pooling wished[TASK_POOLING_COUNT] = {[TASK_MEAN] = ENGINE_POOL_MEAN,
+                                                                   [TASK_CLS] = ENGINE_POOL_CLS,
+                                                                   [TASK_LAST] = ENGINE_POOL_LAST};
+    const struct engine_info *info = &work->engine->info;
+    if (info->embed_numbers == 0)
+        return refuse(work, FAULT_UNSUPPORTED_PARAMETER, "model",
+                      "this model's engine makes no embeddings");
+    if (info->pooling == ENGINE_POOL_RANK)
+        return refuse(work, FAULT_UNSUPPORTED_PARAMETER, "model",
+                      "this model makes no embeddings: it ranks documents (/v1/rerank)");
+    *out_pooling = work->task->pooling ? wished[work->task->pooling] : info->pooling;
+    if (*out_pooling == ENGINE_POOL_NONE)
+        return refuse(work, FAULT_INVALID_REQUEST, "pooling",
+                      "the model does not say how the vectors of a text's tokens become one: give "
+                      "pooling, which may be mean, cls or last");
+    return ERR_OK;
+}
+
+/* Before any of it is computed. */
+static enum err check_numbers(struct task_work *work, const char *param)
+{
+    uint64_t part_bytes = RESULT_HEADER_BYTES + PART_LENGTH_BYTES;
+    uint64_t parts = work->engine->info.embed_numbers * sizeof(float) / TASK_RESULT_PART_BYTES + 1;
+    uint64_t bytes = work->task->input_count *
+                     (work->engine->info.embed_numbers * sizeof(float) + parts * part_bytes);
+    if (bytes <= TASK_RESULTS_MAX_BYTES)
+        return ERR_OK;
+    return refuse(work, FAULT_INVALID_REQUEST, param,
+                  "%zu vectors of %u numbers are %llu bytes: allowed are %d in one request",
+                  work->task->input_count, work->engine->info.embed_numbers,
+                  (unsigned long long)bytes, TASK_RESULTS_MAX_BYTES);
+}
+
+static enum err check_length(struct task_work *work, size_t index, size_t count, const char *param)
+{
+    uint32_t most = work->engine->info.embed_tokens;
+    if (count == 0)
+        return refuse(work, FAULT_INVALID_REQUEST, param, "%s[%zu] has no tokens", param, index);
+    if (count <= most)
+        return ERR_OK;
+    return refuse(work, FAULT_CONTEXT_LENGTH_EXCEEDED, param,
+                  "%s[%zu] has %zu tokens: the model reads at most %u", param, index, count, most);
+}
+
+/* To the length 1, as OpenAI's are: then the product of two is their cosine. All zero stays so. */
+static void normalise(float *numbers, size_t count)
+{
+    double sum = 0;
+    for (size_t i = 0; i < count; i++)
+        sum += (double)numbers[i] * (double)numbers[i];
+    double factor = sum > 0 ? 1 / sqrt(sum) : 0;
+    for (size_t i = 0; i < count; i++)
+        numbers[i] = (float)((double)numbers[i] * factor);
+}
+
+static enum err refuse_engine(struct task_work *work, enum err err, const struct err_note *note)
+{
+    if (err == ERR_CANCELLED)
+        return err;
+    return refuse(work, err == ERR_NO_MEMORY ? FAULT_INSUFFICIENT_MEMORY : FAULT_INTERNAL_ERROR,
+                  NULL, "%s", note->text);
+}
+
+/* What the model makes of the tokens, as a result of that input. */
+static enum err read_numbers(struct task_work *work, size_t index, const struct tokens *tokens,
+                             enum engine_pooling pooling, float *numbers)
+{
+    uint32_t count = work->engine->info.embed_numbers;
+    struct err_note note = {{0}};
+    enum err err = engine_embed(work->engine, tokens->data, tokens->count, pooling, is_cancelled,
+                                work->cancel, numbers, &note);
+    if (err != ERR_OK)
+        return refuse_engine(work, err, &note);
+    if (pooling != ENGINE_POOL_RANK)
+        normalise(numbers, count);
+    for (uint32_t i = 0; i < count; i++) {
+        if (!isfinite(numbers[i]))
+            return refuse(work, FAULT_INTERNAL_ERROR, NULL,
+                          "the model made something that is no number of input %zu", index);
+        result_add_number(&work->data, numbers[i]);
+        if (i + 1 < count)
+            end_part_if_full(work, (uint32_t)index, RESULT_NUMBERS);
+    }
+    end_part(work, (uint32_t)index, RESULT_NUMBERS);
+    work->answer->prompt_tokens += (uint32_t)tokens->count;
+    return ERR_OK;
+}
+
+static enum err copy_tokens(struct task_work *work, size_t index, const struct task_input *input,
+                            struct tokens *out_tokens)
+{
+    char param[32];
+    snprintf(param, sizeof(param), "input[%zu]", index);
+    enum err err = check_tokens(work, input, param);
+    work->refusal->param = "input"; /* whoever blames it has only the name */
+    TRY(err);
+    size_t bytes = input->token_count * sizeof(token_id);
+    token_id *tokens = mem_peer_alloc(bytes + 1);
+    if (!tokens)
+        return refuse_memory(work);
+    if (bytes)
+        memcpy(tokens, input->tokens, bytes);
+    *out_tokens = (struct tokens){tokens, input->token_count};
+    return ERR_OK;
+}
+
+static enum err embed_input(struct task_work *work, size_t index, enum engine_pooling pooling,
+                            float *numbers)
+{
+    const struct task_input *input = &work->task->inputs[index];
+    struct tokens tokens = {0};
+    if (input->is_tokens)
+        TRY(copy_tokens(work, index, input, &tokens));
+    else
+        TRY(read_text(work, input->text, true, true, "input", &tokens));
+    enum err err = check_length(work, index, tokens.count, "input");
+    if (err == ERR_OK)
+        err = read_numbers(work, index, &tokens, pooling, numbers);
+    mem_free(tokens.data);
+    return err;
+}
+
+static enum err embed(struct task_work *work)
+{
+    enum engine_pooling pooling = ENGINE_POOL_NONE;
+    TRY(choose_pooling(work, &pooling));
+    TRY(check_numbers(work, "input"));
+    float *numbers = mem_array(work->engine->info.embed_numbers, sizeof(*numbers));
+    enum err err = ERR_OK;
+    for (size_t i = 0; err == ERR_OK && i < work->task->input_count; i++)
+        err = embed_input(work, i, pooling, numbers);
+    mem_free(numbers);
+    return err;
+}
+
+/* --- rerank --- */
+
+static enum err read_pair(struct task_work *work, size_t index, struct tokens *out_tokens)
+{
+    struct slice query = work->task->query, document = work->task->inputs[index].text;
+    size_t room = work->engine->info.embed_tokens, count = 0;
+    token_id *tokens = mem_peer_alloc(room * sizeof(*tokens));
+    if (!tokens)
+        return refuse_memory(work);
+    enum err err = engine_pair(work->engine, query, document, tokens, room, &count);
+    if (err == ERR_LIMIT)
+        err = refuse(work, FAULT_CONTEXT_LENGTH_EXCEEDED, "documents",
+                     "documents[%zu] and the query have %zu tokens: the model reads at most %zu",
+                     index, count, room);
+    else if (err != ERR_OK)
+        err = refuse(work, FAULT_INVALID_REQUEST, "documents",
+                     "documents[%zu] cannot be tokenised (%s)", index, err_name(err));
+    else
+        err = check_length(work, index, count, "documents");
+    *out_tokens = (struct tokens){tokens, count};
+    if (err != ERR_OK)
+        mem_free(tokens);
+    return err;
+}
+
+static enum err rerank(struct task_work *work)
+{
+    float score = 0;
+    if (work->engine->info.pooling != ENGINE_POOL_RANK)
+        return refuse(work, FAULT_UNSUPPORTED_PARAMETER, "model",
+                      "this model cannot rank: it has no head that scores a query and a document "
+                      "(pooling_type rank in its file)");
+    for (size_t i = 0; i < work->task->input_count; i++) {
+        struct tokens tokens = {0};
+        TRY(read_pair(work, i, &tokens));
+        enum err err = read_numbers(work, i, &tokens, ENGINE_POOL_RANK, &score);
+        mem_free(tokens.data);
+        TRY(err);
+    }
+    return ERR_OK;
+}
+
 /* --- all of them --- */
 
 static enum err do_task(struct task_work *work)
@@ -194,11 +382,9 @@ static enum err do_task(struct task_work *work)
     case TASK_DETOKENIZE:
         return detokenize(work);
     case TASK_EMBED:
-        return refuse(work, FAULT_UNSUPPORTED_PARAMETER, "model",
-                      "this model's engine makes no embeddings");
+        return embed(work);
     case TASK_RERANK:
-        return refuse(work, FAULT_UNSUPPORTED_PARAMETER, "model",
-                      "this model's engine ranks nothing");
+        return rerank(work);
     case TASK_NONE:
     case TASK_COUNT:
         break;
@@ -231,7 +417,7 @@ static enum err decode(struct slice submit, enum task_kind kind, struct arena *a
 }
 
 enum err task_work_do(struct engine *engine, struct slice submit, enum task_kind kind,
-                      const struct cancel_flag *cancel, struct task_answer *out_answer,
+                      struct cancel_flag *cancel, struct task_answer *out_answer,
                       struct prep_refusal *out_refusal)
 {
     struct arena *arena = arena_new(ARENA_FACTOR * submit.len + ARENA_SLACK);

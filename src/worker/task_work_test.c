@@ -5,7 +5,9 @@
 #include "testing/test.h"
 #include "wire/result.h"
 
-enum { VOCAB = 4, MARK = 300 };
+#include <math.h>
+
+enum { VOCAB = 4, MARK = 300, NUMBERS = 3 };
 
 /* An engine of few tokens: a letter is one, and what ends a text is another. The third is part of a
  * character, the last has no text. */
@@ -32,11 +34,44 @@ static enum err tokenize(struct engine *engine, struct slice text, bool add_spec
     return ERR_OK;
 }
 
-static const struct engine_ops ops = {.tokenize = tokenize, .piece = piece};
+/* (how many tokens, 0, the first one), or for a pair the number of tokens. */
+static enum err embed(struct engine *engine, const token_id *tokens, size_t count,
+                      enum engine_pooling pooling, bool (*should_abort)(void *ctx), void *ctx,
+                      float *out_numbers, struct err_note *out_note)
+{
+    if (should_abort(ctx))
+        return ERR_CANCELLED;
+    if (count == engine->info.embed_tokens) /* the worst that it can be asked for */
+        return err_note_fail(out_note, ERR_NO_MEMORY, "no memory for that");
+    out_numbers[0] = (float)count;
+    if (pooling == ENGINE_POOL_RANK)
+        return ERR_OK;
+    out_numbers[1] = 0;
+    out_numbers[2] = (float)tokens[0];
+    return ERR_OK;
+}
+
+static enum err pair(struct engine *engine, struct slice query, struct slice document,
+                     token_id *out_tokens, size_t max_tokens, size_t *out_count)
+{
+    *out_count = query.len + document.len;
+    if (*out_count > max_tokens)
+        return ERR_LIMIT;
+    memset(out_tokens, 0, *out_count * sizeof(*out_tokens));
+    return engine->info.vocab_size > 0 ? ERR_OK : ERR_PROTOCOL;
+}
+
+static const struct engine_ops ops = {
+    .tokenize = tokenize, .piece = piece, .embed = embed, .pair = pair};
 
 static struct engine few(void)
 {
-    return (struct engine){.ops = &ops, .info = {.vocab_size = VOCAB, .context_tokens = 8}};
+    return (struct engine){.ops = &ops,
+                           .info = {.vocab_size = VOCAB,
+                                    .context_tokens = 8,
+                                    .embed_numbers = NUMBERS,
+                                    .embed_tokens = 8,
+                                    .pooling = ENGINE_POOL_MEAN}};
 }
 
 static struct text submit_of(const struct task *task)
@@ -96,6 +131,20 @@ static struct prep_refusal refused(struct engine *engine, const struct task *tas
     CHECK_ERR(try_task(engine, task, &answer, &refusal), ERR_REFUSED);
     CHECK(refusal.message[0]);
     return refusal;
+}
+
+/* The numbers of input `index`; how many there are. */
+static size_t numbers_of(const struct task_answer *answer, uint32_t index, float *out_numbers)
+{
+    struct slice rest = text_slice(&answer->parts);
+    struct result part;
+    size_t count = 0;
+    while (task_answer_next(&rest, &part)) {
+        CHECK_EQ(part.kind, RESULT_NUMBERS);
+        for (size_t i = 0; part.input == index && i < result_count(&part); i++)
+            out_numbers[count++] = result_number(&part, i);
+    }
+    return count;
 }
 
 static struct task tokenize_task(const struct task_input *text)
@@ -208,6 +257,119 @@ TEST(an_answer_has_a_bound)
     CHECK(strstr(refusal.message, "8388608") != NULL);
     mem_free(many);
 }
+
+/* --- embeddings --- */
+
+static const int32_t ids[] = {2, 0, 3};
+static const struct task_input three[] = {{.text = SLICE("aba")},
+                                          {.is_tokens = true, .tokens = ids, .token_count = 3},
+                                          {.text = SLICE("b")}};
+
+static bool is_near(float a, double b)
+{
+    return fabs((double)a - b) < 1e-6;
+}
+
+TEST(every_input_gets_a_vector_of_length_one)
+{
+    struct engine engine = few();
+    struct task task = {.kind = TASK_EMBED, .inputs = three, .input_count = 3};
+    struct task_answer answer;
+    struct prep_refusal refusal;
+    float numbers[NUMBERS];
+    CHECK_OK(try_task(&engine, &task, &answer, &refusal));
+    CHECK_EQ(answer.prompt_tokens, 4 + 3 + 2); /* a text with what ends it */
+    CHECK_EQ(numbers_of(&answer, 0, numbers), NUMBERS);
+    CHECK(numbers[0] == 1 && numbers[1] == 0 && numbers[2] == 0);
+    CHECK_EQ(numbers_of(&answer, 1, numbers), NUMBERS);
+    CHECK(is_near(numbers[0], 3 / sqrt(13)) && is_near(numbers[2], 2 / sqrt(13)));
+    task_answer_fini(&answer);
+}
+
+TEST(a_model_that_does_not_say_how_to_pool_has_to_be_told)
+{
+    struct engine engine = few();
+    struct task task = {.kind = TASK_EMBED, .inputs = three, .input_count = 1};
+    struct task_answer answer;
+    struct prep_refusal refusal;
+    engine.info.pooling = ENGINE_POOL_NONE;
+    refusal = refused(&engine, &task);
+    CHECK_STR(refusal.param, "pooling");
+    task.pooling = TASK_LAST;
+    CHECK_OK(try_task(&engine, &task, &answer, &refusal));
+    task_answer_fini(&answer);
+}
+
+TEST(what_cannot_be_embedded_is_refused_by_its_index)
+{
+    struct engine engine = few();
+    struct task_input inputs[] = {{.text = SLICE("a")}, {.is_tokens = true}};
+    struct task task = {.kind = TASK_EMBED, .inputs = inputs, .input_count = 2};
+    struct prep_refusal refusal = refused(&engine, &task);
+    CHECK_EQ(refusal.fault, FAULT_INVALID_REQUEST);
+    CHECK(strstr(refusal.message, "input[1]") != NULL);
+    CHECK_STR(refusal.param, "input");
+    inputs[1] = (struct task_input){.text = SLICE("aaaaaaaa")}; /* and one more */
+    refusal = refused(&engine, &task);
+    CHECK_EQ(refusal.fault, FAULT_CONTEXT_LENGTH_EXCEEDED);
+    CHECK(strstr(refusal.message, "input[1] has 9 tokens") && strstr(refusal.message, "at most 8"));
+    static const int32_t unknown = VOCAB;
+    inputs[1] = (struct task_input){.is_tokens = true, .tokens = &unknown, .token_count = 1};
+    refusal = refused(&engine, &task);
+    CHECK_EQ(refusal.fault, FAULT_INVALID_REQUEST);
+    CHECK(strstr(refusal.message, "input[1][0] is 4") != NULL);
+    inputs[1] = (struct task_input){.text = SLICE("aaaaaaa")}; /* the engine has no memory for it */
+    refusal = refused(&engine, &task);
+    CHECK_EQ(refusal.fault, FAULT_INSUFFICIENT_MEMORY);
+    CHECK_STR(refusal.message, "no memory for that");
+}
+
+TEST(more_numbers_than_an_answer_may_have_are_not_computed)
+{
+    struct engine engine = few();
+    struct task task = {.kind = TASK_EMBED, .inputs = three, .input_count = 3};
+    engine.info.embed_numbers = 1 << 20;
+    struct prep_refusal refusal = refused(&engine, &task);
+    CHECK_EQ(refusal.fault, FAULT_INVALID_REQUEST);
+    CHECK(strstr(refusal.message, "3 vectors of 1048576 numbers") != NULL);
+}
+
+TEST(an_engine_without_embeddings_says_so)
+{
+    struct engine engine = few();
+    struct task task = {.kind = TASK_EMBED, .inputs = three, .input_count = 1};
+    engine.info.embed_numbers = 0;
+    CHECK_EQ(refused(&engine, &task).fault, FAULT_UNSUPPORTED_PARAMETER);
+    engine = few();
+    engine.info.pooling = ENGINE_POOL_RANK;
+    CHECK(strstr(refused(&engine, &task).message, "/v1/rerank") != NULL);
+}
+
+TEST(documents_get_a_score_each)
+{
+    static const struct task_input documents[] = {{.text = SLICE("a")}, {.text = SLICE("aaa")}};
+    struct engine engine = few();
+    struct task task = {
+        .kind = TASK_RERANK, .inputs = documents, .input_count = 2, .query = SLICE("ab")};
+    struct task_answer answer;
+    struct prep_refusal refusal;
+    float score[NUMBERS];
+    CHECK_STR(refused(&engine, &task).param, "model");
+    engine.info.pooling = ENGINE_POOL_RANK;
+    engine.info.embed_numbers = 1;
+    CHECK_OK(try_task(&engine, &task, &answer, &refusal));
+    CHECK_EQ(numbers_of(&answer, 0, score), 1);
+    CHECK(score[0] == 3); /* as it is: a score is no vector */
+    CHECK_EQ(numbers_of(&answer, 1, score), 1);
+    CHECK(score[0] == 5);
+    task_answer_fini(&answer);
+    task.query = SLICE("aaaaaa");
+    refusal = refused(&engine, &task);
+    CHECK_EQ(refusal.fault, FAULT_CONTEXT_LENGTH_EXCEEDED);
+    CHECK(strstr(refusal.message, "documents[1]") != NULL);
+}
+
+/* --- bodies, cancelling, memory --- */
 
 TEST(a_body_that_cannot_be_read_is_refused)
 {

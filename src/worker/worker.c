@@ -373,6 +373,7 @@ static void init(struct worker *worker, struct bus *bus, const struct worker_opt
     list_init(&worker->living);
     list_init(&worker->ended);
     list_init(&worker->queue);
+    list_init(&worker->tasks);
     worker->forms = forms_new(worker->loop);
     worker->outbox = outbox_new(bus, on_asker_gone, worker);
     bus_on_bounce(bus, on_bounce, worker);

@@ -130,6 +130,9 @@ struct worker {
     struct map *keys;    /* key in the core -> struct stream */
     struct list living, ended;
     struct list queue; /* those WAITING, first come first served */
+    struct list
+        tasks; /* that compute, and wait for the one that does; as many as there are living */
+    bool computes_task;
     uint32_t living_count, ended_count;
     uint32_t slots, slots_free; /* free: for a new one, those under way counted off */
     uint32_t in_core;           /* jobs the core has or will get */

@@ -259,6 +259,12 @@ static bool begin_preparing(struct stream *stream, struct slice submit, const st
 void worker_stream_prepare(struct stream *stream, struct slice submit, const struct request *head)
 {
     struct worker *worker = stream->worker;
+    if (worker->engine->info.reads_only && head->task.kind == TASK_NONE) {
+        worker_stream_fail(stream, FAULT_UNSUPPORTED_PARAMETER,
+                           SLICE("this model writes nothing: it is for embeddings or reranking"),
+                           "model");
+        return;
+    }
     if (worker->living_count > WORKER_LIVING_MAX ||
         worker->preparing_bytes + submit.len > WORKER_PREPARING_BYTES_MAX) {
         worker_stream_fail(stream, FAULT_QUEUE_FULL, SLICE("too many requests wait for this model"),

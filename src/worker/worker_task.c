@@ -13,6 +13,7 @@ struct task_run {
     struct cancel_flag *cancel;
     uint64_t begun_us;
     enum task_kind kind;
+    struct list link; /* in worker->tasks, until the pool has it; only of those that compute */
 
     enum err err; /* of the work, with */
     struct task_answer answer;
@@ -65,16 +66,21 @@ static void answer(struct task_run *run)
 
 static void run_free(struct task_run *run)
 {
+    list_remove(&run->link);
     run->worker->preparing--;
     run->worker->preparing_bytes -= run->submit_bytes;
     cancel_flag_unref(run->cancel);
     mem_free(run);
 }
 
+static void start_next(struct worker *worker);
+
 static void on_done(void *ctx, enum err status)
 {
     struct task_run *run = ctx;
     struct worker *worker = run->worker;
+    if (task_computes(run->kind))
+        worker->computes_task = false;
     bool has_answer = status == ERR_OK && run->err == ERR_OK;
     if (run->stream) {
         run->stream->task = NULL;
@@ -87,7 +93,23 @@ static void on_done(void *ctx, enum err status)
     if (has_answer)
         task_answer_fini(&run->answer);
     run_free(run);
+    start_next(worker);
     worker_pump(worker);
+}
+
+static void start(struct task_run *run)
+{
+    run->begun_us = loop_now_us(run->worker->loop);
+    (void)loop_work_start(run->worker->loop, work, on_done, run); /* ended by the flag alone */
+}
+
+/* One computes, the others wait for it: first come, first served. */
+static void start_next(struct worker *worker)
+{
+    if (worker->computes_task || list_is_empty(&worker->tasks))
+        return;
+    worker->computes_task = true;
+    start(CONTAINER_OF(list_pop_front(&worker->tasks), struct task_run, link));
 }
 
 /* --- what goes there --- */
@@ -102,12 +124,17 @@ bool worker_task_begin(struct stream *stream, struct slice submit, enum task_kin
                              .stream = stream,
                              .engine = worker->engine,
                              .cancel = cancel_flag_new(),
-                             .begun_us = loop_now_us(worker->loop),
                              .kind = kind,
                              .submit_bytes = submit.len};
     memcpy(run->submit, submit.data, submit.len);
     stream->task = run;
-    (void)loop_work_start(worker->loop, work, on_done, run); /* ended by the flag alone */
+    list_init(&run->link);
+    if (task_computes(kind)) {
+        list_push_back(&worker->tasks, &run->link);
+        start_next(worker);
+    } else {
+        start(run);
+    }
     return true;
 }
 
@@ -119,4 +146,6 @@ void worker_task_leave(struct stream *stream)
     stream->task = NULL;
     run->stream = NULL;
     atomic_store(&run->cancel->cancelled, true);
+    if (list_is_linked(&run->link)) /* nobody has begun it */
+        run_free(run);
 }

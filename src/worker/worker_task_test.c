@@ -128,6 +128,117 @@ TEST(lost_frames_are_made_good)
     rig_free(rig);
 }
 
+/* --- embeddings --- */
+
+TEST(an_embedding_has_its_numbers)
+{
+    static const struct task_input input = {.text = SLICE("\x07\x07\x07")}; /* of token 8 */
+    struct rig *rig = rig_new();
+    rig_start_ready(rig);
+    struct request request = task_request(TASK_EMBED, &input);
+    struct answer *answer = rig_ask(rig, 0, &request);
+    rig_until_ended(answer);
+    CHECK(!answer->is_error);
+    CHECK_EQ(answer->prompt_tokens, 3);
+    static const float numbers[8] = {1};
+    CHECK_SLICES(text_slice(&answer->text), slice_of((const char *)numbers, sizeof(numbers)));
+    rig_until_idle(rig);
+    rig_free(rig);
+}
+
+TEST(documents_get_their_scores)
+{
+    static const struct task_input documents[] = {{.text = SLICE("xbc")}, {.text = SLICE("abcd")}};
+    struct rig *rig = rig_new();
+    rig->engine.ranks = true;
+    rig_start_ready(rig);
+    struct request request = task_request(TASK_RERANK, documents);
+    request.task.input_count = 2;
+    request.task.query = SLICE("abc");
+    struct answer *answer = rig_ask(rig, 0, &request);
+    rig_until_ended(answer);
+    CHECK(!answer->is_error);
+    static const float scores[] = {2, 3};
+    CHECK_SLICES(text_slice(&answer->text), slice_of((const char *)scores, sizeof(scores)));
+    CHECK_EQ(answer->result_count, 2);
+    rig_free(rig);
+}
+
+/* One reads at a time; the others wait for it in the order in which they came, also when some of
+ * them are cancelled while they wait, and text to tokens does not wait with them. */
+TEST(embeddings_wait_for_each_other)
+{
+    struct rig *rig = rig_new();
+    rig->engine.slots = 8;
+    rig->engine.prefill_us_per_token = 200;
+    rig_start_ready(rig);
+    static const struct task_input input = {.text = SLICE("one two three four")};
+    struct request request = task_request(TASK_EMBED, &input);
+    for (int i = 0; i < 6; i++) {
+        request.id = id_new();
+        rig_ask(rig, i, &request);
+    }
+    rig_turns(rig);
+    for (int i = 1; i < 6; i += 2)
+        if (rig->answers[i].ask)
+            ask_cancel(rig->answers[i].ask);
+    for (int i = 0; i < 6; i++)
+        rig_until_ended(&rig->answers[i]);
+    for (int i = 0; i < 6; i += 2)
+        CHECK(!rig->answers[i].is_error && rig->answers[i].reason == DONE_STOP);
+    rig_until_idle(rig);
+    CHECK(list_is_empty(&rig->worker->tasks) && !rig->worker->computes_task);
+    rig_free(rig);
+}
+
+static bool computes(void *ctx)
+{
+    return ((struct rig *)ctx)->worker->computes_task;
+}
+
+static bool computes_nothing(void *ctx)
+{
+    return !computes(ctx);
+}
+
+/* It would take 20 minutes. */
+TEST(a_cancelled_embedding_is_broken_off)
+{
+    struct rig *rig = rig_new();
+    rig->engine.context_tokens = 200000;
+    rig->engine.prefill_us_per_token = 12000;
+    rig_start_ready(rig);
+    struct request request = task_request(TASK_EMBED, long_input());
+    struct answer *answer = rig_ask(rig, 0, &request);
+    rig_until(rig, computes, rig);
+    ask_cancel(answer->ask);
+    rig_until_ended(answer);
+    CHECK_EQ(answer->reason, DONE_CANCELLED);
+    rig_until(rig, computes_nothing, rig);
+    rig_until_idle(rig);
+    rig_free(rig);
+}
+
+TEST(a_worker_that_stops_breaks_off_what_computes_and_what_waits)
+{
+    struct rig *rig = rig_new();
+    rig->engine.slots = 4;
+    rig->engine.context_tokens = 200000;
+    rig->engine.prefill_us_per_token = 12000;
+    rig->ask.reruns_max = 0;
+    rig_start_ready(rig);
+    for (int i = 0; i < 4; i++) {
+        struct request request = task_request(TASK_EMBED, long_input());
+        rig_ask(rig, i, &request);
+    }
+    rig_until(rig, computes, rig);
+    rig_stop(rig, 0);
+    rig_until_stopped(rig);
+    for (int i = 0; i < 4; i++)
+        rig_until_ended(&rig->answers[i]);
+    rig_free(rig);
+}
+
 /* --- the end before the end --- */
 
 TEST(a_task_may_be_cancelled_at_any_time)

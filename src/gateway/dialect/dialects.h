@@ -11,4 +11,6 @@ extern const struct dialect dialect_generate;        /* WorkflowAI: /generate */
 extern const struct dialect dialect_generate_stream; /* WorkflowAI: /generate/stream */
 extern const struct dialect dialect_tokenize;        /* llama-server: /tokenize */
 extern const struct dialect dialect_detokenize;      /* llama-server: /detokenize */
+extern const struct dialect dialect_embeddings;      /* OpenAI /v1/embeddings */
+extern const struct dialect dialect_rerank;          /* Jina: /v1/rerank */
 extern const struct dialect dialect_raw; /* "Serving v2" raw: formats only, for any route */
