@@ -562,3 +562,106 @@ TEST(a_form_is_refused_where_none_can_be_kept)
     engine_close(&engine);
     loop_free(loop);
 }
+
+/* --- what of the answer is there already --- */
+
+static struct request continued(const int32_t *tokens, size_t count, uint64_t text_bytes)
+{
+    struct request request = text_request(SLICE("hello"));
+    request.continue_from = (struct continuation){.is_wanted = true,
+                                                  .seed = 99,
+                                                  .tokens = tokens,
+                                                  .token_count = count,
+                                                  .text_bytes = text_bytes};
+    return request;
+}
+
+TEST(what_was_said_stands_behind_the_prompt_with_the_seed_that_was_in_force)
+{
+    static const int32_t said[] = {1 + 'a', 1 + 'b'};
+    struct engine *engine = open_engine();
+    struct request request = continued(said, 2, 2);
+    request.sampling.has_seed = true;
+    request.sampling.seed = 1;
+    struct core_job *job = prepare(engine, &request);
+    CHECK_EQ(job->prompt_count, 5);
+    CHECK_EQ(job->said.count, 2);
+    CHECK(memcmp(job->prompt + 5, said, sizeof(said)) == 0);
+    CHECK_EQ(job->sampling.seed, 99);
+    core_job_free(&job);
+    engine_close(&engine);
+}
+
+TEST(an_answer_that_cannot_be_of_this_model_is_refused)
+{
+    static const int32_t many[9] = {1, 1, 1, 1, 1, 1, 1, 1, 1}, beyond[] = {1, VOCAB},
+                         below[] = {-1};
+    struct engine *engine = open_engine();
+    struct request request = continued(many, 9, 0);
+    struct prep_refusal refusal = refused(engine, &request);
+    CHECK_STR(refusal.message, "9 tokens are said already: the answer has room for 8");
+    CHECK_STR(refusal.param, "continue_from");
+    CHECK_EQ(refusal.fault, FAULT_INVALID_REQUEST);
+    request = continued(beyond, 2, 0);
+    CHECK_STR(refused(engine, &request).message,
+              "token id 277 at index 1: the model's vocabulary is 0..276");
+    request = continued(below, 1, 0);
+    CHECK_STR(refused(engine, &request).message,
+              "token id -1 at index 0: the model's vocabulary is 0..276");
+    request = continued(many, 1, 0);
+    engine->info.changing_pieces = true;
+    CHECK_EQ(refused(engine, &request).fault, FAULT_UNSUPPORTED_PARAMETER);
+    engine_close(&engine);
+}
+
+static void start_continued(struct loop *loop, struct engine *engine, const struct form *form,
+                            const struct request *continues, const struct prep_options *options,
+                            struct outcome *outcome)
+{
+    struct request request = *continues;
+    struct text submit;
+    request.id = (struct id){1, 2};
+    request.epoch = 1;
+    request.inbox = request.model = SLICE("m");
+    request.credit_events = request.credit_bytes = 1;
+    if (form)
+        request.form = *form;
+    text_init(&submit, 1 << 16);
+    request_encode(&request, &submit);
+    CHECK_OK(text_status(&submit));
+    CHECK(prep_start(loop, engine, text_slice(&submit), options, on_done, outcome));
+    text_fini(&submit);
+    loop_advance(loop, 0);
+    CHECK_EQ(outcome->calls, 1);
+}
+
+/* Behind the grammar if there is one: it is made first. */
+TEST(an_answer_so_far_is_replayed_with_its_form_and_without)
+{
+    static const int32_t said[] = {1 + 'a', 1 + 'b'};
+    static const struct form fits = {.kind = FORM_GRAMMAR, .text = SLICE("root ::= [ab]+")},
+                             does_not = {.kind = FORM_GRAMMAR, .text = SLICE("root ::= [a]+")};
+    struct loop *loop = loop_new_virtual(1);
+    struct engine *engine = open_engine();
+    struct prep_options options = in_line;
+    options.forms = forms_new(loop);
+    struct request good = continued(said, 2, 1), bad = continued(said, 2, 3);
+    const struct {
+        const struct form *form;
+        const struct request *request;
+        enum err err;
+    } cases[] = {{NULL, &good, ERR_OK},
+                 {NULL, &bad, ERR_REFUSED},
+                 {&fits, &good, ERR_OK},
+                 {&fits, &bad, ERR_REFUSED},
+                 {&does_not, &good, ERR_REFUSED}};
+    for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+        struct outcome outcome = {0};
+        start_continued(loop, engine, cases[i].form, cases[i].request, &options, &outcome);
+        CHECK_EQ(outcome.err, cases[i].err);
+        CHECK_STR(outcome.param, cases[i].err == ERR_OK ? "" : "continue_from");
+    }
+    forms_free(options.forms);
+    engine_close(&engine);
+    loop_free(loop);
+}
