@@ -57,7 +57,8 @@ static struct engine *open_model(const char *path, const struct shape *shape)
                                            .context_tokens = (uint32_t)shape->context,
                                            .batch_tokens = BATCH,
                                            .threads = 1,
-                                           .threads_batch = 1};
+                                           .threads_batch = 1,
+                                           .logits_per_slot = 1};
     struct engine *engine = NULL;
     struct err_note note = {{0}};
     if (engine_llama_open(&options, NULL, NULL, &engine, &note) != ERR_OK) {
