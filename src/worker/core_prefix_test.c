@@ -17,7 +17,6 @@ static struct core_options options_default(void)
 {
     struct core_options options = core_options_default();
     options.prefix_bytes_max = 1 << 20;
-    options.prefix_save_tokens = 16;
     return options;
 }
 

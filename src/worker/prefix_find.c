@@ -65,13 +65,15 @@ static double loss_us(const struct prefix_tree *tree, const struct held *held, u
     return lost_tokens(held, kept) * tree->options.price.recompute_us / (2 + age);
 }
 
+enum { KEPT_PART = 4 };
+
 /* Rule 6: is what is lost of the slot worth what saving (and maybe restoring) all of it takes? */
 static bool deserves_saving(const struct prefix_tree *tree, const struct held *held, uint32_t kept)
 {
     const struct prefix_price *price = &tree->options.price;
     double bytes = tree->bytes_per_token * held->node->depth;
     return tree->options.blob_bytes_max > 0 && bytes <= (double)tree->options.blob_bytes_max &&
-           lost_tokens(held, kept) >= tree->options.save_tokens &&
+           lost_tokens(held, kept) * KEPT_PART >= tree->options.save_tokens &&
            loss_us(tree, held, kept) > bytes * (price->save_us + price->restore_us);
 }
 

@@ -21,7 +21,9 @@
  * 6. Which prefixes deserve a blob: the end of a system prompt that prep marked, and where a prompt
  *    leaves what an earlier request began with, too; unless less than save_tokens more than the
  *    longest blob on the way. Also `slot_kept` of the answer: what an idle slot held that the
- *    new prompt takes over, when it is not saved and nobody else holds it.
+ *    new prompt takes over, when it is not saved and nobody else holds it; a quarter of save_tokens
+ *    more is enough there, for a chat goes on where it ended: turns of 47 tokens would else find
+ *    every second one.
  * 7. Looking up allocates nothing; a prompt that is known allocates nothing either.
  * 8. Ids are said in a scope (one for each tenant): a tree of its own, forgotten with the last that
  * is in it. Nothing of a scope is found, waited for or counted in another. They share the room:

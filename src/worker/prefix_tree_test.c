@@ -162,11 +162,13 @@ TEST(what_an_idle_slot_held_is_to_be_saved_before_another_takes_it)
 {
     struct prefix_options options = options_of(1);
     options.price.save_us = 1;
+    options.save_tokens = 16;
     struct prefix_tree *tree = prefix_tree_new(&options);
     prefix_tree_slot_idle(tree, PREFIX_NOBODYS, 0, long_ids, 90);
     struct prefix_answer answer = find(tree, 0, 20);
     CHECK_EQ(answer.how, PREFIX_NOTHING);
     CHECK(answer.slot_kept);
+    CHECK(find(tree, 86, 95).slot_kept);  /* a quarter of save_tokens */
     CHECK(!find(tree, 87, 95).slot_kept); /* three tokens are not worth it */
     save(tree, long_ids, 90, 10);
     CHECK(!find(tree, 0, 20).slot_kept);
