@@ -27,8 +27,9 @@
  *    (internal_error).
  * 4. submit is repeated every repeat_ms until a manager or worker has it; cancel too.
  * 5. What one turn has to say to one worker leaves in one frame at the end of the turn.
- * 6. A request of which no delta came is asked for again when its worker is lost, at most
- *    reruns_max times, then it is worker_lost; when its manager is lost too, as often as that
+ * 6. A request of which no delta came is asked for again when its worker is lost, or gives it up
+ *    (ends it with worker_lost or draining), at most reruns_max times, then it is worker_lost, or
+ *    what the last one said; when its manager is lost too, as often as that
  *    happens. The owner sees only that progress and `accepted` come again, with numbers from the
  *    start (`started` comes once).
  * 7. Events are taken from the worker whose `accepted` came first, and of the present epoch;
