@@ -133,7 +133,7 @@ static enum err decode(struct core *core, const struct plan_batch *batch)
 static struct answer_end make_text(struct core *core, struct sequence *sequence,
                                    const token_id *token)
 {
-    char scratch[CORE_PIECE_BYTES];
+    char scratch[1];
     struct slice piece;
     if (token)
         piece = engine_piece(core->engine, *token, scratch, sizeof(scratch));

@@ -21,7 +21,7 @@ static const char NO_MEMORY[] = "no memory for what the grammar allows";
 
 struct pieces {
     struct engine *engine;
-    char scratch[CORE_PIECE_BYTES];
+    char scratch[1];
 };
 
 static struct slice piece(void *ctx, token_id token)
@@ -40,15 +40,17 @@ static struct grammar_masker *masker_for(struct core *core, const struct core_jo
     return core->masker;
 }
 
-/* As the mask has it. A token without bytes could go on for ever. */
-static enum err check(struct core *core, struct grammar_match *match, token_id token,
-                      struct slice bytes)
+typedef enum err step_fn(struct grammar_match *match, uint32_t token, struct slice bytes);
+
+/* A pick of the sampler, as the mask has it. A token without bytes could go on for ever. */
+static enum err try(struct core *core, struct grammar_match *match, token_id token,
+                    struct slice bytes, step_fn *step)
 {
     if (engine_is_end(core->engine, token))
         return grammar_match_can_end(match) ? ERR_OK : ERR_REFUSED;
     if (grammar_match_is_bound(match) && (bytes.len == 0 || bytes.len > GRAMMAR_PIECE_MAX_BYTES))
         return ERR_REFUSED;
-    return grammar_match_check(match, (uint32_t)token, bytes);
+    return step(match, (uint32_t)token, bytes);
 }
 
 static enum err accept(struct core *core, struct grammar_match *match, token_id token,
@@ -70,27 +72,35 @@ static enum err pick_allowed(struct core *core, struct sequence *sequence,
     return sampler_pick(core->sampler, input, out_token);
 }
 
+/* A first pick that is let in is in the match with that (grammar_match.h rule 2): mostly there is
+ * one step for a token. With `said` it is only looked at. */
 static enum err pick_formed(struct core *core, struct sequence *sequence,
-                            struct sampler_input *input, token_id *out_token)
+                            struct sampler_input *input, const token_id *said, token_id *out_token)
 {
     struct grammar_match *match = sequence->job->match;
     struct sampler_state before = sequence->sampler_state;
     TRY(sampler_pick(core->sampler, input, out_token));
-    enum err err = check(core, match, *out_token, piece(input->piece_ctx, *out_token));
+    enum err err = try(core, match, *out_token, piece(input->piece_ctx, *out_token),
+                       said ? grammar_match_check : grammar_match_accept);
+    if (err == ERR_OK && !said)
+        return ERR_OK;
     if (err == ERR_REFUSED || err == ERR_LIMIT)
         err = pick_allowed(core, sequence, input, before, out_token);
-    return err;
+    TRY(err);
+    if (said)
+        *out_token = *said;
+    return accept(core, match, *out_token, piece(input->piece_ctx, *out_token));
 }
 
 static enum err pick(struct core *core, struct sequence *sequence, struct sampler_input *input,
                      const token_id *said, token_id *out_token)
 {
-    struct grammar_match *match = sequence->job->match;
-    TRY(match ? pick_formed(core, sequence, input, out_token)
-              : sampler_pick(core->sampler, input, out_token));
+    if (sequence->job->match)
+        return pick_formed(core, sequence, input, said, out_token);
+    TRY(sampler_pick(core->sampler, input, out_token));
     if (said)
         *out_token = *said;
-    return match ? accept(core, match, *out_token, piece(input->piece_ctx, *out_token)) : ERR_OK;
+    return ERR_OK;
 }
 
 static void explain(const struct sampler_input *input, enum err err, enum fault *out_fault,

@@ -24,7 +24,6 @@ enum seq_state {
 };
 
 enum { NO_SLOT = -1 };
-enum { CORE_PIECE_BYTES = 16 }; /* scratch: engine_piece() needs one */
 
 struct sequence {
     struct list link; /* in core->lists[state] */

@@ -123,11 +123,9 @@ struct slice form_order_param(const struct form_order *order)
 
 /* --- on the pool --- */
 
-enum { PIECE_SCRATCH_BYTES = 16 };
-
 struct pieces {
     struct engine *engine;
-    char scratch[PIECE_SCRATCH_BYTES];
+    char scratch[1];
 };
 
 static enum grammar_token_kind token_of(void *ctx, uint32_t token, struct slice *out_piece)

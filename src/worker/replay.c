@@ -3,8 +3,6 @@
 
 #include "base/utf8.h"
 
-enum { PIECE_BYTES = 16 }; /* scratch: engine_piece() needs one */
-
 struct answer_end answer_follow(struct text_out *text_out, const struct slice *piece, bool is_said,
                                 bool is_full, struct text *out)
 {
@@ -70,7 +68,7 @@ static enum err keep_unsaid(struct replay *replay, const struct text *made)
 static enum err follow_token(struct replay *replay, uint32_t index, struct text *made)
 {
     struct core_job *job = replay->job;
-    char scratch[PIECE_BYTES];
+    char scratch[1];
     token_id token = job->prompt[job->prompt_count + index];
     struct slice piece = engine_piece(replay->engine, token, scratch, sizeof(scratch));
     if (replay->end.is_over)
