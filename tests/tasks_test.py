@@ -1,19 +1,25 @@
-"""tasks - requests that generate nothing: text to tokens and back, embeddings, on the shipped model and on the
-dummy; what is refused, and what becomes of them when their client leaves or their worker dies."""
+"""tasks - requests that generate nothing: text to tokens and back, embeddings, scores, on the shipped model, on the
+dummy and on tiny ones that only read; what is refused, and what becomes of them when their client leaves or their
+worker dies."""
 
 import base64
 import math
 import os
 import signal
 import struct
+import subprocess
+import tempfile
 import unittest
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
 
 from harness import Server, eventually, main
 from http_client import request
 from roles import role_pid
 
+MAKE_MODEL = os.environ.get("MAKE_MODEL")
 TEXT = "Hi! 从前 🦊 café\n\n  tabs\tand \"quotes\""
 
 
@@ -164,6 +170,65 @@ class Shipped(unittest.TestCase):
             beside = [self.server.post("/v1/completions", ask).json()["choices"][0]["text"] for _ in range(3)]
             self.assertEqual(len(vectors.result()[0]), 200)
         self.assertEqual(beside, [alone] * 3)
+
+
+class Reads(unittest.TestCase):
+    """Tiny models of BERT's kind with random weights (tools/models): what they say is noise, the same each time."""
+
+    DOCUMENTS = ["The fox sleeps.", "7 + 8 is 15.", "A lamp is in room 7, and a duck."]
+
+    @contextmanager
+    def serve(self, kind):
+        """A server of such a model and no other."""
+        if not MAKE_MODEL:
+            self.skipTest("MAKE_MODEL is not set: the program tools/models/make_model of the same build")
+        with tempfile.TemporaryDirectory(prefix="millrace-test-") as folder:
+            file = Path(folder) / f"{kind}.gguf"
+            subprocess.run([MAKE_MODEL, "--kind", kind, file], check=True)
+            with Server(ready=None, llama_model_path=str(file)) as server:
+                server.need_llama()
+                yield server
+
+    def ask(self, server, path, **body):
+        response = server.post(path, {"model": "llama", **body})
+        self.assertEqual(response.status, 200, response)
+        return response.json()
+
+    def refused(self, server, path, **body):
+        response = server.post(path, {"model": "llama", **body})
+        self.assertEqual(response.status, 400, response)
+        return response.json()["error"]
+
+    def test_documents_are_ranked(self):
+        query = "Where is the lamp?"
+        with self.serve("rerank") as server:
+            whole = self.ask(server, "/v1/rerank", query=query, documents=self.DOCUMENTS, return_documents=True)
+            best = self.ask(server, "/v1/rerank", query=query, documents=self.DOCUMENTS, top_n=1)
+            long = self.refused(server, "/v1/rerank", query="a", documents=["b", "c " * 5000])
+            embed = self.refused(server, "/v1/embeddings", input="a")
+        found = whole["results"]
+        self.assertEqual(sorted(one["index"] for one in found), [0, 1, 2])
+        self.assertTrue(all(one["document"] == {"text": self.DOCUMENTS[one["index"]]} for one in found))
+        scores = [one["relevance_score"] for one in found]
+        self.assertEqual(scores, sorted(set(scores), reverse=True))
+        self.assertGreater(whole["usage"]["prompt_tokens"], 0)
+        self.assertEqual(best["results"], [{name: found[0][name] for name in ("index", "relevance_score")}])
+        self.assertEqual(best["usage"], whole["usage"])
+        self.assertEqual((long["param"], long["code"]), ("documents", "context_length_exceeded"))
+        self.assertIn("documents[1]", long["message"])
+        self.assertEqual(embed["param"], "model")
+
+    def test_a_model_for_embeddings_needs_no_pooling_and_writes_nothing(self):
+        with self.serve("embedding") as server:
+            data = self.ask(server, "/v1/embeddings", input=[*self.DOCUMENTS, self.DOCUMENTS[0]])["data"]
+            self.refused(server, "/v1/completions", prompt="Once", max_tokens=2)
+            rank = self.refused(server, "/v1/rerank", query="a", documents=["b"])
+            (alone,) = self.ask(server, "/v1/embeddings", input=self.DOCUMENTS[0])["data"]
+        first, second, _, again = [entry["embedding"] for entry in data]
+        self.assertEqual((again, alone["embedding"]), (first, first))
+        self.assertAlmostEqual(math.fsum(x * x for x in first), 1, places=5)
+        self.assertLess(math.fsum(x * y for x, y in zip(first, second)), 0.999)
+        self.assertEqual(rank["param"], "model")
 
 
 class Killed(unittest.TestCase):
