@@ -469,6 +469,54 @@ TEST(a_busy_model_whose_probe_failed_is_not_trusted_until_it_makes_a_token)
     gateway_rig_close(rig);
 }
 
+/* A worker whose engine reads only says so of what would generate. */
+static void refuse_as_reader(struct job *job, const char *param)
+{
+    struct event event = {.type = EVENT_ERROR};
+    event.error.fault = FAULT_UNSUPPORTED_PARAMETER;
+    event.error.message = SLICE("this model writes nothing");
+    event.error.param = slice_str(param);
+    job_say(job, &event);
+}
+
+TEST(a_model_that_only_reads_is_ready_when_it_says_so)
+{
+    open_with_token(INT64_MAX);
+    CHECK_EQ(ask_ready(), 0);
+    refuse_as_reader(rig_last_job(rig), "model");
+    CHECK_EQ(take_status(&rig->client), 200);
+    check_health("ok");
+    rig_live_ms(rig, 29999);
+    CHECK_EQ(ask_ready(), 200);
+    CHECK_EQ(rig->job_count, 1);
+    gateway_rig_close(rig);
+}
+
+TEST(a_model_that_only_reads_is_asked_again_when_it_is_busy)
+{
+    open_with_token(INT64_MAX);
+    CHECK_EQ(ask_ready(), 0);
+    refuse_as_reader(rig_last_job(rig), "model");
+    CHECK_EQ(take_status(&rig->client), 200);
+    rig->state.queued = 1;
+    rig_live_ms(rig, 200000);
+    CHECK_EQ(ask_ready(), 0);
+    CHECK_EQ(rig->job_count, 2);
+    refuse_as_reader(rig_last_job(rig), "model");
+    CHECK_EQ(take_status(&rig->client), 200);
+    gateway_rig_close(rig);
+}
+
+TEST(a_probe_that_is_refused_for_anything_else_has_failed)
+{
+    open_with_token(INT64_MAX);
+    CHECK_EQ(ask_ready(), 0);
+    refuse_as_reader(rig_last_job(rig), "ignore_eos");
+    CHECK_EQ(take_status(&rig->client), 503);
+    check_health("degraded");
+    gateway_rig_close(rig);
+}
+
 TEST(a_client_that_leaves_while_it_waits_is_forgotten)
 {
     struct client other;

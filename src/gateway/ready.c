@@ -21,6 +21,7 @@ struct ready {
     uint64_t probed_us;          /* when the last one began; 0: never, here and below */
     uint64_t good_us, failed_us; /* when one last ended well, and when one did not */
     uint64_t loaded_us;          /* when the model was first found ready; 0: it is not */
+    bool reads_only;             /* the last probe was told so: the model makes no tokens */
     struct deadline give_up;
     struct list waiting; /* struct waiter.link */
     size_t waiting_count;
@@ -130,7 +131,7 @@ static enum verdict judge(struct ready *ready)
         return VERDICT_YES;
     if (ready->probe)
         return VERDICT_PROBE;
-    if (pulse.is_busy)
+    if (pulse.is_busy && !ready->reads_only) /* else it only has to say so again */
         return is_trusted(ready, age_ms) ? VERDICT_YES : VERDICT_NO;
     return may_probe(ready) ? VERDICT_PROBE : VERDICT_NO;
 }
@@ -219,10 +220,22 @@ static void end_probe(struct ready *ready, bool is_good)
     tell_all(ready, is_good);
 }
 
+/* Embeddings and scores are all that it makes: its worker is there and says so, which is as good as
+ * a token. */
+static bool is_of_reader(const struct event *event)
+{
+    return event->type == EVENT_ERROR && event->error.fault == FAULT_UNSUPPORTED_PARAMETER &&
+           slice_eq_str(event->error.param, "model");
+}
+
 static void on_probe_event(void *ctx, const struct event *event)
 {
-    if (event_is_end(event->type))
-        end_probe(ctx, event->type == EVENT_DONE && event->done.reason != DONE_CANCELLED);
+    struct ready *ready = ctx;
+    if (!event_is_end(event->type))
+        return;
+    bool has_token = event->type == EVENT_DONE && event->done.reason != DONE_CANCELLED;
+    ready->reads_only = is_of_reader(event);
+    end_probe(ready, has_token || ready->reads_only);
 }
 
 static void on_give_up(void *ctx)

@@ -14,7 +14,9 @@
  *   ready and idle      older or none     longer ago          probe, then as above
  *
  * 1. A probe is one token, at most every 10 s, never under load, and is given up after 10 s.
- * 2. At most READY_WAITING_MAX clients wait for its end; one more is told no.
+ * 2. A model that only reads (embeddings, rerank) refuses the probe, which counts as a token; it is
+ *    then asked when it is busy, too: that takes no slot.
+ * 3. At most READY_WAITING_MAX clients wait for its end; one more is told no.
  * Belongs to the gateway's loop. */
 #pragma once
 
