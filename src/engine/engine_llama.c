@@ -7,13 +7,13 @@
 #include "engine/engine.h"
 
 #include "base/mem.h"
-#include "base/utf8.h"
 #include "engine/llama_api.h"
 #include "engine/llama_embed.h"
 #include "engine/llama_forecast.h"
 #include "engine/llama_geometry.h"
 #include "engine/llama_params.h"
 #include "engine/llama_rows.h"
+#include "engine/llama_text.h"
 #include "engine/memory_available.h"
 
 #include <stdio.h>
@@ -21,8 +21,6 @@
 
 enum {
     BATCH_TOKENS_DEFAULT = 512,
-    PIECES_MAX_BYTES = 256 << 20, /* of all tokens' texts together */
-    PIECE_USUAL_BYTES = 64,
 };
 
 typedef __typeof__(&ggml_threadpool_new) threadpool_new_fn;
@@ -33,11 +31,10 @@ struct llama_engine {
     const struct llama_api *api;
     struct llama_model *model;
     struct llama_context *context;
-    const struct llama_vocab *vocab;
     llama_memory_t memory;
+    struct llama_text text;
     ggml_threadpool_t threads, threads_batch; /* NULL: one thread; may be the same */
     threadpool_free_fn free_threads;
-    const char *chat_template; /* the model's; NULL: none that llama_chat_apply_template() knows */
     bool has_streams;          /* one of cells for each slot (profile exact), not one for all */
     struct llama_embed *embed; /* makes its context when it is needed */
     bool cuts; /* false: its state holds more than cells, slots can only be emptied */
@@ -50,8 +47,6 @@ struct llama_engine {
     uint32_t logits_max;      /* rows of a decode() that may want them */
     const float **row_logits; /* of each row of the last decode() that wants them */
     float *kept_logits;       /* those of all calls of llama_decode() but the last */
-    struct text pieces;       /* the texts of all tokens, one behind the other */
-    uint32_t *piece_ends;     /* end of each in them */
 };
 
 static struct llama_engine *self_of(struct engine *engine)
@@ -82,148 +77,44 @@ static void close_engine(struct engine *engine)
     llama_rows_fini(&self->arranged);
     mem_free(self->row_logits);
     mem_free(self->kept_logits);
-    text_fini(&self->pieces);
-    mem_free(self->piece_ends);
+    llama_text_fini(&self->text);
     mem_free(self);
 }
 
-/* --- text and tokens; any thread: libllama's vocabulary does not change --- */
+/* --- text and tokens; any thread --- */
 
-static enum err tokenize_valid(struct llama_engine *self, struct slice text, bool add_special,
-                               bool parse_special, token_id *out_tokens, size_t max_tokens,
-                               size_t *out_count)
-{
-    int32_t max = max_tokens < INT32_MAX ? (int32_t)max_tokens : INT32_MAX;
-    int32_t count =
-        self->api->llama_tokenize(self->vocab, text.len ? text.data : "", (int32_t)text.len,
-                                  out_tokens, max, add_special, parse_special);
-    /* Less than 0: minus the number there are, or INT32_MIN for more than it can count. */
-    *out_count = count >= 0 ? (size_t)count : (size_t)(-(int64_t)count);
-    return count >= 0 ? ERR_OK : ERR_LIMIT;
-}
-
-/* Bytes that are not UTF-8 would end the process: libllama throws out of its C interface. */
 static enum err tokenize(struct engine *engine, struct slice text, bool add_special,
                          bool parse_special, token_id *out_tokens, size_t max_tokens,
                          size_t *out_count)
 {
-    struct llama_engine *self = self_of(engine);
-    *out_count = text.len;
-    if (text.len > INT32_MAX / 3) /* a byte repaired is three */
-        return ERR_LIMIT;
-    if (utf8_is_valid(text))
-        return tokenize_valid(self, text, add_special, parse_special, out_tokens, max_tokens,
-                              out_count);
-    struct text repaired;
-    text_init(&repaired, text.len * 3);
-    utf8_add_repaired(&repaired, text);
-    enum err err = text_status(&repaired);
-    if (err == ERR_OK)
-        err = tokenize_valid(self, text_slice(&repaired), add_special, parse_special, out_tokens,
-                             max_tokens, out_count);
-    text_fini(&repaired);
-    return err;
+    return llama_text_tokenize(&self_of(engine)->text, text, add_special, parse_special, out_tokens,
+                               max_tokens, out_count);
+}
+
+static enum err pair(struct engine *engine, struct slice query, struct slice document,
+                     token_id *out_tokens, size_t max_tokens, size_t *out_count)
+{
+    return llama_text_pair(&self_of(engine)->text, query, document, out_tokens, max_tokens,
+                           out_count);
 }
 
 static struct slice piece(struct engine *engine, token_id token, char *scratch,
                           size_t scratch_bytes)
 {
-    (void)scratch,
-        (void)scratch_bytes; /* a token's text may be of any length: it is in our table */
-    const struct llama_engine *self = self_of(engine);
-    uint32_t start = token ? self->piece_ends[token - 1] : 0;
-    return slice_of(self->pieces.data + start, self->piece_ends[token] - start);
+    (void)scratch, (void)scratch_bytes; /* a token's text may be of any length: it is in a table */
+    return llama_text_piece(&self_of(engine)->text, token);
 }
 
 static bool is_end(struct engine *engine, token_id token)
 {
     struct llama_engine *self = self_of(engine);
-    return self->api->llama_vocab_is_eog(self->vocab, token);
-}
-
-/* NUL-terminated copies behind each other at `to`; returns what is behind them. */
-static char *copy_string(struct slice text, char *to, const char **out_string)
-{
-    if (text.len)
-        memcpy(to, text.data, text.len);
-    to[text.len] = '\0';
-    *out_string = to;
-    return to + text.len + 1;
-}
-
-/* A list for libllama, in one piece of memory; NULL when there is none. */
-static struct llama_chat_message *copy_messages(const struct engine_chat_message *messages,
-                                                size_t count, size_t text_bytes)
-{
-    struct llama_chat_message *list =
-        mem_peer_alloc((count + 1) * sizeof(*list) + text_bytes + 2 * count);
-    if (!list)
-        return NULL;
-    char *to = (char *)(list + count + 1);
-    for (size_t i = 0; i < count; i++) {
-        to = copy_string(messages[i].role, to, &list[i].role);
-        to = copy_string(messages[i].content, to, &list[i].content);
-    }
-    return list;
-}
-
-static bool has_nul(struct slice text)
-{
-    return slice_find_byte(text, '\0') != SLICE_NPOS;
-}
-
-static enum err measure_messages(const struct engine_chat_message *messages, size_t count,
-                                 size_t max_bytes, size_t *out_bytes, struct err_note *out_note)
-{
-    size_t bytes = 0;
-    if (max_bytes > INT32_MAX)
-        max_bytes = INT32_MAX;
-    for (size_t i = 0; i < count; i++) {
-        if (has_nul(messages[i].role) || has_nul(messages[i].content))
-            return err_note_fail(out_note, ERR_PROTOCOL,
-                                 "message %zu has a character U+0000, which a chat template cannot "
-                                 "hold",
-                                 i);
-        bytes += messages[i].role.len + messages[i].content.len;
-        if (bytes > max_bytes)
-            return err_note_fail(out_note, ERR_LIMIT, "the messages exceed %zu bytes", max_bytes);
-    }
-    *out_bytes = bytes;
-    return ERR_OK;
-}
-
-/* Twice: the first time only to learn the length. */
-static enum err apply_template(struct llama_engine *self, const struct llama_chat_message *list,
-                               size_t count, struct text *out_prompt, struct err_note *out_note)
-{
-    int32_t len =
-        self->api->llama_chat_apply_template(self->chat_template, list, count, true, NULL, 0);
-    if (len < 0)
-        return err_note_fail(out_note, ERR_REFUSED, "the chat template refuses these messages");
-    char *room = text_reserve(out_prompt, (size_t)len + 1);
-    if (!room)
-        return err_note_fail(out_note, ERR_LIMIT, "the rendered messages exceed %zu bytes",
-                             out_prompt->max_bytes);
-    (void)self->api->llama_chat_apply_template(self->chat_template, list, count, true, room, len);
-    out_prompt->len += (size_t)len;
-    return ERR_OK;
+    return self->api->llama_vocab_is_eog(self->text.vocab, token);
 }
 
 static enum err chat(struct engine *engine, const struct engine_chat_message *messages,
                      size_t count, struct text *out_prompt, struct err_note *out_note)
 {
-    struct llama_engine *self = self_of(engine);
-    if (!self->chat_template)
-        return err_note_fail(out_note, ERR_REFUSED,
-                             "the model has no chat template, or one that is not known here");
-    size_t bytes = 0;
-    TRY(measure_messages(messages, count, out_prompt->max_bytes, &bytes, out_note));
-    struct llama_chat_message *list = copy_messages(messages, count, bytes);
-    if (!list)
-        return err_note_fail(out_note, ERR_LIMIT, "no memory for messages of %zu bytes", bytes);
-    enum err err = apply_template(self, list, count, out_prompt, out_note);
-    mem_free(list);
-    return err;
+    return llama_text_chat(&self_of(engine)->text, messages, count, out_prompt, out_note);
 }
 
 /* --- decoding; the engine thread --- */
@@ -428,55 +319,6 @@ static enum err embed(struct engine *engine, const token_id *tokens, size_t coun
                             out_numbers, out_note);
 }
 
-/* Tokens behind those that are there already; only counted where there is no room. */
-struct pair {
-    struct llama_engine *self;
-    token_id *tokens;
-    size_t max_tokens, count;
-};
-
-static void add_token(struct pair *pair, llama_token token)
-{
-    if (token != LLAMA_TOKEN_NULL && pair->count++ < pair->max_tokens)
-        pair->tokens[pair->count - 1] = token;
-}
-
-static enum err add_text(struct pair *pair, struct slice text)
-{
-    size_t taken = pair->count < pair->max_tokens ? pair->count : pair->max_tokens, count = 0;
-    enum err err = tokenize(&pair->self->engine, text, false, false, pair->tokens + taken,
-                            pair->max_tokens - taken, &count);
-    pair->count += count;
-    return err == ERR_LIMIT ? ERR_OK : err; /* the sum says it, too */
-}
-
-/* BEGIN query END SEPARATOR document END, of which a tokenizer may not have all; as llama-server
- * does it for models without a template for this. */
-static enum err pair(struct engine *engine, struct slice query, struct slice document,
-                     token_id *out_tokens, size_t max_tokens, size_t *out_count)
-{
-    struct llama_engine *self = self_of(engine);
-    const struct llama_api *api = self->api;
-    struct pair pair = {self, out_tokens, max_tokens, 0};
-    llama_token separator = api->llama_vocab_sep(self->vocab);
-    llama_token end = api->llama_vocab_eos(self->vocab);
-    if (end == LLAMA_TOKEN_NULL)
-        end = separator;
-    bool adds_end = api->llama_vocab_get_add_eos(self->vocab);
-    if (api->llama_vocab_get_add_bos(self->vocab))
-        add_token(&pair, api->llama_vocab_bos(self->vocab));
-    TRY(add_text(&pair, query));
-    if (adds_end)
-        add_token(&pair, end);
-    if (api->llama_vocab_get_add_sep(self->vocab))
-        add_token(&pair, separator);
-    TRY(add_text(&pair, document));
-    if (adds_end)
-        add_token(&pair, end);
-    *out_count = pair.count;
-    return pair.count <= max_tokens ? ERR_OK : ERR_LIMIT;
-}
-
 static const struct engine_ops llama_ops = {
     .close = close_engine,
     .tokenize = tokenize,
@@ -574,13 +416,13 @@ static enum err load_model(struct llama_engine *self, struct load *load)
                              load->options->model_path);
     if (!self->model)
         return fail_as_logged(load);
-    self->vocab = self->api->llama_model_get_vocab(self->model);
+    const struct llama_vocab *vocab = self->api->llama_model_get_vocab(self->model);
     self->cuts = !self->api->llama_model_is_recurrent(self->model) &&
                  !self->api->llama_model_is_hybrid(self->model);
     if (self->api->llama_model_has_encoder(self->model) ||
         !self->api->llama_model_has_decoder(self->model) ||
         self->api->llama_model_is_diffusion(self->model) ||
-        self->api->llama_vocab_type(self->vocab) == LLAMA_VOCAB_TYPE_NONE)
+        self->api->llama_vocab_type(vocab) == LLAMA_VOCAB_TYPE_NONE)
         return err_note_fail(load->note, ERR_PROTOCOL,
                              "%s is of a kind that does not write text token by token (%s)",
                              load->options->model_path, load->summary.architecture);
@@ -655,49 +497,14 @@ static void make_batch(struct llama_engine *self, uint32_t batch_tokens)
     }
 }
 
-static bool add_piece(struct llama_engine *self, token_id token)
+static enum err make_text(struct llama_engine *self, struct load *load)
 {
-    int32_t room_bytes = PIECE_USUAL_BYTES;
-    for (;;) {
-        char *room = text_reserve(&self->pieces, (size_t)room_bytes);
-        if (!room)
-            return false;
-        int32_t len =
-            self->api->llama_token_to_piece(self->vocab, token, room, room_bytes, 0, false);
-        if (len >= 0) {
-            self->pieces.len += (size_t)len;
-            self->piece_ends[token] = (uint32_t)self->pieces.len;
-            return true;
-        }
-        if (-(int64_t)len <= room_bytes) /* it asks for what it has: not a length */
-            return false;
-        room_bytes = -len;
-    }
-}
-
-/* All texts at once: then piece() is a look-up, whatever the length of a token's text. */
-static enum err make_pieces(struct llama_engine *self, struct load *load)
-{
-    uint32_t vocab_size = (uint32_t)self->api->llama_vocab_n_tokens(self->vocab);
-    text_init(&self->pieces, PIECES_MAX_BYTES);
-    self->piece_ends = mem_peer_alloc(vocab_size * sizeof(*self->piece_ends));
-    bool ok = self->piece_ends != NULL;
-    for (uint32_t token = 0; ok && token < vocab_size; token++)
-        ok = add_piece(self, (token_id)token);
-    if (!ok)
-        return err_note_fail(load->note, ERR_NO_MEMORY, "no memory for the %u tokens of %s",
-                             vocab_size, load->options->model_path);
-    self->engine.info.vocab_size = vocab_size;
+    enum err err = llama_text_init(&self->text, self->api, self->model);
+    if (err != ERR_OK)
+        return err_note_fail(load->note, err, "no memory for the %u tokens of %s",
+                             self->text.vocab_size, load->options->model_path);
+    self->engine.info.vocab_size = self->text.vocab_size;
     return ERR_OK;
-}
-
-/* The model's own template, if libllama's list of known ones has it. */
-static void find_chat_template(struct llama_engine *self)
-{
-    const struct llama_chat_message probe = {"user", "x"};
-    const char *found = self->api->llama_model_chat_template(self->model, NULL);
-    if (found && self->api->llama_chat_apply_template(found, &probe, 1, true, NULL, 0) >= 0)
-        self->chat_template = found;
 }
 
 static void describe(struct llama_engine *self, const struct load *load)
@@ -717,8 +524,8 @@ static void describe(struct llama_engine *self, const struct load *load)
     info->weights_bytes = self->api->llama_model_size(self->model);
     info->kv_bytes = self->context ? load->geometry.kv_bytes : 0;
     info->compute_bytes = load->log.compute_bytes + load->geometry.scratch_bytes;
-    info->add_bos = self->api->llama_vocab_get_add_bos(self->vocab);
-    info->has_chat = self->chat_template != NULL;
+    info->add_bos = self->api->llama_vocab_get_add_bos(self->text.vocab);
+    info->has_chat = self->text.chat_template != NULL;
     info->can_save = true;
     info->single_rows_differ = self->has_streams;
     info->can_cut = self->cuts && self->api->llama_model_n_swa(self->model) == 0;
@@ -777,7 +584,7 @@ static enum err load_all(struct llama_engine *self, struct load *load)
 {
     TRY(load_model(self, load));
     TRY(make_context(self, load));
-    TRY(make_pieces(self, load));
+    TRY(make_text(self, load));
     make_threads(self, load->options);
     self->has_streams = !load->options->fast;
     make_batch(self, load->geometry.batch_tokens);
@@ -785,7 +592,6 @@ static enum err load_all(struct llama_engine *self, struct load *load)
     self->row_logits = mem_array(load->geometry.batch_tokens, sizeof(*self->row_logits));
     self->held = mem_array(load->geometry.slots, sizeof(*self->held));
     self->is_copied = mem_array(load->geometry.slots, sizeof(*self->is_copied));
-    find_chat_template(self);
     describe(self, load);
     prepare_embed(self, load);
     mem_give_back(); /* what the forecast took, and what weights were read through: 20 MB of Q4_0 */
