@@ -13,6 +13,7 @@ charts; only a whole run goes into docs/benchmarks-engine.md and docs/benchmarks
 Exit status: 0 measured, whatever the goals say; 1 a row failed; 2 wrong arguments or a program is missing."""
 
 import argparse
+import math
 import os
 import subprocess
 import sys
@@ -26,7 +27,7 @@ from benchlib.report import machine, machine_words, stolen_percent, ticks, write
 from benchlib.servers import PEER, ROOT, Peer, ServerFailed
 from benchlib.stats import ROUNDS_MIN
 from benchlib.versus import as_json, markdown, plain
-from benchlib.versus_rows import ROWS, Versus
+from benchlib.versus_rows import ROUNDS_LEAST, ROW_S, ROWS, Versus
 
 DOCUMENT = ROOT / "docs" / "benchmarks-engine.md"
 CHARTS = ROOT / "docs" / "benchmarks"
@@ -46,7 +47,8 @@ def arguments():
     parser = argparse.ArgumentParser(description="Ours beside llama-server: the tables of docs/benchmarks-engine.md.",
                                      epilog="rows: " + "; ".join(row.__doc__.split(".")[0] for row in ROWS.values()))
     parser.add_argument("--rows", type=rows_of, default=list(ROWS), metavar="N,N", help="only these rows")
-    parser.add_argument("--rounds", type=int, metavar="N", help="of each row, 1..99 (5; quick: 1); of a model above 20 MiB at most 3")
+    parser.add_argument("--rounds", type=int, metavar="N",
+                        help=f"of each row, 1..99 (quick: 1; else {ROUNDS_LEAST} to {ROUNDS_MIN}, as many as take {ROW_S} s)")
     parser.add_argument("--model", type=Path, action="append", metavar="FILE",
                         help="a GGUF file; may be repeated (two of random weights)")
     parser.add_argument("--quick", action="store_true", help="a tenth of the work")
@@ -56,8 +58,9 @@ def arguments():
     parser.add_argument("--build", type=Path, default=ROOT / "build" / "release", metavar="DIR",
                         help="where millrace and bench/ are built (build/release)")
     given = parser.parse_args()
+    given.row_s = math.inf if given.rounds or given.quick else ROW_S
     if given.rounds is None:
-        given.rounds = 1 if given.quick else 5
+        given.rounds = 1 if given.quick else ROUNDS_MIN
     if not 1 <= given.rounds <= 99:
         parser.error(f"--rounds {given.rounds}: allowed are 1..99")
     for name in ["millrace", "bench/load", "bench/engine_loop"] + ([] if given.model else ["tools/models/make_model"]):
@@ -105,20 +108,21 @@ def main():
     tables, charts, failed = {}, [], []
     for model in given.model or random_models(given.build):
         bench = Versus(given.build, given.rounds, given.quick, model.resolve(), not given.no_peer,
-                       not given.no_defaults)
+                       not given.no_defaults, given.row_s)
         tables[bench.name], missing = measure(bench, given.rows)
         charts += bench.charts
         failed += missing
         print(f"{bench.name}\n{plain(tables[bench.name])}", flush=True)
+    rounds = f"{ROUNDS_LEAST} to {given.rounds}" if given.row_s == ROW_S else given.rounds
     about, stolen = machine(ROOT), stolen_percent(ticks_before, ticks())
     OUT.mkdir(parents=True, exist_ok=True)
-    (OUT / "engine.json").write_text(as_json(tables, {"machine": about, "rounds": given.rounds,
+    (OUT / "engine.json").write_text(as_json(tables, {"machine": about, "rounds": rounds,
                                                       "load_before": load_before, "stolen_percent": stolen}))
     is_whole = (given.rows == list(ROWS) and not (given.model or given.quick or failed) and Peer.is_built()
                 and not (given.no_peer or given.no_defaults) and given.rounds >= ROUNDS_MIN)
     write_charts(charts, CHARTS if is_whole else OUT)
     if is_whole:
-        words = machine_words(about, given.rounds, load_before, stolen)
+        words = machine_words(about, rounds, load_before, stolen)
         for name, lines in tables.items():
             write_part(DOCUMENT, name, f"{markdown(lines)}\n{words}\n")
         print(f"{DOCUMENT} and its charts are written")

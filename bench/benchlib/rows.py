@@ -58,11 +58,17 @@ class Bench:
 
     def alternate(self, rounds_max=None, /, **measures):
         """{name: [a value per round]}: every measure once in each round, there and back."""
-        found = {name: [] for name in measures}
+        found, begin = {name: [] for name in measures}, time.monotonic()
         for at in range(min(self.rounds, rounds_max or self.rounds)):
+            if self.is_enough(at, time.monotonic() - begin):
+                break
             for name in reversed(measures) if at % 2 else measures:
                 found[name].append(measures[name]())
         return found
+
+    def is_enough(self, done, spent_s):
+        """Are so many rounds of a row, that took so long, all that there is time for?"""
+        return False
 
     def chart(self, file, title, subtitle, unit, bars, marks=()):
         self.charts.append(Chart(file, title, subtitle, unit, list(bars), list(marks)))

@@ -6,6 +6,7 @@ table of docs/benchmarks-engine.md. A row takes a Versus, runs its rounds and gi
 that context are given: 4 slots with one cache, as many engine threads as cores."""
 
 import json
+import math
 import re
 import subprocess
 import sys
@@ -24,7 +25,8 @@ MODEL = "llama"  # the name of the model in requests to ours; llama-server takes
 SMALL_BYTES = 20 << 20  # a model file up to this is asked for as much as the rows say
 DEFAULT_SLOTS = 4  # of llama-server
 BATCH = 512
-LARGE_ROUNDS = 3  # at most so many with a large model, or the whole takes half an hour
+ROW_S = 45  # one round more than ROUNDS_LEAST is made only if a row then takes no longer: 20 minutes for the whole
+ROUNDS_LEAST = 2
 NEVER_MS = 600_000  # the head of ours comes with its first token, as llama-server's does: so TTFT is the same in both
 LOAD_TIMEOUT_S = 120
 
@@ -32,17 +34,20 @@ LOAD_TIMEOUT_S = 120
 class Versus(Bench):
     """The programs, a model, and what was learned of it."""
 
-    def __init__(self, build, rounds, quick, model, peer=True, defaults=True):
+    def __init__(self, build, rounds, quick, model, peer=True, defaults=True, row_s=math.inf):
         super().__init__(build, rounds, quick, peer)
         self.has_defaults = defaults
         self.engine_loop = build / "bench" / "engine_loop"
         self.model = model
         self.name = model.stem
         self.is_small = model.stat().st_size <= SMALL_BYTES
-        self.rounds = rounds if self.is_small else min(rounds, LARGE_ROUNDS)
+        self.row_s = row_s
         with self.ours(1, 8192) as server:
             self.trained = server.model(MODEL)["context_tokens"]
             self.prompts = Prompts.learn(server, MODEL)
+
+    def is_enough(self, done, spent_s):
+        return done >= ROUNDS_LEAST and spent_s * (done + 1) / done > self.row_s
 
     def tokens(self, count, large=None):
         """Of an answer: of a large model fewer, or the row takes minutes."""
@@ -113,7 +118,7 @@ def told(run):
 
 def arrive(bench):
     """1: what 4 running streams feel of prompts of 2000 tokens that arrive, and how long those wait."""
-    long, runner, count = bench.prompt_tokens(2000), bench.tokens(1000, 400), 2
+    long, runner, count = bench.prompt_tokens(2000), bench.tokens(1000, 400), 2 if bench.is_small else 1
     context = min(4096, bench.trained)
 
     def prompts(server, name):
@@ -151,7 +156,7 @@ def arrive(bench):
 
 def burst(bench):
     """2: 32 streams at once, each with a prompt of its own; llama-server with 32 slots and with 4."""
-    count, prompt, answer = 32, bench.prompt_tokens(200), bench.tokens(64, 48)
+    count, prompt, answer = 32, bench.prompt_tokens(200 if bench.is_small else 100), bench.tokens(64, 48)
     context = bench.context(prompt, answer)
 
     def run(server):
@@ -177,9 +182,11 @@ def burst(bench):
 
 
 def shared(bench):
-    """3: a system prompt of 1000 tokens that one client has used; then 8, and 32, ask with it at once."""
+    """3: a system prompt of 1000 tokens that one client has used; then 8, and 32, ask with it at once. With a large
+    model 8 only: llama-server would put the prompt into nearly each of 32 slots again, two minutes a round."""
     tokens, answer = bench.prompt_tokens(1000), bench.tokens(16)
-    return [line for clients in (8, 32) for line in shared_by(bench, clients, tokens, answer)]
+    crowds = (8, 32) if bench.is_small else (8,)
+    return [line for clients in crowds for line in shared_by(bench, clients, tokens, answer)]
 
 
 def shared_by(bench, clients, tokens, answer):
@@ -375,7 +382,7 @@ def memory_told(log):
 
 def memory(bench):
     """9: what all processes hold when every slot has had a long prompt, and what was foretold before the load."""
-    slots, context, rounds, answer = 4, min(2048, bench.trained), 2, 4
+    slots, context, rounds, answer = 4, min(2048, bench.trained), 2 if bench.is_small else 1, 4
     prompt = bench.prompt_tokens(1500)
 
     def held(server):

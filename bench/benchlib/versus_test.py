@@ -6,6 +6,7 @@ import tempfile
 import unittest
 from argparse import ArgumentTypeError
 from pathlib import Path
+from types import SimpleNamespace
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -15,7 +16,7 @@ from benchlib.report import replace_part
 from benchlib.servers import ServerFailed
 from benchlib.stats import Estimate, Goal, ratio
 from benchlib.versus import COLUMNS, Line, against, as_json, better, cells, compare, markdown, plain
-from benchlib.versus_rows import ROWS, grown_mib, memory_told
+from benchlib.versus_rows import ROUNDS_LEAST, ROWS, Versus, grown_mib, memory_told
 from vs_llama_server import DOCUMENT, MODELS, rows_of
 
 FOUND = {"ours": [{"ms": 10, "rate": 5}, {"ms": 30, "rate": 7}, {"ms": 20, "rate": 6}],
@@ -47,6 +48,12 @@ class Lines(unittest.TestCase):
         self.assertEqual(len(plain(lines).splitlines()), 3)
         told = json.loads(as_json({"m": lines}, {"rounds": 3}))
         self.assertEqual(told["models"]["m"][0]["ours"], {"low": 10, "mid": 20, "high": 30, "count": 3})
+
+    def test_no_round_begins_that_would_end_too_late(self):
+        bench = SimpleNamespace(row_s=45)
+        for done, spent_s, enough in ((0, 0, False), (ROUNDS_LEAST - 1, 1000, False), (2, 30, False), (2, 30.1, True),
+                                      (4, 36, False), (4, 36.1, True)):
+            self.assertEqual(Versus.is_enough(bench, done, spent_s), enough, (done, spent_s))
 
     def test_every_row_says_what_it_is(self):
         for row in ROWS.values():
