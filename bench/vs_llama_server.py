@@ -15,16 +15,17 @@ Exit status: 0 measured, whatever the goals say; 1 a row failed; 2 wrong argumen
 import argparse
 import math
 import os
+import signal
 import subprocess
 import sys
 import time
+import traceback
 from pathlib import Path
 
 sys.dont_write_bytecode = True
 
-from benchlib.load import LoadFailed
 from benchlib.report import machine, machine_words, stolen_percent, ticks, write_charts, write_part
-from benchlib.servers import PEER, ROOT, Peer, ServerFailed
+from benchlib.servers import PEER, ROOT, Peer
 from benchlib.stats import ROUNDS_MIN
 from benchlib.versus import as_json, markdown, plain
 from benchlib.versus_rows import ROUNDS_LEAST, ROW_S, ROWS, Versus
@@ -91,14 +92,21 @@ def measure(bench, names):
         try:
             lines += ROWS[name](bench)
             print(f"{bench.name}, row {name}: {time.monotonic() - begin:.0f} s", file=sys.stderr)
-        except (LoadFailed, ServerFailed, KeyError, OSError) as error:
+        except Exception:  # whatever it is, the other rows are measured
             failed.append(name)
-            print(f"{bench.name}, row {name} FAILED: {type(error).__name__}: {error}", file=sys.stderr)
+            print(f"{bench.name}, row {name} FAILED: {traceback.format_exc()}", file=sys.stderr)
     return lines, failed
+
+
+def end_by_signal(number, _):
+    """As Ctrl-C does: every `with` that is open ends its server."""
+    sys.exit(128 + number)
 
 
 def main():
     given = arguments()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, end_by_signal)
     os.environ.setdefault("MILLRACE_ENGINE_DIR", str(ROOT / "build" / "deps" / "engine" / "lib"))  # of engine_loop
     load_before, ticks_before = os.getloadavg()[0], ticks()
     if not Peer.is_built() and not given.no_peer:
