@@ -19,6 +19,7 @@ struct outbox {
     struct deferred flush;
     struct text frame;   /* being written */
     struct text encoded; /* one event */
+    size_t kept_bytes;   /* of all streams */
     outbox_gone_fn *on_gone;
     void *ctx;
 };
@@ -139,6 +140,7 @@ void outbox_close(struct outbox_stream **stream)
     if (!closing)
         return;
     struct peer *peer = closing->peer;
+    closing->outbox->kept_bytes -= outbox_kept_bytes(closing);
     kept_fini(&closing->kept);
     list_remove(&closing->peer_link);
     list_remove(&closing->due_link);
@@ -177,6 +179,7 @@ void outbox_add(struct outbox_stream *stream, const struct event *event, const i
     ASSERT(!stream->has_ended);
     struct slice payload = encode(stream, event, tokens);
     kept_add(&stream->kept, (uint16_t)(WIRE_EVENT + event->type), payload);
+    stream->outbox->kept_bytes += payload.len;
     if (!event_takes_credit(event->type)) {
         stream->other_events++;
         stream->other_payload += payload.len;
@@ -239,6 +242,7 @@ static void unmake_last(struct outbox_stream *stream)
         stream->other_payload -= last.payload_bytes;
     }
     kept_drop_last(&stream->kept);
+    stream->outbox->kept_bytes -= last.payload_bytes;
 }
 
 void outbox_drop_waiting(struct outbox_stream *stream)
@@ -261,8 +265,10 @@ static void start_over(struct outbox_stream *stream)
 
 static void acknowledge(struct outbox_stream *stream, uint64_t acked_seq)
 {
+    size_t before = outbox_kept_bytes(stream);
     while (stream->kept.acked_seq < acked_seq)
         kept_drop_first(&stream->kept);
+    stream->outbox->kept_bytes -= before - outbox_kept_bytes(stream);
     if (stream->next_seq <= stream->kept.acked_seq) /* it was to be sent again */
         start_over(stream);
 }
@@ -319,6 +325,11 @@ uint64_t outbox_quiet_since_us(const struct outbox_stream *stream)
 size_t outbox_kept_bytes(const struct outbox_stream *stream)
 {
     return stream->kept.made_bytes - stream->kept.acked_bytes;
+}
+
+size_t outbox_all_kept_bytes(const struct outbox *outbox)
+{
+    return outbox->kept_bytes;
 }
 
 /* --- sending --- */

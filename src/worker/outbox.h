@@ -93,3 +93,4 @@ bool outbox_end_is_acked(const struct outbox_stream *stream);
  * answers heartbeats that come without news). */
 uint64_t outbox_quiet_since_us(const struct outbox_stream *stream);
 size_t outbox_kept_bytes(const struct outbox_stream *stream); /* of payloads: sent or not */
+size_t outbox_all_kept_bytes(const struct outbox *outbox);    /* of all its streams */

@@ -356,6 +356,7 @@ static void init(struct worker *worker, struct bus *bus, const struct worker_opt
     worker->options = *options;
     worker->pace = (struct worker_pace){.ended_max = 4096,
                                         .ended_ms = 60000,
+                                        .kept_bytes_max = (size_t)256 << 20,
                                         .beat_ms = 500,
                                         .load_ms = LOAD_INTERVAL_MS,
                                         .state_ms = 50,

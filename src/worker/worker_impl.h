@@ -25,8 +25,9 @@ enum {
 
 /* How fast its clocks go. Tests turn them. */
 struct worker_pace {
-    uint32_t ended_max; /* ended requests remembered, */
-    uint32_t ended_ms;  /* for so long */
+    uint32_t ended_max;    /* ended requests remembered, */
+    uint32_t ended_ms;     /* for so long */
+    size_t kept_bytes_max; /* that wait for askers: results that would be more are not kept */
     uint32_t beat_ms;
     uint32_t load_ms;  /* between two full lists for the manager */
     uint32_t state_ms; /* between two node states, however much changes */

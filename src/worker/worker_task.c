@@ -52,7 +52,7 @@ static void emit_usage(const struct task_run *run)
 }
 
 /* All of it goes to the outbox at once, which lets out what there is credit for: it is bounded by
- * TASK_RESULTS_MAX_BYTES, and who does not listen is soon gone. */
+ * TASK_RESULTS_MAX_BYTES, all of them by has_room(), and who does not listen is soon gone. */
 static void answer(struct task_run *run)
 {
     struct slice rest = text_slice(&run->answer.parts);
@@ -62,6 +62,20 @@ static void answer(struct task_run *run)
         worker_stream_emit(run->stream, &event, NULL);
     emit_usage(run);
     worker_stream_end(run->stream, &(struct event){.type = EVENT_DONE, .done.reason = DONE_STOP});
+}
+
+/* Who does not read has 8 MiB here for each task, and no slot is what it takes to have many. */
+static bool has_room(const struct task_run *run)
+{
+    const struct worker *worker = run->worker;
+    size_t kept = outbox_all_kept_bytes(worker->outbox), max = worker->pace.kept_bytes_max;
+    return kept <= max && text_slice(&run->answer.parts).len <= max - kept;
+}
+
+static void refuse_results(struct task_run *run)
+{
+    worker_stream_fail(run->stream, FAULT_QUEUE_FULL,
+                       SLICE("too many results of this model wait to be read"), NULL);
 }
 
 static void run_free(struct task_run *run)
@@ -84,8 +98,10 @@ static void on_done(void *ctx, enum err status)
     bool has_answer = status == ERR_OK && run->err == ERR_OK;
     if (run->stream) {
         run->stream->task = NULL;
-        if (has_answer)
+        if (has_answer && has_room(run))
             answer(run);
+        else if (has_answer)
+            refuse_results(run);
         else
             worker_stream_fail(run->stream, run->refusal.fault, slice_str(run->refusal.message),
                                run->refusal.param);

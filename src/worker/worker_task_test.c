@@ -111,6 +111,33 @@ TEST(results_wait_for_credit)
     rig_free(rig);
 }
 
+/* Whoever asks and does not read must not fill the memory: what would be too much is refused, and
+ * there is room again once it was read. */
+TEST(results_that_wait_for_their_askers_are_bounded_together)
+{
+    struct rig *rig = rig_new();
+    rig_start_ready(rig);
+    rig->worker->pace.kept_bytes_max = 6 * LONG_BYTES; /* one of 4 */
+    struct request request = task_request(TASK_TOKENIZE, long_input());
+    struct answer *first = rig_ask(rig, 0, &request);
+    first->reads = false;
+    rig_until(rig, has_results, first);
+    request.id = id_new();
+    struct answer *second = rig_ask(rig, 1, &request);
+    rig_until_ended(second);
+    rig_check_error(second, FAULT_QUEUE_FULL);
+    rig_read_on(first);
+    rig_until_ended(first);
+    check_is_all_of_it(first);
+    rig_turns(rig);
+    CHECK_EQ(outbox_all_kept_bytes(rig->worker->outbox), 0);
+    request.id = id_new();
+    struct answer *third = rig_ask(rig, 2, &request);
+    rig_until_ended(third);
+    check_is_all_of_it(third);
+    rig_free(rig);
+}
+
 TEST(lost_frames_are_made_good)
 {
     struct rig *rig = rig_new();
