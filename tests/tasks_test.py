@@ -175,6 +175,12 @@ class Shipped(unittest.TestCase):
 class Reads(unittest.TestCase):
     """Tiny models of BERT's kind with random weights (tools/models): what they say is noise, the same each time."""
 
+    @classmethod
+    def setUpClass(cls):
+        """A model that is named is retried without an engine, and only the shipped one says that there is none."""
+        with Server(ready=None) as server:
+            server.need_llama()
+
     DOCUMENTS = ["The fox sleeps.", "7 + 8 is 15.", "A lamp is in room 7, and a duck."]
 
     @contextmanager
@@ -186,7 +192,7 @@ class Reads(unittest.TestCase):
             file = Path(folder) / f"{kind}.gguf"
             subprocess.run([MAKE_MODEL, "--kind", kind, file], check=True)
             with Server(ready=None, llama_model_path=str(file)) as server:
-                server.need_llama()
+                server.wait_ready("llama")
                 yield server
 
     def ask(self, server, path, **body):
