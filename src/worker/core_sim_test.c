@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "worker/core_probe.h"
 #include "worker/plan.h"
+#include "worker/replay.h"
 #include "worker/sampler.h"
 #include "worker/text_out.h"
 #include "worker/toy_engine.h"
@@ -14,7 +15,8 @@ struct expected { /* of a sequence that is alone and never disturbed */
     token_id ids[TOY_CONTEXT_MAX + 1];
     uint32_t count;
     struct text text;
-    bool is_failed; /* nothing that the grammar allows can be said */
+    size_t text_at[TOY_CONTEXT_MAX + 2]; /* bytes that so many tokens let go of */
+    bool is_failed;                      /* nothing that the grammar allows can be said */
     enum done_reason reason;
 };
 
@@ -29,7 +31,7 @@ struct sim {
     size_t prefix_bytes_max;
     uint64_t clock_us;
     uint32_t job_count, started;
-    token_id prompts[JOBS_MAX][PROMPT_MAX];
+    token_id prompts[JOBS_MAX][PROMPT_MAX + ANSWER_MAX]; /* and what is said behind them */
     struct slice stops[JOBS_MAX][STOPS_MAX];
     bool is_cancelled[JOBS_MAX];
     const struct toy_form *forms[JOBS_MAX]; /* NULL: none */
@@ -203,6 +205,7 @@ static int live_alone(struct alone *alone, token_id *all, uint32_t context_token
             int stop = text_out_add(text_out, toy_engine_piece(token), &out->text);
             if (stop != TEXT_OUT_NO_STOP)
                 return stop;
+            out->text_at[out->count] = out->text.len;
         }
         if (is_end || is_said(alone, out)) {
             out->reason = DONE_EOS;
@@ -290,6 +293,38 @@ static void make_job(struct sim *sim, uint32_t index)
     }
 }
 
+/* Where a character ends, at or before `bytes`. */
+static size_t boundary(const struct text *text, size_t bytes)
+{
+    while (bytes > 0 && bytes < text->len && (text->data[bytes] & 0xC0) == 0x80)
+        bytes--;
+    return bytes;
+}
+
+/* Another worker has said a part of its answer, and perhaps all of it (replay.h). */
+static void say_before(struct sim *sim, uint32_t index)
+{
+    struct probe *probe = &sim->probes.probe[index];
+    struct core_job *job = &probe->job;
+    uint32_t room = sim->toy.engine.info.context_tokens - job->prompt_count;
+    struct expected expected;
+    struct err_note note = {{0}};
+    job->max_tokens = job->max_tokens < room ? job->max_tokens : room; /* as prep.c has it */
+    job->event_limit++; /* a whole answer says what is left at once */
+    job->byte_limit++;
+    expect(sim, index, &expected);
+    uint32_t count = below(sim, expected.count + 1);
+    size_t with_it = expected.text_at[count];
+    size_t text_bytes = boundary(&expected.text, below(sim, (uint32_t)with_it + 1));
+    memcpy(sim->prompts[index] + job->prompt_count, expected.ids, count * sizeof(token_id));
+    memcpy(probe->ids, expected.ids, count * sizeof(token_id));
+    probe->id_count = job->said.count = count;
+    text_add(&probe->text, slice_first(text_slice(&expected.text), text_bytes));
+    job->prompt = sim->prompts[index];
+    CHECK_OK(replay_said(&sim->toy.engine, job, text_bytes, &note));
+    text_fini(&expected.text);
+}
+
 static void make_sim(struct sim *sim, uint64_t seed)
 {
     *sim = (struct sim){.seed = seed, .random = seed};
@@ -317,8 +352,11 @@ static void make_sim(struct sim *sim, uint64_t seed)
     options.clock_us = tick;
     probes_init(&sim->probes, &sim->toy.engine, &options);
     sim->job_count = 1 + below(sim, JOBS_MAX);
-    for (uint32_t i = 0; i < sim->job_count; i++)
+    for (uint32_t i = 0; i < sim->job_count; i++) {
         make_job(sim, i);
+        if (below(sim, 4) == 0)
+            say_before(sim, i);
+    }
 }
 
 /* --- living it --- */
