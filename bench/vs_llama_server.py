@@ -113,12 +113,12 @@ def main():
         print(f"{PEER} is not built (tools/setup-peer): nothing is compared with it", file=sys.stderr)
     if load_before > 0.5:
         print(f"the machine is busy (load {load_before:.1f}): the figures will be worse than they are", file=sys.stderr)
-    tables, charts, failed = {}, [], []
+    tables, charts, failed = {}, {}, []
     for model in given.model or random_models(given.build):
         bench = Versus(given.build, given.rounds, given.quick, model.resolve(), not given.no_peer,
                        not given.no_defaults, given.row_s)
         tables[bench.name], missing = measure(bench, given.rows)
-        charts += bench.charts
+        charts[bench.name] = bench.charts
         failed += missing
         print(f"{bench.name}\n{plain(tables[bench.name])}", flush=True)
     rounds = f"{ROUNDS_LEAST} to {given.rounds}" if given.row_s == ROW_S else given.rounds
@@ -128,11 +128,12 @@ def main():
                                                       "load_before": load_before, "stolen_percent": stolen}))
     is_whole = (given.rows == list(ROWS) and not (given.model or given.quick or failed) and Peer.is_built()
                 and not (given.no_peer or given.no_defaults) and given.rounds >= ROUNDS_MIN)
-    write_charts(charts, CHARTS if is_whole else OUT)
+    write_charts(sum(charts.values(), []), CHARTS if is_whole else OUT)
     if is_whole:
         words = machine_words(about, rounds, load_before, stolen)
         for name, lines in tables.items():
-            write_part(DOCUMENT, name, f"{markdown(lines)}\n{words}\n")
+            pictures = "".join(f"![{chart.title}]({CHARTS.name}/{chart.file})\n" for chart in charts[name])
+            write_part(DOCUMENT, name, f"{markdown(lines)}\n{words}\n\n{pictures}")
         print(f"{DOCUMENT} and its charts are written")
     sys.exit(1 if failed else 0)
 
