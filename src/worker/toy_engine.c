@@ -79,14 +79,6 @@ static void lose(struct toy_engine *toy)
         toy->held[slot] -= toy->held[slot] < toy->lost_tokens ? toy->held[slot] : toy->lost_tokens;
 }
 
-static size_t rows_of(const struct engine_row *rows, size_t count, uint32_t slot)
-{
-    size_t found = 0;
-    for (size_t i = 0; i < count; i++)
-        found += rows[i].slot == slot;
-    return found;
-}
-
 static enum err toy_decode(struct engine *engine, const struct engine_row *rows, size_t count)
 {
     struct toy_engine *toy = toy_of(engine);
@@ -95,6 +87,9 @@ static enum err toy_decode(struct engine *engine, const struct engine_row *rows,
     enum err err = take_error(&toy->next_decode);
     if (err != ERR_OK)
         return err;
+    uint32_t slot_rows[TOY_SLOTS_MAX] = {0};
+    for (size_t i = 0; i < count; i++)
+        slot_rows[rows[i].slot]++;
     for (size_t i = 0; i < count; i++) {
         uint32_t slot = rows[i].slot;
         if (engine->should_abort && engine->should_abort(engine->abort_ctx)) {
@@ -104,7 +99,7 @@ static enum err toy_decode(struct engine *engine, const struct engine_row *rows,
         ASSERT_MSG(rows[i].position == toy->held[slot], "slot %u holds %u, row is at %u", slot,
                    toy->held[slot], rows[i].position);
         ASSERT(rows[i].position < engine->info.context_tokens);
-        bool is_single = engine->info.single_rows_differ && rows_of(rows, count, slot) == 1;
+        bool is_single = engine->info.single_rows_differ && slot_rows[slot] == 1;
         uint64_t hash = hash_of(rows[i].position ? toy->hash[slot][rows[i].position] : 0,
                                 rows[i].token, is_single);
         toy->hash[slot][++toy->held[slot]] = hash;
