@@ -8,6 +8,13 @@ static const char NO_ROOM[] = "the engine's cache is full";
 
 /* --- making it --- */
 
+/* Mirostat follows what was said from the logits of each of its tokens. */
+static uint32_t singles_from(const struct sequence *sequence)
+{
+    const struct core_job *job = sequence->job;
+    return job->said.count > 0 && job->sampling.mirostat > 0 ? job->prompt_count : 0;
+}
+
 static uint32_t list_for_plan(const struct core *core, enum seq_state state,
                               struct plan_seq *out_plan, struct sequence **out_sequences)
 {
@@ -19,7 +26,8 @@ static uint32_t list_for_plan(const struct core *core, enum seq_state state,
             (struct plan_seq){.position = sequence->position,
                               .left = sequence_left(sequence),
                               .save_at = sequence->save_count ? sequence->save_at[0] : 0,
-                              .pairs_until = has_pairs ? sequence->job->prompt_count : 0};
+                              .pairs_until = has_pairs ? sequence->job->prompt_count : 0,
+                              .singles_from = singles_from(sequence)};
         out_sequences[count++] = sequence;
     }
     return count;

@@ -63,6 +63,10 @@ static uint32_t most_rows(const struct plan_seq *prompt)
 {
     bool has_pairs = prompt->pairs_until > 0;
     uint32_t rows = prompt->left;
+    if (prompt->singles_from > 0 && prompt->position >= prompt->singles_from)
+        return 1;
+    if (prompt->singles_from > 0)
+        rows = min_u32(rows, prompt->singles_from - prompt->position);
     if (has_pairs && prompt->position >= prompt->pairs_until)
         return 1;
     if (has_pairs)

@@ -26,17 +26,20 @@
  *    each token goes in as it would in a request that is alone: those before `pairs_until` never as
  *    the only row of a part, those behind it, which were sampled, one a step. Then a batch keeps
  *    PLAN_PAIR_ROWS for the oldest prompt instead of one (rules 3 and 4), and a save_at that would
- *    leave a single row on either side is passed over. */
+ *    leave a single row on either side is passed over.
+ * 9. From `singles_from` on tokens go in one a step wherever rows do not differ, too: each wants
+ * logits, and an engine has room for those of one row of a sequence. */
 #pragma once
 
 #include "worker/step_cost.h"
 
 struct plan_seq {
-    uint32_t position;    /* tokens its slot holds = position of the next one */
-    uint32_t left;        /* tokens to put in before it can be sampled; >= 1; 1 when it decodes */
-    uint32_t save_at;     /* of a prompt: rule 6; > position, or 0: nowhere */
-    uint32_t forks;       /* of a prompt: rule 7; each has its slot already */
-    uint32_t pairs_until; /* of a prompt: rule 8, a position; 0: rows do not differ */
+    uint32_t position;     /* tokens its slot holds = position of the next one */
+    uint32_t left;         /* tokens to put in before it can be sampled; >= 1; 1 when it decodes */
+    uint32_t save_at;      /* of a prompt: rule 6; > position, or 0: nowhere */
+    uint32_t forks;        /* of a prompt: rule 7; each has its slot already */
+    uint32_t pairs_until;  /* of a prompt: rule 8, a position; 0: rows do not differ */
+    uint32_t singles_from; /* of a prompt: rule 9, a position; 0: none such */
 };
 
 enum { PLAN_PAIR_ROWS = 3 }; /* to get on by two, and to end with what is left when that is one */

@@ -87,9 +87,12 @@ static enum err toy_decode(struct engine *engine, const struct engine_row *rows,
     enum err err = take_error(&toy->next_decode);
     if (err != ERR_OK)
         return err;
-    uint32_t slot_rows[TOY_SLOTS_MAX] = {0};
-    for (size_t i = 0; i < count; i++)
+    uint32_t slot_rows[TOY_SLOTS_MAX] = {0}, slot_logits[TOY_SLOTS_MAX] = {0};
+    for (size_t i = 0; i < count; i++) {
         slot_rows[rows[i].slot]++;
+        slot_logits[rows[i].slot] += rows[i].wants_logits;
+        ASSERT(slot_logits[rows[i].slot] <= 1); /* what the worker lets libllama have room for */
+    }
     for (size_t i = 0; i < count; i++) {
         uint32_t slot = rows[i].slot;
         if (engine->should_abort && engine->should_abort(engine->abort_ctx)) {
