@@ -84,7 +84,7 @@ float fields_float(struct fields *fields, const char *key, double min, double ma
     }
     double number = json_number_value(value);
     if (number >= min && number <= max && isfinite((float)number))
-        return (float)number;
+        return fields_to_float(number);
     if (fields->err == ERR_OK)
         fields->err = err_note_fail(fields->note, ERR_LIMIT, "%s is %g: allowed are %g..%g", key,
                                     number, min, max);

@@ -38,6 +38,11 @@ uint32_t fields_u32(struct fields *fields, const char *key);
 uint64_t fields_u64(struct fields *fields, const char *key);      /* up to FIELDS_INTEGER_MAX */
 uint64_t fields_u64_text(struct fields *fields, const char *key); /* "123": all 64 bits */
 float fields_float(struct fields *fields, const char *key, double min, double max);
+/* As a float that is the same when it has been written and read again: -0 would come back as 0. */
+static inline float fields_to_float(double number)
+{
+    return (float)number + 0.0f;
+}
 bool fields_bool(struct fields *fields, const char *key);
 struct slice fields_string(struct fields *fields, const char *key, size_t max_bytes);
 struct slice fields_optional_string(struct fields *fields, const char *key, size_t max_bytes);

@@ -177,7 +177,8 @@ static struct logit_bias bias_from(struct fields *fields, const json_t *pair)
         fields_fail(fields, ERR_PROTOCOL, "bias", "pairs of token id and -100..100 are required");
         return (struct logit_bias){0};
     }
-    return (struct logit_bias){fields_token(fields, "bias", json_array_get(pair, 0)), (float)value};
+    return (struct logit_bias){fields_token(fields, "bias", json_array_get(pair, 0)),
+                               fields_to_float(value)};
 }
 
 static void decode_bias(struct fields *fields, struct sampling *sampling)

@@ -5,6 +5,7 @@
 #include "wire/sampling.h"
 
 #include <float.h>
+#include <math.h>
 #include <stdio.h>
 
 static const struct slice breakers[] = {SLICE("\n"), SLICE("h\xc3\xa9\"")};
@@ -92,6 +93,25 @@ TEST(everything_comes_back)
     CHECK(read.mirostat == 2 && read.mirostat_tau == 4 && read.mirostat_eta == 0.25f);
     CHECK(read.order_count == 3 && memcmp(read.order, sampling.order, 3) == 0);
     CHECK(read.bias_count == 1 && read.bias[0].bias == -0.5f && read.seed == UINT64_MAX);
+    arena_free(arena);
+}
+
+/* -0 is a float, and an integer that is 0: what is read of it must not depend on how it is written.
+ */
+TEST(minus_zero_is_zero)
+{
+    struct arena *arena = arena_new(1 << 16);
+    struct sampling read;
+    struct text again;
+    struct slice minus = SLICE("{\"temperature\":-0.0,\"top_p\":1,\"min_p\":-0,\"top_k\":0,"
+                               "\"repeat_penalty\":1,\"frequency_penalty\":-0.0,"
+                               "\"presence_penalty\":0,\"penalty_last_n\":64,\"bias\":[[7,-0.0]]}");
+    CHECK_OK(decode(minus, arena, &read, NULL));
+    CHECK(!signbit(read.temperature) && !signbit(read.min_p) && !signbit(read.frequency_penalty));
+    CHECK(!signbit(read.bias[0].bias));
+    again = encoded(&read);
+    CHECK_EQ(slice_find(text_slice(&again), SLICE("-")), SLICE_NPOS);
+    text_fini(&again);
     arena_free(arena);
 }
 
