@@ -24,7 +24,7 @@ from benchlib.load import LoadFailed
 from benchlib.report import as_json, machine, machine_words, markdown, plain, stolen_percent, ticks, write_charts, \
     write_part
 from benchlib.rows import ROWS, Bench
-from benchlib.servers import PEER, ROOT, ServerFailed
+from benchlib.servers import PEER, ROOT, ServerFailed, end_servers_on_signals
 from benchlib.stats import ROUNDS_MIN
 
 DOCUMENT = ROOT / "docs" / "benchmarks.md"
@@ -79,6 +79,7 @@ def measure(bench, names):
 
 def main():
     given = arguments()
+    end_servers_on_signals()
     allow_many_fds()
     load_before, ticks_before = os.getloadavg()[0], ticks()
     bench = Bench(given.build, given.rounds, given.quick, not given.no_peer)

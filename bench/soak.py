@@ -31,7 +31,7 @@ from benchlib.clients import Crowd, Request, Tally, leaver, slow_reader, victim,
 from benchlib.load import Load, LoadFailed
 from benchlib.proctree import role_of
 from benchlib.report import machine, machine_words, stolen_percent, ticks, write_part
-from benchlib.servers import ROOT, Ours, ServerFailed
+from benchlib.servers import ROOT, Ours, ServerFailed, end_servers_on_signals
 from benchlib.svg import Line, line_chart
 from benchlib.watch import Watch, other_ends, table
 
@@ -207,6 +207,7 @@ def is_right(soak, judgements, minutes):
 
 def main():
     given = arguments()
+    end_servers_on_signals()
     load_before, ticks_before = os.getloadavg()[0], ticks()
     try:
         with Ours(given.build / "millrace", ready=("dummy", "llama"), **KEYS) as server:

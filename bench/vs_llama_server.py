@@ -15,7 +15,6 @@ Exit status: 0 measured, whatever the goals say; 1 a row failed; 2 wrong argumen
 import argparse
 import math
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -25,7 +24,7 @@ from pathlib import Path
 sys.dont_write_bytecode = True
 
 from benchlib.report import machine, machine_words, stolen_percent, ticks, write_charts, write_part
-from benchlib.servers import PEER, ROOT, Peer
+from benchlib.servers import PEER, ROOT, Peer, end_servers_on_signals
 from benchlib.stats import ROUNDS_MIN
 from benchlib.versus import as_json, markdown, plain
 from benchlib.versus_rows import ROUNDS_LEAST, ROW_S, ROWS, Versus
@@ -98,15 +97,9 @@ def measure(bench, names):
     return lines, failed
 
 
-def end_by_signal(number, _):
-    """As Ctrl-C does: every `with` that is open ends its server."""
-    sys.exit(128 + number)
-
-
 def main():
     given = arguments()
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, end_by_signal)
+    end_servers_on_signals()
     os.environ.setdefault("MILLRACE_ENGINE_DIR", str(ROOT / "build" / "deps" / "engine" / "lib"))  # of engine_loop
     load_before, ticks_before = os.getloadavg()[0], ticks()
     if not Peer.is_built() and not given.no_peer:
