@@ -531,53 +531,19 @@ static void describe(struct llama_engine *self, const struct load *load)
     info->can_cut = self->cuts && self->api->llama_model_n_swa(self->model) == 0;
 }
 
-/* Of <architecture>.NAME; `absent` where there is no such key. */
-static long model_number(const struct llama_engine *self, const struct load *load, const char *name,
-                         long absent)
-{
-    char key[96], value[32];
-    snprintf(key, sizeof(key), "%s.%s", load->summary.architecture, name);
-    if (self->api->llama_model_meta_val_str(self->model, key, value, sizeof(value)) < 0)
-        return absent;
-    return strcmp(value, "false") == 0  ? 0
-           : strcmp(value, "true") == 0 ? 1
-                                        : strtol(value, NULL, 10);
-}
-
-static enum engine_pooling pooling_of(long type) /* as the file has it: llama_pooling_type */
-{
-    switch (type) {
-    case LLAMA_POOLING_TYPE_MEAN:
-        return ENGINE_POOL_MEAN;
-    case LLAMA_POOLING_TYPE_CLS:
-        return ENGINE_POOL_CLS;
-    case LLAMA_POOLING_TYPE_LAST:
-        return ENGINE_POOL_LAST;
-    case LLAMA_POOLING_TYPE_RANK:
-        return ENGINE_POOL_RANK;
-    default:
-        return ENGINE_POOL_NONE;
-    }
-}
-
 /* Half the threads: whoever is generating beside it goes on, only slower. */
 static void prepare_embed(struct llama_engine *self, const struct load *load)
 {
     struct engine_info *info = &self->engine.info;
-    info->pooling = pooling_of(model_number(self, load, "pooling_type", LLAMA_POOLING_TYPE_NONE));
-    bool ranks = info->pooling == ENGINE_POOL_RANK;
-    bool is_causal = model_number(self, load, "attention.causal", !info->reads_only) != 0;
     struct llama_embed_options options = {.api = self->api,
                                           .model = self->model,
+                                          .architecture = load->summary.architecture,
                                           .context_tokens = info->context_tokens,
                                           .threads = (load->options->threads_batch + 1) / 2,
                                           .token_bytes = load->geometry.token_bytes,
                                           .heads = load->summary.head_count,
-                                          .is_whole = !is_causal || info->reads_only,
-                                          .ranks = ranks};
-    self->embed = llama_embed_new(&options);
-    info->embed_tokens = info->context_tokens;
-    info->embed_numbers = ranks ? 1 : (uint32_t)self->api->llama_model_n_embd_out(self->model);
+                                          .reads_only = info->reads_only};
+    self->embed = llama_embed_new(&options, info);
 }
 
 static enum err load_all(struct llama_engine *self, struct load *load)

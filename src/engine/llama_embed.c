@@ -1,11 +1,16 @@
-/* llama_embed - a second context on the same model, and the pooling of what it gives. */
+/* llama_embed - what the model's file says of embedding, a second context on the same model, and
+ * the pooling of what it gives. */
 #include "engine/llama_embed.h"
 
 #include "base/mem.h"
 #include "engine/memory_available.h"
 
+#include <stdio.h>
+#include <stdlib.h>
+
 struct llama_embed {
     struct llama_embed_options options;
+    bool ranks;
     struct llama_context *context; /* NULL: not needed yet */
     uint32_t size;                 /* of a vector */
     uint32_t part_tokens;
@@ -15,15 +20,57 @@ struct llama_embed {
     void *abort_ctx;
 };
 
-struct llama_embed *llama_embed_new(const struct llama_embed_options *options)
+/* --- what the model's file says --- */
+
+/* Of <architecture>.NAME; `absent` where there is no such key. */
+static long model_number(const struct llama_embed_options *options, const char *name, long absent)
+{
+    char key[96], value[32];
+    snprintf(key, sizeof(key), "%s.%s", options->architecture, name);
+    if (options->api->llama_model_meta_val_str(options->model, key, value, sizeof(value)) < 0)
+        return absent;
+    return strcmp(value, "false") == 0  ? 0
+           : strcmp(value, "true") == 0 ? 1
+                                        : strtol(value, NULL, 10);
+}
+
+static enum engine_pooling pooling_of(long type) /* as the file has it: llama_pooling_type */
+{
+    switch (type) {
+    case LLAMA_POOLING_TYPE_MEAN:
+        return ENGINE_POOL_MEAN;
+    case LLAMA_POOLING_TYPE_CLS:
+        return ENGINE_POOL_CLS;
+    case LLAMA_POOLING_TYPE_LAST:
+        return ENGINE_POOL_LAST;
+    case LLAMA_POOLING_TYPE_RANK:
+        return ENGINE_POOL_RANK;
+    default:
+        return ENGINE_POOL_NONE;
+    }
+}
+
+/* Rule 2. */
+static uint32_t part_tokens_of(const struct llama_embed_options *options, bool ranks)
+{
+    bool is_causal = model_number(options, "attention.causal", !options->reads_only) != 0;
+    bool is_whole = !is_causal || options->reads_only || ranks;
+    return is_whole || options->context_tokens < LLAMA_EMBED_PART ? options->context_tokens
+                                                                  : LLAMA_EMBED_PART;
+}
+
+struct llama_embed *llama_embed_new(const struct llama_embed_options *options,
+                                    struct engine_info *info)
 {
     struct llama_embed *embed = mem_alloc(sizeof(*embed));
+    info->pooling = pooling_of(model_number(options, "pooling_type", LLAMA_POOLING_TYPE_NONE));
     embed->options = *options;
+    embed->options.architecture = NULL; /* borrowed */
+    embed->ranks = info->pooling == ENGINE_POOL_RANK;
     embed->size = (uint32_t)options->api->llama_model_n_embd_out(options->model);
-    embed->part_tokens =
-        options->is_whole || options->ranks || options->context_tokens < LLAMA_EMBED_PART
-            ? options->context_tokens
-            : LLAMA_EMBED_PART;
+    embed->part_tokens = part_tokens_of(options, embed->ranks);
+    info->embed_tokens = options->context_tokens;
+    info->embed_numbers = embed->ranks ? 1 : embed->size;
     return embed;
 }
 
@@ -58,7 +105,7 @@ static struct llama_context_params params_of(struct llama_embed *embed)
     params.n_seq_max = 1;
     params.n_threads = params.n_threads_batch = (int32_t)options->threads;
     params.embeddings = true;
-    params.pooling_type = options->ranks ? LLAMA_POOLING_TYPE_RANK : LLAMA_POOLING_TYPE_NONE;
+    params.pooling_type = embed->ranks ? LLAMA_POOLING_TYPE_RANK : LLAMA_POOLING_TYPE_NONE;
     params.flash_attn_type = LLAMA_FLASH_ATTN_TYPE_DISABLED;
     params.abort_callback = wants_abort;
     params.abort_callback_data = embed;

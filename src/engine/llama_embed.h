@@ -20,16 +20,18 @@ enum { LLAMA_EMBED_PART = 64 };
 struct llama_embed_options {
     const struct llama_api *api;
     struct llama_model *model;
+    const char *architecture; /* what the keys of its file begin with; until new() returns */
     uint32_t context_tokens;
     uint32_t threads;
     uint64_t token_bytes, heads; /* of the cache; of attention: to see whether it fits */
-    bool is_whole;               /* rule 2: not causal */
-    bool ranks;
+    bool reads_only;             /* it has no cache, and sees the whole text unless it says not */
 };
 
 struct llama_embed;
-struct llama_embed *llama_embed_new(const struct llama_embed_options *options); /* never NULL */
-void llama_embed_free(struct llama_embed *embed);                               /* NULL is fine */
+/* Never NULL. Says in *info what embed() can do: pooling, embed_tokens, embed_numbers. */
+struct llama_embed *llama_embed_new(const struct llama_embed_options *options,
+                                    struct engine_info *info);
+void llama_embed_free(struct llama_embed *embed); /* NULL is fine */
 /* As engine_embed(). */
 MUST_USE enum err llama_embed_text(struct llama_embed *embed, const token_id *tokens, size_t count,
                                    enum engine_pooling pooling, bool (*should_abort)(void *ctx),
