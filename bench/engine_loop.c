@@ -7,6 +7,8 @@
  * other, in one slot of CONTEXT tokens, with one engine thread: as the worker does in profile
  * exact. Once with the worker's sampler as a request gets it that says nothing, once with the
  * likeliest token (a pass over the logits and no more). Prints one JSON object. */
+#include "open_model.h"
+
 #include "base/mem.h"
 #include "base/splitmix.h"
 #include "worker/sampler.h"
@@ -45,27 +47,6 @@ static void must(enum err err, const char *what)
         return;
     (void)fprintf(stderr, "engine_loop: %s: %s\n", what, err_name(err)); /* it ends in any case */
     exit(1);
-}
-
-static struct engine *open_model(const char *path, const struct shape *shape)
-{
-    static const char *const search[] = {"build/deps/engine/lib", NULL};
-    struct engine_llama_options options = {.library_dir = getenv("MILLRACE_ENGINE_DIR"),
-                                           .search = search,
-                                           .model_path = path,
-                                           .slots = 1,
-                                           .context_tokens = (uint32_t)shape->context,
-                                           .batch_tokens = BATCH,
-                                           .threads = 1,
-                                           .threads_batch = 1,
-                                           .logits_per_slot = 1};
-    struct engine *engine = NULL;
-    struct err_note note = {{0}};
-    if (engine_llama_open(&options, NULL, NULL, &engine, &note) != ERR_OK) {
-        (void)fprintf(stderr, "engine_loop: %s\n", note.text); /* it ends in any case */
-        exit(1);
-    }
-    return engine;
 }
 
 static token_id likeliest(const float *logits, uint32_t count)
@@ -174,7 +155,12 @@ int main(int argc, char **argv)
         mem_free(bench);
         return 2;
     }
-    bench->engine = open_model(argv[1], &bench->shape);
+    bench->engine =
+        open_model(&(struct engine_llama_options){.model_path = argv[1],
+                                                  .slots = 1,
+                                                  .context_tokens = (uint32_t)bench->shape.context,
+                                                  .batch_tokens = BATCH,
+                                                  .logits_per_slot = 1});
     if (bench->shape.prompt + bench->shape.tokens > bench->engine->info.context_tokens)
         must(ERR_LIMIT, "the model's context is shorter than PROMPT and TOKENS");
     bench->sampling = sampling_default();

@@ -3,8 +3,9 @@
  * weights, cache and computing that the load was checked with.
  *
  *   model_memory MODEL.gguf [SLOTS [CONTEXT_TOKENS]]     MILLRACE_ENGINE_DIR: libllama's folder */
+#include "open_model.h"
+
 #include "base/mem.h"
-#include "engine/engine.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,26 +23,6 @@ static unsigned long pss_kib(void)
     if (file)
         fclose(file);
     return kib;
-}
-
-static struct engine *open_model(const char *path, uint32_t slots, uint32_t context_tokens)
-{
-    static const char *const search[] = {SOURCE_ROOT "/build/deps/engine/lib", NULL};
-    struct engine_llama_options options = {.library_dir = getenv("MILLRACE_ENGINE_DIR"),
-                                           .search = search,
-                                           .model_path = path,
-                                           .slots = slots,
-                                           .context_tokens = context_tokens,
-                                           .kv_memory_bytes = UINT64_MAX - 1,
-                                           .threads = 1,
-                                           .threads_batch = 1,
-                                           .logits_per_slot = 1};
-    struct engine *engine = NULL;
-    struct err_note note = {{0}};
-    if (engine_llama_open(&options, NULL, NULL, &engine, &note) == ERR_OK)
-        return engine;
-    fprintf(stderr, "model_memory: %s\n", note.text);
-    exit(1);
 }
 
 /* The last row of each part wants logits, as a worker's do. */
@@ -79,8 +60,12 @@ int main(int argc, char **argv)
         return 2;
     }
     unsigned long before = pss_kib();
-    struct engine *engine =
-        open_model(argv[1], argc > 2 ? number(argv[2]) : 4, argc > 3 ? number(argv[3]) : 1024);
+    struct engine *engine = open_model(
+        &(struct engine_llama_options){.model_path = argv[1],
+                                       .slots = argc > 2 ? number(argv[2]) : 4,
+                                       .context_tokens = argc > 3 ? number(argv[3]) : 1024,
+                                       .kv_memory_bytes = UINT64_MAX - 1,
+                                       .logits_per_slot = 1});
     const struct engine_info *info = &engine->info;
     unsigned long loaded = pss_kib();
     for (uint32_t slot = 0; slot < info->slots; slot++)

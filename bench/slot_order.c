@@ -5,7 +5,7 @@
  *
  *     slot_order MODEL.gguf [rounds]
  */
-#include "engine/engine.h"
+#include "open_model.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,25 +22,6 @@ static const struct {
     {"two pairs, 0 1 4 5", {0, 1, 4, 5}},
     {"each alone, 0 2 4 6", {0, 2, 4, 6}},
 };
-
-static struct engine *open_model(const char *path)
-{
-    static const char *const search[] = {"build/deps/engine/lib", NULL};
-    struct engine_llama_options options = {.library_dir = getenv("MILLRACE_ENGINE_DIR"),
-                                           .search = search,
-                                           .model_path = path,
-                                           .slots = SLOTS,
-                                           .context_tokens = CONTEXT,
-                                           .threads = 1,
-                                           .threads_batch = 1};
-    struct engine *engine = NULL;
-    struct err_note note = {{0}};
-    if (engine_llama_open(&options, NULL, NULL, &engine, &note) != ERR_OK) {
-        fprintf(stderr, "%s\n", note.text);
-        exit(1);
-    }
-    return engine;
-}
 
 static double thread_us(void)
 {
@@ -83,7 +64,8 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: slot_order MODEL.gguf [rounds, 1..%d]\n", ROUNDS_MAX);
         return 2;
     }
-    struct engine *engine = open_model(argv[1]);
+    struct engine *engine = open_model(&(struct engine_llama_options){
+        .model_path = argv[1], .slots = SLOTS, .context_tokens = CONTEXT});
     for (int round = 0; round < rounds; round++)
         for (size_t way = 0; way < WAY_COUNT; way++)
             found[way][round] = steps_us(engine, ways[way].slots);

@@ -6,6 +6,8 @@
  *
  *     step_cost MODEL.gguf [steps]
  */
+#include "open_model.h"
+
 #include "base/mem.h"
 #include "base/splitmix.h"
 #include "worker/calibration.h"
@@ -24,26 +26,6 @@ struct bench {
     uint32_t positions[SLOTS];
     uint64_t random;
 };
-
-static struct engine *open_model(const char *path)
-{
-    static const char *const search[] = {"build/deps/engine/lib", NULL};
-    struct engine_llama_options options = {.library_dir = getenv("MILLRACE_ENGINE_DIR"),
-                                           .search = search,
-                                           .model_path = path,
-                                           .slots = SLOTS,
-                                           .context_tokens = CONTEXT,
-                                           .batch_tokens = BATCH,
-                                           .threads = 1,
-                                           .threads_batch = 1};
-    struct engine *engine = NULL;
-    struct err_note note = {{0}};
-    if (engine_llama_open(&options, NULL, NULL, &engine, &note) != ERR_OK) {
-        fprintf(stderr, "%s\n", note.text);
-        exit(1);
-    }
-    return engine;
-}
 
 static uint64_t thread_us(void)
 {
@@ -163,7 +145,8 @@ int main(int argc, char **argv)
         return 2;
     }
     struct bench *bench = mem_alloc(sizeof(*bench));
-    bench->engine = open_model(argv[1]);
+    bench->engine = open_model(&(struct engine_llama_options){
+        .model_path = argv[1], .slots = SLOTS, .context_tokens = CONTEXT, .batch_tokens = BATCH});
     bench->random = 1;
     step_cost_init(&bench->cost);
     calibrate(bench);
