@@ -1,0 +1,159 @@
+"""continue - an answer whose worker is killed in mid-stream goes on with another one, byte for byte and id for id,
+where the asker keeps what was said (keep_asking.c); where it does not, that is the end. On the shipped model."""
+
+import json
+import os
+import re
+import subprocess
+import unittest
+from contextlib import ExitStack
+
+import harness
+from harness import Server, eventually, main, seeded_random
+
+KEEP_ASKING = os.environ["KEEP_ASKING"]
+TOKENS = 160
+PROMPT = "<|im_start|>user\nTell me a long story about a fox.<|im_end|>\n<|im_start|>assistant\n"
+KEEP_BYTES = 1 << 20
+ROUNDS = max(4, int(os.environ.get("MILLRACE_KILL_ROUNDS", "0")) // 10)
+
+
+def bus_folder(server):
+    return json.loads((server.folder / "state" / "millrace" / "instance.json").read_text())["bus"]
+
+
+class Worker:
+    """One of the shipped model on the bus of a server; nobody starts it again. Its node, once it is ready."""
+
+    def __init__(self, server, number):
+        self.path = server.folder / f"worker-{number}.log"
+        with open(self.path, "wb") as log:
+            self.process = subprocess.Popen(
+                [harness.MILLRACE, "worker", "llama", "--default-model=llama", f"--bus-url=ipc://{bus_folder(server)}"],
+                cwd=server.folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log,
+                env=harness.environment(server.folder))
+        try:
+            self.node = self._wait_node()
+        except BaseException:
+            self.kill()
+            raise
+
+    def _wait_node(self):
+        def line():
+            log = self.path.read_text()
+            if found := re.search(r"the model 'llama' cannot run: (.*)", log):
+                raise unittest.SkipTest(found[1])
+            if self.process.poll() is not None:
+                raise harness.Failure(log[-2000:])
+            return next((line for line in log.splitlines() if "event=model_ready" in line), None)
+
+        return re.search(r"node=(\S+)", eventually(line, "the model is ready"))[1].strip('"')
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+
+class Asking:
+    """keep_asking while it runs; what it said so far."""
+
+    def __init__(self, server, temperature, keep_bytes=KEEP_BYTES):
+        self.process = subprocess.Popen(
+            [KEEP_ASKING, bus_folder(server), "llama", str(TOKENS), str(temperature), str(keep_bytes), PROMPT],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            env=harness.environment(server.folder))
+        self.lines = []
+
+    def read_until(self, is_last):
+        """The line for which is_last() was true; None at the end."""
+        for line in self.process.stdout:
+            self.lines.append(line.split())
+            if is_last(self.lines[-1]):
+                return self.lines[-1]
+        return None
+
+    def deltas_to_go(self, count):
+        def is_last(words):
+            nonlocal count
+            count -= words[0] == "delta"
+            return count == 0
+
+        return self.read_until(is_last)
+
+    def finish(self):
+        self.read_until(lambda _: False)
+        errors = self.process.stderr.read()
+        self.process.wait(harness.WAIT_S)
+        harness.check_stderr(errors)
+        self.process.stdout.close()
+        self.process.stderr.close()
+        return self
+
+    def said(self, name):
+        return [words[1:] for words in self.lines if words[0] == name]
+
+    def answer(self):
+        """(ids, bytes, end)"""
+        ids = [int(one) for words in self.said("delta") for one in words[0].split(",") if one]
+        text = b"".join(bytes.fromhex(words[1]) for words in self.said("delta") if len(words) > 1)
+        return ids, text, self.said("done") or self.said("error")
+
+
+class Continue(unittest.TestCase):
+    def setUp(self):
+        self.stack = ExitStack()
+        self.addCleanup(self.stack.close)
+        self.server = self.stack.enter_context(Server(solo=False))
+        self.workers, self.started = [], 0
+
+    def start_worker(self):
+        worker = Worker(self.server, self.started)
+        self.started += 1
+        self.stack.callback(worker.kill)
+        self.workers.append(worker)
+
+    def kill_worker_of(self, node):
+        worker = next(worker for worker in self.workers if worker.node == node)
+        worker.kill()
+        self.workers.remove(worker)
+
+    def ask_alone(self, temperature):
+        asking = Asking(self.server, temperature).finish()
+        self.assertEqual(asking.said("done"), [["length"]], asking.lines[-3:])
+        self.assertEqual(len(asking.answer()[0]), TOKENS)
+        return asking.answer()
+
+    def ask_and_kill(self, temperature, deltas, keep_bytes=KEEP_BYTES):
+        asking = Asking(self.server, temperature, keep_bytes)
+        node = asking.read_until(lambda words: words[0] == "started")[1]
+        asking.deltas_to_go(deltas)
+        self.kill_worker_of(node)
+        return asking.finish()
+
+    def test_a_killed_worker_is_not_seen_in_the_answer(self):
+        random = seeded_random()
+        self.start_worker()
+        self.start_worker()
+        alone = {temperature: self.ask_alone(temperature) for temperature in (0, 0.8)}
+        for number in range(ROUNDS):
+            temperature, deltas = random.choice([0, 0.8]), random.randrange(1, TOKENS * 3 // 4)
+            with self.subTest(round=number, temperature=temperature, deltas=deltas):
+                with_company = Asking(self.server, 0.8)
+                asking = self.ask_and_kill(temperature, deltas)
+                self.assertEqual(asking.said("continued"), [["1"]])
+                self.assertEqual(asking.answer(), alone[temperature])
+                self.assertEqual(asking.said("usage"), [[str(TOKENS)]])
+                self.assertEqual(with_company.finish().answer(), alone[0.8])
+            self.start_worker()
+
+    def test_what_is_not_kept_ends_with_its_worker(self):
+        self.start_worker()
+        self.start_worker()
+        asking = self.ask_and_kill(0, 10, keep_bytes=0)
+        self.assertEqual(asking.said("error")[0][0], "worker_lost")
+        self.assertEqual(asking.said("continued"), [["0"]])
+        self.assertEqual(asking.process.returncode, 1)
+
+
+if __name__ == "__main__":
+    main()
