@@ -53,6 +53,9 @@ struct engine_info {         /* valid as long as the engine */
     /* A row that decode() gets as the only one of its slot gives other bits than the same row
      * beside others of its slot; those of other slots never show, nor does how many there are. */
     bool single_rows_differ;
+    /* Of those in a decode(), slots next to each other are computed together; each gap between them
+     * costs as much again as the step had to do anyway. */
+    bool gaps_cost;
     /* embed() gives so many numbers, of texts of up to embed_tokens; 0: it does not work. */
     uint32_t embed_numbers, embed_tokens;
     enum engine_pooling pooling; /* as the model says */

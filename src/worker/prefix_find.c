@@ -77,22 +77,34 @@ static bool deserves_saving(const struct prefix_tree *tree, const struct held *h
            loss_us(tree, held, kept) > bytes * (price->save_us + price->restore_us);
 }
 
-/* The slot that costs least to take from its content: free ones cost nothing. */
+/* Rule 9. */
+static double neighbours_us(const struct prefix_tree *tree, uint32_t slot)
+{
+    uint32_t busy = slot > 0 && tree->slots[slot - 1].is_busy;
+    busy += slot + 1 < tree->options.slots && tree->slots[slot + 1].is_busy;
+    return busy * tree->options.price.gap_us * tree->options.price.answer_tokens;
+}
+
+/* The slot that costs least to take, for its content and where it lies: free ones that lie alone
+ * cost nothing, and one next to slots that run is worth something. */
 static uint32_t cheapest_slot(const struct prefix_tree *tree, double *out_loss_us)
 {
     uint32_t best = PREFIX_NO_SLOT;
+    bool best_is_free = false;
     for (uint32_t slot = 0; slot < tree->options.slots; slot++) {
         const struct held *held = &tree->slots[slot];
         if (held->is_busy)
             continue;
-        double us = loss_us(tree, held, 0);
+        double us = loss_us(tree, held, 0) - neighbours_us(tree, slot);
         bool is_free = held->node->depth == 0;
-        if (best == PREFIX_NO_SLOT || us < *out_loss_us || (is_free && us <= *out_loss_us)) {
+        bool is_better = us < *out_loss_us || (us <= *out_loss_us && is_free && !best_is_free);
+        if (best == PREFIX_NO_SLOT || is_better) {
             best = slot;
+            best_is_free = is_free;
             *out_loss_us = us;
         }
-        if (is_free)
-            break;
+        if (is_free && tree->options.price.gap_us == 0)
+            break; /* there is none better */
     }
     return best;
 }
@@ -124,8 +136,9 @@ static void consider_cuts(struct search *search)
         struct prefix_answer way = {.how = PREFIX_CUT,
                                     .tokens = tokens,
                                     .slot = slot,
-                                    .saves_us =
-                                        spared_us(search, tokens) - loss_us(tree, held, tokens)};
+                                    .saves_us = spared_us(search, tokens) -
+                                                loss_us(tree, held, tokens) +
+                                                neighbours_us(tree, slot)};
         consider(search, &way, NULL);
     }
 }

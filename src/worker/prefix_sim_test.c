@@ -97,12 +97,22 @@ static double loss_us(const struct sim *sim, uint32_t slot, uint32_t kept)
            (2 + age);
 }
 
+static double neighbours_us(const struct sim *sim, uint32_t slot)
+{
+    double us = 0;
+    for (uint32_t other = 0; other < sim->options.slots; other++) {
+        if ((other + 1 == slot || other == slot + 1) && sim->slots[other].is_busy)
+            us += sim->options.price.gap_us * sim->options.price.answer_tokens;
+    }
+    return us;
+}
+
 static double least_loss_us(const struct sim *sim, bool *out_has_slot)
 {
     double least = INFINITY;
     for (uint32_t slot = 0; slot < sim->options.slots; slot++) {
         if (!sim->slots[slot].is_busy)
-            least = fmin(least, loss_us(sim, slot, 0));
+            least = fmin(least, loss_us(sim, slot, 0) - neighbours_us(sim, slot));
     }
     *out_has_slot = least < INFINITY;
     return least;
@@ -125,7 +135,7 @@ static double best_of_slots(const struct sim *sim, const struct listed *prompt, 
         uint32_t tokens = usable(sim, prompt, content);
         double spared_us = tokens * price->recompute_us;
         if (!content->is_busy && tokens > 0)
-            best = fmax(best, spared_us - loss_us(sim, slot, tokens));
+            best = fmax(best, spared_us - loss_us(sim, slot, tokens) + neighbours_us(sim, slot));
         if (content->is_busy && sim->options.can_cut && tokens > sim->options.context_tokens / 2)
             best = fmax(best, spared_us - price->copy_us - loss);
     }
@@ -497,7 +507,9 @@ static void start(struct sim *sim, uint64_t round)
                                                .restore_us = below(sim, 10),
                                                .fetch_us = below(sim, 4),
                                                .save_us = below(sim, 3),
-                                               .copy_us = below(sim, 200)};
+                                               .copy_us = below(sim, 200),
+                                               .gap_us = below(sim, 2) ? below(sim, 20) : 0,
+                                               .answer_tokens = below(sim, 10)};
     sim->options.spill = below(sim, 2) ? on_spill : NULL;
     sim->options.spill_ctx = sim;
     sim->tree = prefix_tree_new(&sim->options);

@@ -29,6 +29,9 @@
  * is in it. Nothing of a scope is found, waited for or counted in another. They share the room:
  * slots and bounds, so one scope notices that others are busy, but not with what. A file does not
  * say its scope, so only what is in PREFIX_NOBODYS is spilled and on disk.
+ * 9. Where slots next to each other run together for less (docs/design/020), a slot is worth what a
+ *    gap costs while a request runs for each of its two neighbours that is busy: a conversation is
+ *    not given up for that, an old one is.
  *
  * One thread, the engine's. The life of a request, as step_sim.c goes through it:
  *
@@ -58,12 +61,14 @@ enum {
     PREFIX_BLOBS_MAX = 4096,
 };
 
-struct prefix_price {    /* measured by the caller (step_cost.h; a save and a restore) */
-    double recompute_us; /* of a prompt token */
-    double restore_us;   /* of a byte of a blob */
-    double save_us;      /* of a byte of a blob */
-    double fetch_us;     /* of a byte of a blob on disk, beside restoring it */
-    double copy_us;      /* of a slot from another: the whole stream, whatever it holds */
+struct prefix_price {     /* measured by the caller (step_cost.h; a save and a restore) */
+    double recompute_us;  /* of a prompt token */
+    double restore_us;    /* of a byte of a blob */
+    double save_us;       /* of a byte of a blob */
+    double fetch_us;      /* of a byte of a blob on disk, beside restoring it */
+    double copy_us;       /* of a slot from another: the whole stream, whatever it holds */
+    double gap_us;        /* of a gap between slots that run, in each step */
+    double answer_tokens; /* for so many steps a request runs, a mean */
 };
 
 /* A blob of PREFIX_NOBODYS is dropped for others. True: it will be fetched again when it is asked
@@ -114,8 +119,9 @@ struct prefix_answer {
     uint32_t from;       /* COPY: the busy slot */
     struct slice blob;   /* RESTORE: stays until the next prefix_tree_find() or _lost() */
     uint32_t blob_count; /* RESTORE, FETCH: ids that it is of, at least `tokens` */
-    double saves_us;     /* what it is worth against NOTHING in an empty slot; < 0: what is lost */
-    bool slot_kept;      /* rule 6: save `slot` before anything is done with it */
+    double saves_us; /* what it is worth against NOTHING in an empty slot that lies alone; < 0: what
+                        is lost */
+    bool slot_kept;  /* rule 6: save `slot` before anything is done with it */
     /* A prompt that is being put in has `wait_tokens` of this one, and that is at least save_tokens
      * more than `tokens`: better let the older one go on, have it saved there (plan_seq.save_at; if
      * it is beyond already, and the model can cut, at its end), save, and find again. Whoever comes

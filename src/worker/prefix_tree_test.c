@@ -460,3 +460,61 @@ TEST(only_what_is_nobodys_is_spilled)
         prefix_tree_free(tree);
     }
 }
+
+/* Slots 0 and 4 run; what is in the others is as old, or there is nothing. */
+static struct prefix_tree *tree_with_gaps(double gap_us)
+{
+    struct prefix_options options = options_of(6);
+    options.price.gap_us = gap_us;
+    options.price.answer_tokens = 1;
+    struct prefix_tree *tree = prefix_tree_new(&options);
+    prefix_tree_slot_busy(tree, PREFIX_NOBODYS, 0, long_ids, 10);
+    prefix_tree_slot_busy(tree, PREFIX_NOBODYS, 4, long_ids, 20);
+    return tree;
+}
+
+TEST(a_free_slot_next_to_those_that_run_is_taken_first)
+{
+    struct prefix_tree *tree = tree_with_gaps(1);
+    prefix_tree_slot_busy(tree, PREFIX_NOBODYS, 2, long_ids, 30);
+    struct prefix_answer answer = find(tree, 0, 10);
+    CHECK_EQ(answer.slot, 1); /* between two */
+    CHECK(answer.saves_us == 2);
+    prefix_tree_slot_busy(tree, PREFIX_NOBODYS, 1, long_ids, 40);
+    CHECK_EQ(find(tree, 0, 10).slot, 3);
+    prefix_tree_slot_busy(tree, PREFIX_NOBODYS, 3, long_ids, 50);
+    answer = find(tree, 0, 10);
+    CHECK_EQ(answer.slot, 5); /* the last one has one neighbour */
+    CHECK(answer.saves_us == 1);
+    prefix_tree_free(tree);
+}
+
+/* What 8 tokens are worth when nothing was asked since: 4 ms (rule 5 of what is lost: half). */
+TEST(a_neighbour_is_taken_from_its_content_for_no_more_than_a_gap_costs)
+{
+    for (int is_dear = 0; is_dear < 2; is_dear++) {
+        struct prefix_tree *tree = tree_with_gaps(is_dear ? 4001 : 3999);
+        token_id own[8] = {90, 91, 92, 93, 94, 95, 96, 97};
+        for (uint32_t slot = 1; slot < 6; slot++) {
+            own[0] = 90 + (token_id)slot;
+            if (slot != 4 && slot != 2) /* 2 is free and lies alone */
+                prefix_tree_slot_idle(tree, PREFIX_NOBODYS, slot, own, 8);
+        }
+        struct prefix_answer answer = find(tree, 0, 10);
+        CHECK_EQ(answer.slot, is_dear ? 1 : 2);
+        CHECK_EQ(answer.slot_kept, is_dear);
+        prefix_tree_free(tree);
+    }
+}
+
+TEST(what_a_slot_has_of_the_prompt_counts_beside_where_it_lies)
+{
+    struct prefix_tree *tree = tree_with_gaps(5000);
+    prefix_tree_slot_idle(tree, PREFIX_NOBODYS, 2, long_ids, 60);
+    struct prefix_answer answer = find(tree, 60, 70);
+    CHECK_EQ(answer.how, PREFIX_CUT); /* 60 ms are more than 5 */
+    CHECK_EQ(answer.slot, 2);
+    prefix_tree_slot_idle(tree, PREFIX_NOBODYS, 3, long_ids, 58);
+    CHECK_EQ(find(tree, 60, 70).slot, 3); /* 2 ms are less */
+    prefix_tree_free(tree);
+}
