@@ -71,6 +71,7 @@ struct core_job {
     struct arena *arena;       /* holds stops and bias, NULL if there are none; released with it */
     token_id *prompt;          /* ids below vocab_size; mem_free()d, or taken by core_start() */
     uint32_t prompt_count;     /* >= 1, prompt + 1 <= context */
+    uint32_t system_tokens;    /* a system prompt ends behind so many of them; 0: not known */
     struct core_said said;     /* count <= max_tokens */
     struct sampling sampling;  /* seed resolved: has_seed is true */
     const struct slice *stops; /* valid UTF-8 */

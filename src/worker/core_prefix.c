@@ -233,6 +233,13 @@ static bool waits(const struct core *core, const struct sequence *sequence,
     return leader->state == SEQ_PREFILL && is_in_time && may_fit(core, answer->wait_tokens);
 }
 
+/* Is what is saved at `at` as good as at `wanted`? The waiter finds so much less then that it would
+ * not wait for the rest. */
+static bool is_near(const struct core *core, uint32_t at, uint32_t wanted)
+{
+    return at == wanted || (at < wanted && wanted - at < core->options.prefix_save_tokens);
+}
+
 /* A blob of what somebody waits for; if the leader is beyond it, or saves often enough, of all of
  * its prompt. */
 static void ask_to_save(struct core *core, struct sequence *leader, uint32_t wanted)
@@ -240,7 +247,7 @@ static void ask_to_save(struct core *core, struct sequence *leader, uint32_t wan
     uint32_t i = leader->save_count;
     uint32_t at = useful_save(core, wanted, leader->job->prompt_count);
     for (uint32_t j = 0; j < leader->save_count; j++) {
-        if (leader->save_at[j] == at)
+        if (is_near(core, leader->save_at[j], at))
             return;
     }
     if (at <= leader->position || at >= leader->job->prompt_count || i == PREFIX_SAVES_MAX) {
@@ -328,7 +335,8 @@ bool core_prefix_admit(struct core *core, struct sequence *sequence)
 {
     struct prefix_prompt prompt = {.scope = sequence->job->scope,
                                    .ids = sequence->tokens,
-                                   .count = tokens_to_find(core, sequence)};
+                                   .count = tokens_to_find(core, sequence),
+                                   .system_tokens = sequence->job->system_tokens};
     struct prefix_answer answer = prefix_tree_find(core->tree, &prompt);
     ASSERT(answer.slot != PREFIX_NO_SLOT);
     if (waits(core, sequence, &answer)) {

@@ -44,7 +44,7 @@ static void rig_free(struct rig *rig)
 }
 
 /* All begin with the same SHARED tokens; what follows is the index's own. */
-static struct probe *start_of(struct rig *rig, size_t index, uint64_t scope)
+static struct probe *make(struct rig *rig, size_t index, uint64_t scope)
 {
     for (uint32_t i = 0; i < PROMPT; i++)
         rig->prompts[index][i] = (token_id)(i < SHARED ? 1 + i % 4 : 1 + (index + i) % 17);
@@ -52,6 +52,12 @@ static struct probe *start_of(struct rig *rig, size_t index, uint64_t scope)
     probe->job.max_tokens = ANSWER;
     probe->job.ignore_eos = true;
     probe->job.scope = scope;
+    return probe;
+}
+
+static struct probe *start_of(struct rig *rig, size_t index, uint64_t scope)
+{
+    struct probe *probe = make(rig, index, scope);
     probe_start(&rig->probes, index);
     return probe;
 }
@@ -116,6 +122,55 @@ TEST(those_that_come_at_once_wait_for_the_first_and_put_in_only_what_is_their_ow
     }
     CHECK_EQ(rig->toy.saves, 1);
     CHECK(rig->probes.prefix_bytes > 0);
+    rig_free(rig);
+}
+
+/* What a second client finds that comes while the first one's answer is still under way. */
+static double cached_share(uint32_t system_tokens)
+{
+    struct core_options options = options_default();
+    struct rig *rig = rig_new(&options);
+    struct probe *first = make(rig, 0, 0), *second;
+    first->job.system_tokens = system_tokens;
+    probe_start(&rig->probes, 0);
+    while (first->id_count == 0)
+        probes_step(&rig->probes);
+    uint64_t saves = rig->toy.saves;
+    second = start(rig, 1);
+    probes_run(&rig->probes);
+    check_answer(first);
+    check_answer(second);
+    CHECK_EQ(saves, system_tokens > 0);
+    double share = (double)second->cached_tokens / SHARED;
+    rig_free(rig);
+    return share;
+}
+
+TEST(the_end_of_a_system_prompt_is_saved_at_once)
+{
+    double without = cached_share(0), with = cached_share(SHARED);
+    printf("cached of what is shared, the first one still running: %.2f -> %.2f\n", without, with);
+    CHECK(without == 0 && with == 1);
+}
+
+/* A crowd that has a few more tokens in common than the mark says does not have them saved twice.
+ */
+TEST(a_mark_near_enough_serves_those_that_wait_for_the_first)
+{
+    struct core_options options = options_default();
+    struct rig *rig = rig_new(&options);
+    struct probe *probes[2 * SLOTS];
+    for (size_t i = 0; i < ARRAY_COUNT(probes); i++) {
+        probes[i] = make(rig, i, 0);
+        probes[i]->job.system_tokens = SHARED - 5;
+        probe_start(&rig->probes, i);
+    }
+    probes_run(&rig->probes);
+    for (size_t i = 0; i < ARRAY_COUNT(probes); i++) {
+        CHECK(i == 0 ? probes[i]->cached_tokens == 0 : probes[i]->cached_tokens >= SHARED - 5);
+        check_answer(probes[i]);
+    }
+    CHECK_EQ(rig->toy.saves, 1);
     rig_free(rig);
 }
 

@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "base/sha256.h"
 #include "worker/prefix_tree.h"
+#include "worker/prep_mark.h"
 #include "worker/replay.h"
 
 #include <stdio.h>
@@ -47,6 +48,7 @@ static enum err refuse_memory(struct prep_refusal *refusal)
 struct tokens { /* of the prompt; mem_free(data) */
     token_id *data;
     size_t count;
+    uint32_t system; /* core_job.system_tokens */
 };
 
 static uint32_t answer_tokens(const struct request *request, const struct prep_limits *limits)
@@ -91,7 +93,7 @@ static enum err tokenize(struct engine *engine, const struct request *request, s
         mem_free(tokens);
         return err;
     }
-    *out_tokens = (struct tokens){tokens, count};
+    *out_tokens = (struct tokens){.data = tokens, .count = count};
     return ERR_OK;
 }
 
@@ -129,6 +131,9 @@ static enum err tokenize_chat(struct engine *engine, const struct request *reque
     enum err err = render(engine, request, messages, &text, refusal);
     if (err == ERR_OK)
         err = tokenize(engine, request, text_slice(&text), limits, out_tokens, refusal);
+    if (err == ERR_OK)
+        out_tokens->system = prep_mark(engine, request, text_slice(&text), out_tokens->data,
+                                       out_tokens->count, limits->mark_tokens);
     text_fini(&text);
     mem_free(messages);
     return err;
@@ -150,7 +155,7 @@ static enum err copy_tokens(const struct engine *engine, const struct request *r
         return refuse_memory(refusal);
     if (bytes)
         memcpy(tokens, request->tokens, bytes);
-    *out_tokens = (struct tokens){tokens, request->token_count};
+    *out_tokens = (struct tokens){.data = tokens, .count = request->token_count};
     return ERR_OK;
 }
 
@@ -337,6 +342,7 @@ static enum err make_job(struct engine *engine, const struct request *request,
     /* They had room for the text's bytes, several times what they are now. */
     job->prompt = mem_grow(tokens->data, tokens->count * sizeof(token_id));
     job->prompt_count = (uint32_t)tokens->count;
+    job->system_tokens = tokens->system;
     tokens->data = NULL;
     add_said(job, &request->continue_from);
     *out_job = job;

@@ -18,6 +18,7 @@
 struct prep_limits {
     uint32_t default_max_tokens; /* when the request gives none; 0: as many as fit */
     uint32_t context_margin;     /* tokens that must be left for the answer then */
+    uint32_t mark_tokens;        /* where a system prompt ends behind so many is said; 0: nowhere */
 };
 
 struct prep_refusal {

@@ -221,16 +221,24 @@ static bool take_place_in_line(struct worker *worker, size_t bytes)
     return true;
 }
 
+/* The ends of system prompts are of use where there is a cache to keep them. */
+static uint32_t mark_tokens(const struct worker *worker)
+{
+    const struct core_options *core = &worker->options.core;
+    return core->prefix_bytes_max > 0 && worker->engine->info.can_save ? core->prefix_save_tokens
+                                                                       : 0;
+}
+
 /* NULL: no memory. */
 static struct preparation *preparation_new(struct stream *stream, struct slice submit,
                                            bool want_progress)
 {
     struct worker *worker = stream->worker;
-    struct prep_options options = {
-        .limits = {worker->options.default_max_tokens, worker->options.context_margin},
-        .want_progress = want_progress,
-        .in_line = take_place_in_line(worker, submit.len),
-        .forms = worker->forms};
+    struct prep_options options = {.limits = {worker->options.default_max_tokens,
+                                              worker->options.context_margin, mark_tokens(worker)},
+                                   .want_progress = want_progress,
+                                   .in_line = take_place_in_line(worker, submit.len),
+                                   .forms = worker->forms};
     struct preparation *preparation = mem_alloc(sizeof(*preparation));
     *preparation = (struct preparation){.worker = worker, .stream = stream, .bytes = submit.len};
     preparation->prep =
