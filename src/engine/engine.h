@@ -37,6 +37,8 @@ enum engine_pooling {
 struct engine_info {         /* valid as long as the engine */
     const char *kind;        /* "llama", "dummy" */
     const char *description; /* "llama 2.6M Q8_0" */
+    /* Its release, and what of the processor it uses: where equal, numbers are. NULL: not said. */
+    const char *build;
     uint32_t slots;
     uint32_t context_tokens; /* of one sequence */
     uint32_t batch_tokens;   /* most tokens one decode() takes */

@@ -38,7 +38,7 @@ struct llama_engine {
     bool has_streams;          /* one of cells for each slot (profile exact), not one for all */
     struct llama_embed *embed; /* makes its context when it is needed */
     bool cuts; /* false: its state holds more than cells, slots can only be emptied */
-    char description[128];
+    char description[128], build[512];
     uint32_t *held;           /* tokens in each slot */
     bool *is_copied;          /* each slot: seq_copy() from or into it, and no decode() since */
     struct llama_batch batch; /* our arrays, batch_tokens long */
@@ -517,6 +517,9 @@ static void describe(struct llama_engine *self, const struct load *load)
              self->api->llama_ftype_name(self->api->llama_model_ftype(self->model)));
     info->kind = "llama";
     info->description = self->description;
+    snprintf(self->build, sizeof(self->build), "%s %s", self->api->llama_version(),
+             self->api->llama_print_system_info());
+    info->build = self->build;
     info->slots = load->geometry.slots;
     info->context_tokens = load->geometry.context_tokens;
     info->batch_tokens = self->context ? self->api->llama_n_batch(self->context) /* may be less */

@@ -44,6 +44,7 @@
     X(llama_model_size)                                                                            \
     X(llama_n_batch)                                                                               \
     X(llama_n_ctx_seq)                                                                             \
+    X(llama_print_system_info)                                                                     \
     X(llama_state_seq_get_data)                                                                    \
     X(llama_state_seq_get_size)                                                                    \
     X(llama_state_seq_set_data)                                                                    \
