@@ -15,6 +15,7 @@
 #include "engine/llama_rows.h"
 #include "engine/llama_text.h"
 #include "engine/memory_available.h"
+#include "engine/read_ahead.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,6 +23,10 @@
 enum {
     BATCH_TOKENS_DEFAULT = 512,
 };
+
+/* Of a load whose weights are mapped: what comes behind is nothing beside a disk, and a fifth of a
+ * second for 220 MB that are all in the page cache already (reading those: 0.08 s). */
+static const float READ_AHEAD_PART = 0.9f;
 
 typedef __typeof__(&ggml_threadpool_new) threadpool_new_fn;
 typedef __typeof__(&ggml_threadpool_free) threadpool_free_fn;
@@ -343,6 +348,7 @@ struct load { /* what the steps of engine_llama_open() share */
     engine_progress_fn *on_progress;
     void *progress_ctx;
     bool was_stopped;
+    float was_read; /* the part of the whole load that read_ahead() was: libllama does the rest */
     struct gguf_summary summary;
     struct llama_wish wish;
     struct llama_geometry geometry;
@@ -351,12 +357,31 @@ struct load { /* what the steps of engine_llama_open() share */
     struct err_note *note;
 };
 
-static bool on_load_progress(float fraction, void *ctx)
+static bool say_progress(struct load *load, float fraction)
 {
-    struct load *load = ctx;
     if (load->on_progress && !load->on_progress(load->progress_ctx, fraction))
         load->was_stopped = true;
     return !load->was_stopped;
+}
+
+static bool on_read_ahead(void *ctx, float fraction)
+{
+    return say_progress(ctx, fraction * READ_AHEAD_PART);
+}
+
+static bool on_load_progress(float fraction, void *ctx)
+{
+    struct load *load = ctx;
+    return say_progress(load, load->was_read + fraction * (1 - load->was_read));
+}
+
+/* Weights that libllama reads itself it counts, tensor by tensor. */
+static enum err read_what_is_mapped(struct load *load, const struct llama_model_params *params)
+{
+    if (params->load_mode == LLAMA_LOAD_MODE_NONE)
+        return ERR_OK;
+    load->was_read = READ_AHEAD_PART;
+    return read_ahead(load->options->model_path, on_read_ahead, load, load->note);
 }
 
 static enum err look_at_file(struct load *load)
@@ -408,6 +433,7 @@ static enum err load_model(struct llama_engine *self, struct load *load)
     struct llama_model_params params;
     TRY(llama_params_of_model(self->api, load->options, load->forecast.is_repacked, &params,
                               load->note));
+    TRY(read_what_is_mapped(load, &params));
     params.progress_callback = on_load_progress;
     params.progress_callback_user_data = load;
     self->model = self->api->llama_model_load_from_file(load->options->model_path, params);

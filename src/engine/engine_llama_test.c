@@ -593,16 +593,52 @@ static bool stop_halfway(void *ctx, float fraction)
     return fraction < 0.5f;
 }
 
+/* In each part of a load: while a file to be mapped is read ahead, and while libllama reads. */
 TEST(load_can_be_stopped)
 {
-    struct engine_llama_options options = options_default();
-    struct engine *engine = NULL;
-    struct err_note note = {{0}};
-    uint32_t calls = 0;
-    CHECK_ERR(engine_llama_open(&options, stop_halfway, &calls, &engine, &note), ERR_CANCELLED);
-    CHECK(engine == NULL);
-    CHECK(calls > 1);
-    CHECK(strstr(note.text, "was stopped"));
+    static const enum engine_load loads[] = {ENGINE_LOAD_MAP, ENGINE_LOAD_READ};
+    for (size_t i = 0; i < ARRAY_COUNT(loads); i++) {
+        struct engine_llama_options options = options_default();
+        struct engine *engine = NULL;
+        struct err_note note = {{0}};
+        uint32_t calls = 0;
+        options.load = loads[i];
+        CHECK_ERR(engine_llama_open(&options, stop_halfway, &calls, &engine, &note), ERR_CANCELLED);
+        CHECK(engine == NULL);
+        CHECK(calls > 1);
+        CHECK(strstr(note.text, "was stopped"));
+    }
+}
+
+struct told_progress {
+    float last;
+    uint32_t parts; /* below the whole */
+};
+
+static bool note_progress(void *ctx, float fraction)
+{
+    struct told_progress *told = ctx;
+    CHECK(fraction >= told->last && fraction <= 1);
+    told->parts += fraction > told->last && fraction < 1;
+    told->last = fraction;
+    return true;
+}
+
+/* Mapped, libllama itself would tell 0 and, at once, 1: what is told then are bytes of the file. */
+TEST(load_tells_how_far_it_is_however_weights_come_into_memory)
+{
+    static const enum engine_load loads[] = {ENGINE_LOAD_MAP, ENGINE_LOAD_READ};
+    for (size_t i = 0; i < ARRAY_COUNT(loads); i++) {
+        struct engine_llama_options options = options_default();
+        options.load = loads[i];
+        struct told_progress told = {0};
+        struct engine *engine = NULL;
+        struct err_note note = {{0}};
+        CHECK_OK(engine_llama_open(&options, note_progress, &told, &engine, &note));
+        CHECK(told.parts >= 2);
+        CHECK(told.last == 1);
+        engine_close(&engine);
+    }
 }
 
 TEST(missing_model_is_named)
