@@ -259,6 +259,37 @@ TEST(a_whole_answer_is_made_of_the_models_page_and_of_one_model)
     gateway_rig_close(rig);
 }
 
+/* Of a model whose worker says it; a fingerprint that is not known yet is null. */
+TEST(a_models_page_says_what_answers_depend_on)
+{
+    static const struct slice known =
+        SLICE(",\"numerics\":{\"profile\":\"exact\",\"determinism\":\"exact\",\"width_max\":8,"
+              "\"fingerprint\":\"0123\"}}");
+    static const struct slice unknown =
+        SLICE(",\"numerics\":{\"profile\":\"exact\",\"determinism\":\"unknown\",\"width_max\":0,"
+              "\"fingerprint\":null}}");
+    rig = gateway_rig_open(NULL);
+    client_get(&rig->client, "/v1/models/m", "");
+    struct answer answer = client_answer(&rig->client);
+    CHECK(slice_find(text_slice(&answer.body), SLICE("numerics")) == SLICE_NPOS);
+    client_forget(&rig->client, &answer);
+    rig->state.numerics = (struct node_numerics){.profile = SLICE("exact")};
+    rig_report(rig);
+    client_get(&rig->client, "/v1/models/m", "");
+    answer = client_answer(&rig->client);
+    CHECK(slice_find(text_slice(&answer.body), unknown) != SLICE_NPOS);
+    client_forget(&rig->client, &answer);
+    rig->state.numerics.determinism = NODE_EXACT;
+    rig->state.numerics.width_max = 8;
+    rig->state.numerics.fingerprint = SLICE("0123");
+    rig_report(rig);
+    client_get(&rig->client, "/v1/models/m", "");
+    answer = client_answer(&rig->client);
+    CHECK(slice_find(text_slice(&answer.body), known) != SLICE_NPOS);
+    client_forget(&rig->client, &answer);
+    gateway_rig_close(rig);
+}
+
 TEST(a_model_with_a_slash_in_its_name_is_found_escaped_or_not)
 {
     static const char *const targets[] = {"/v1/models/org/m:q4", "/v1/models/org%2Fm%3Aq4"};

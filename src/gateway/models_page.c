@@ -4,6 +4,25 @@
 #include "base/json.h"
 #include "gateway/reply.h"
 
+/* Whether an answer depends on what else runs. The fingerprint is null until it is known. */
+static void add_numerics(struct json_out *json, const struct node_numerics *numerics)
+{
+    if (numerics->profile.len == 0)
+        return;
+    json_out_key(json, "numerics");
+    json_out_begin_object(json);
+    json_out_add_string(json, "profile", numerics->profile);
+    json_out_add_string(json, "determinism",
+                        slice_str(node_determinism_name(numerics->determinism)));
+    json_out_add_u64(json, "width_max", numerics->width_max);
+    json_out_key(json, "fingerprint");
+    if (numerics->fingerprint.len > 0)
+        json_out_string(json, numerics->fingerprint);
+    else
+        json_out_null(json);
+    json_out_end_object(json);
+}
+
 /* Several workers may serve one model: it is listed once, by its best node. */
 static void add_model(struct json_out *json, const struct node_state *state)
 {
@@ -17,6 +36,7 @@ static void add_model(struct json_out *json, const struct node_state *state)
     json_out_add_string(json, "description", state->detail);
     json_out_add_u64(json, "context_length", state->context_tokens);
     json_out_add_u64(json, "size_bytes", state->size_bytes);
+    add_numerics(json, &state->numerics);
     json_out_end_object(json);
 }
 

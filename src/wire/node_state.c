@@ -4,16 +4,26 @@
 #include "base/utf8.h"
 #include "wire/fields.h"
 
-enum { NAME_MAX_BYTES = 256, DETAIL_MAX_BYTES = 4096 };
+enum { NAME_MAX_BYTES = 256, DETAIL_MAX_BYTES = 4096, PROFILE_MAX_BYTES = 32 };
 
 static const char *const phase_names[NODE_PHASE_COUNT] = {[NODE_LOADING] = "loading",
                                                           [NODE_READY] = "ready",
                                                           [NODE_FAILED] = "failed",
                                                           [NODE_DRAINING] = "draining"};
 
+static const char *const determinism_names[NODE_DETERMINISM_COUNT] = {
+    [NODE_DETERMINISM_UNKNOWN] = "unknown",
+    [NODE_EXACT] = "exact",
+    [NODE_COMPATIBLE] = "compatible"};
+
 const char *node_phase_name(enum node_phase phase)
 {
     return (unsigned)phase < NODE_PHASE_COUNT ? phase_names[phase] : "?";
+}
+
+const char *node_determinism_name(enum node_determinism determinism)
+{
+    return (unsigned)determinism < NODE_DETERMINISM_COUNT ? determinism_names[determinism] : "?";
 }
 
 static void add_time(struct json_out *json, const char *key, int64_t time)
@@ -26,6 +36,18 @@ static struct slice cut_detail(struct slice detail)
 {
     struct slice cut = slice_first(detail, DETAIL_MAX_BYTES / 3);
     return cut.len < detail.len ? slice_first(cut, utf8_settled(cut)) : cut;
+}
+
+static void add_numerics(struct json_out *json, const struct node_numerics *numerics)
+{
+    json_out_key(json, "numerics");
+    json_out_begin_object(json);
+    json_out_add_string(json, "profile", numerics->profile);
+    json_out_add_string(json, "determinism",
+                        slice_str(node_determinism_name(numerics->determinism)));
+    fields_add_count(json, "width_max", numerics->width_max);
+    json_out_add_string(json, "fingerprint", numerics->fingerprint);
+    json_out_end_object(json);
 }
 
 void node_state_encode(const struct node_state *state, struct text *out)
@@ -48,7 +70,23 @@ void node_state_encode(const struct node_state *state, struct text *out)
     fields_add_count(&json, "size_bytes", state->size_bytes);
     fields_add_count(&json, "tokens_total", state->tokens_total);
     add_time(&json, "last_token_ms", state->last_token_ms);
+    if (state->numerics.profile.len > 0)
+        add_numerics(&json, &state->numerics);
     json_out_end_object(&json);
+}
+
+/* Absent: an older worker, or one that has nothing to say of it. */
+static void decode_numerics(struct fields *fields, struct node_numerics *numerics)
+{
+    if (!fields_has(fields, "numerics"))
+        return;
+    struct fields inside = fields_inside(fields, fields_object(fields, "numerics"));
+    numerics->profile = fields_string(&inside, "profile", PROFILE_MAX_BYTES);
+    numerics->determinism = (enum node_determinism)fields_choice(
+        &inside, "determinism", determinism_names, NODE_DETERMINISM_COUNT);
+    numerics->width_max = fields_u32(&inside, "width_max");
+    numerics->fingerprint = fields_string(&inside, "fingerprint", NODE_FINGERPRINT_BYTES);
+    fields->err = inside.err;
 }
 
 static void decode(struct fields *fields, struct node_state *state)
@@ -69,6 +107,7 @@ static void decode(struct fields *fields, struct node_state *state)
     state->size_bytes = fields_u64(fields, "size_bytes");
     state->tokens_total = fields_u64(fields, "tokens_total");
     state->last_token_ms = (int64_t)fields_u64(fields, "last_token_ms");
+    decode_numerics(fields, &state->numerics);
 }
 
 enum err node_state_decode(struct slice payload, struct arena *arena, struct node_state *out_state)

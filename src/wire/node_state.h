@@ -7,8 +7,26 @@
 
 enum { NODE_STATE_INTERVAL_MS = 1000, NODE_STATE_DEAD_MS = 5000 };
 
+enum { NODE_FINGERPRINT_BYTES = 32 }; /* hex digits */
+
 enum node_phase { NODE_LOADING, NODE_READY, NODE_FAILED, NODE_DRAINING, NODE_PHASE_COUNT };
 const char *node_phase_name(enum node_phase phase); /* "loading" ... */
+
+/* Does an answer depend on what else runs (docs/design/022-self-test.md)? */
+enum node_determinism {
+    NODE_DETERMINISM_UNKNOWN, /* not tested yet, or it cannot be */
+    NODE_EXACT,               /* no: the same bits, whatever the batch */
+    NODE_COMPATIBLE,          /* it may: sums are added in other orders */
+    NODE_DETERMINISM_COUNT
+};
+const char *node_determinism_name(enum node_determinism determinism); /* "unknown" ... */
+
+struct node_numerics {
+    struct slice profile; /* "exact", "fast"; empty: it does not say, and nothing of the rest */
+    enum node_determinism determinism;
+    uint32_t width_max;       /* streams at once that it was tested with */
+    struct slice fingerprint; /* where equal, and both are exact, answers are equal; or empty */
+};
 
 struct node_state {
     struct slice node;    /* unique: name + generation */
@@ -24,10 +42,12 @@ struct node_state {
     uint64_t size_bytes;   /* of the weights */
     uint64_t tokens_total; /* sampled since start */
     int64_t last_token_ms; /* wall clock of the last sampled token; 0: none yet */
+    struct node_numerics numerics;
 };
 /* A detail beyond 1365 bytes is cut. Text overflow shows in text_status(). */
 void node_state_encode(const struct node_state *state, struct text *out);
 /* The strings are copied into the arena. ERR_PROTOCOL: not a node state; ERR_LIMIT: a string or
- * number beyond its limit (names 256 bytes, detail 4096), or no room. */
+ * number beyond its limit (names 256 bytes, detail 4096, profile and fingerprint 32), or no room.
+ */
 MUST_USE enum err node_state_decode(struct slice payload, struct arena *arena,
                                     struct node_state *out_state);

@@ -20,7 +20,11 @@ static struct node_state sample(void)
                                .created_s = 1700000000,
                                .size_bytes = 5000000000,
                                .tokens_total = UINT64_MAX,
-                               .last_token_ms = 1700000000123};
+                               .last_token_ms = 1700000000123,
+                               .numerics = {.profile = SLICE("exact"),
+                                            .determinism = NODE_COMPATIBLE,
+                                            .width_max = 3,
+                                            .fingerprint = SLICE("0123456789abcdef")}};
 }
 
 TEST(a_state_comes_back)
@@ -42,6 +46,9 @@ TEST(a_state_comes_back)
     CHECK(read.queued == 2 && read.parked == 1 && read.created_s == 1700000000);
     CHECK(read.size_bytes == 5000000000 && read.last_token_ms == 1700000000123);
     CHECK(read.tokens_total == (uint64_t)1 << 53); /* clamped to what JSON holds */
+    CHECK_SLICES(read.numerics.profile, state.numerics.profile);
+    CHECK_SLICES(read.numerics.fingerprint, state.numerics.fingerprint);
+    CHECK(read.numerics.determinism == NODE_COMPATIBLE && read.numerics.width_max == 3);
     text_fini(&out);
     arena_free(arena);
 }
@@ -64,6 +71,52 @@ TEST(a_long_detail_is_cut_by_the_encoder_at_a_whole_character)
     text_fini(&detail);
     text_fini(&out);
     arena_free(arena);
+}
+
+TEST(a_state_that_says_nothing_of_numerics_is_one)
+{
+    struct node_state state = sample(), read;
+    struct arena *arena = arena_new(64 * 1024);
+    struct text out;
+    text_init(&out, 64 * 1024);
+    state.numerics = (struct node_numerics){0};
+    node_state_encode(&state, &out);
+    CHECK(slice_find(text_slice(&out), SLICE("numerics")) == SLICE_NPOS);
+    CHECK_OK(node_state_decode(text_slice(&out), arena, &read));
+    CHECK_EQ(read.numerics.profile.len, 0);
+    CHECK_EQ(read.numerics.determinism, NODE_DETERMINISM_UNKNOWN);
+    text_fini(&out);
+    arena_free(arena);
+}
+
+static enum err decode_with(const char *numerics)
+{
+    struct node_state state = sample(), read;
+    struct arena *arena = arena_new(64 * 1024);
+    struct text out;
+    text_init(&out, 64 * 1024);
+    state.numerics = (struct node_numerics){0};
+    node_state_encode(&state, &out);
+    text_shrink(&out, out.len - 1); /* the last brace */
+    text_add_f(&out, ",\"numerics\":%s}", numerics);
+    enum err err = node_state_decode(text_slice(&out), arena, &read);
+    arena_free(arena);
+    text_fini(&out);
+    return err;
+}
+
+TEST(numerics_that_are_not_as_they_should_be_are_refused)
+{
+    CHECK_OK(decode_with("{\"profile\":\"exact\",\"determinism\":\"exact\",\"width_max\":8,"
+                         "\"fingerprint\":\"\",\"later\":1}"));
+    CHECK_ERR(decode_with("7"), ERR_PROTOCOL);
+    CHECK_ERR(decode_with("{}"), ERR_PROTOCOL);
+    CHECK_ERR(decode_with("{\"profile\":\"exact\",\"determinism\":\"perhaps\","
+                          "\"width_max\":8,\"fingerprint\":\"\"}"),
+              ERR_PROTOCOL);
+    CHECK_ERR(decode_with("{\"profile\":\"exact\",\"determinism\":\"exact\",\"width_max\":8,"
+                          "\"fingerprint\":\"0123456789abcdef0123456789abcdef0\"}"),
+              ERR_LIMIT);
 }
 
 static enum err decode_cut(struct slice bytes, size_t len)
@@ -98,9 +151,11 @@ TEST(an_arena_without_room_is_a_limit)
     arena_free(arena);
 }
 
-TEST(phases_have_names)
+TEST(phases_and_determinism_have_names)
 {
     CHECK_STR(node_phase_name(NODE_LOADING), "loading");
     CHECK_STR(node_phase_name(NODE_DRAINING), "draining");
     CHECK_STR(node_phase_name(NODE_PHASE_COUNT), "?");
+    CHECK_STR(node_determinism_name(NODE_EXACT), "exact");
+    CHECK_STR(node_determinism_name(NODE_DETERMINISM_COUNT), "?");
 }

@@ -332,18 +332,23 @@ TEST(the_page_shows_a_manager_state)
 
 TEST(the_page_shows_a_node_state)
 {
-    struct node_state state = {.node = SLICE("llama.7f3a"),
-                               .model = SLICE("llama"),
-                               .engine = SLICE("dummy"),
-                               .detail = SLICE("20 tokens, 20 ms apart"),
-                               .control = SLICE("inbox.5c1e.3"),
-                               .phase = NODE_READY,
-                               .load_fraction = 1,
-                               .context_tokens = 4096,
-                               .slots = 8,
-                               .slots_busy = 2,
-                               .created_s = 1700000000,
-                               .tokens_total = 4711};
+    struct node_state state = {
+        .node = SLICE("llama.7f3a"),
+        .model = SLICE("llama"),
+        .engine = SLICE("llama"),
+        .detail = SLICE("llama 2.6M Q8_0"),
+        .control = SLICE("inbox.5c1e.3"),
+        .phase = NODE_READY,
+        .load_fraction = 1,
+        .context_tokens = 4096,
+        .slots = 8,
+        .slots_busy = 2,
+        .created_s = 1700000000,
+        .tokens_total = 4711,
+        .numerics = {.profile = SLICE("exact"),
+                     .determinism = NODE_EXACT,
+                     .width_max = 8,
+                     .fingerprint = SLICE("5f1c0a4be2d87a3390c1f6a2d4e8b701")}};
     struct text out;
     text_init(&out, 1 << 16);
     node_state_encode(&state, &out);
