@@ -62,6 +62,7 @@ struct config {
     uint64_t prefix_cache_bytes; /* 0: no prefix cache */
     uint32_t target_itl_ms;      /* 0: found by itself */
     const char *engine_profile;  /* "exact" or "fast" */
+    uint32_t self_test_ms;       /* 0: no self-test and no calibration */
     const char *engine_dir;      /* "": search */
     const char *data_dir;
     uint32_t default_max_tokens;

@@ -104,6 +104,9 @@ const struct config_key config_keys[] = {
             "time between two tokens that new prompts may stretch it to, ms; 0: found by itself"),
     ROW_CHOICE(engine_profile, "ENGINE_PROFILE", "exact", "exact|fast",
                "exact: an answer does not depend on what else runs; fast: flash attention"),
+    ROW_U32(self_test_ms, "SELF_TEST_MS", NULL, "60000", 0, 3600000,
+            "most time for finding out, while it is idle, whether a model's answers depend on what "
+            "else runs, and how long steps take, ms; kept in state_dir; 0: not done"),
     ROW_STRING(
         engine_dir, "MILLRACE_ENGINE_DIR", NULL, "", 0, 4096,
         "folder with libllama; empty: the system's, then the one that tools/setup-engine got"),

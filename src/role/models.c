@@ -144,6 +144,7 @@ void models_from_config(const struct config *config, unsigned cores, struct mode
     out_models->llama.engine_kind = "llama";
     out_models->llama.open_engine = open_llama;
     out_models->llama.open_ctx = out_models;
+    out_models->llama.profile = config->engine_profile;
     out_models->llama.core.learns_steps = true;
     out_models->llama.core.target_itl_ms = config->target_itl_ms;
     out_models->llama.core.prefix_bytes_max = config->prefix_cache_bytes;

@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "loop/thread.h"
 #include "role/models.h"
+#include "role/self_test.h"
 
 #include <stdio.h>
 
@@ -11,7 +12,8 @@ struct worker_role {
     const struct config *config;
     struct loop *loop;
     struct role_node node;
-    struct models models; /* the worker's options point into it */
+    struct models models; /* the worker's options point into these two */
+    struct self_test self_test;
     struct worker *worker;
     const char *model;
     struct worker_role_events events;
@@ -56,6 +58,8 @@ MUST_USE static enum err start_worker(struct worker_role *role, const char *mode
         return err_note_fail(out_note, ERR_NOT_FOUND,
                              "there is no model '%.64s' for a worker: it is 'dummy' or '%s'", model,
                              role->config->default_model);
+    if (options == &role->models.llama)
+        self_test_open(role->config, &role->models.llama_engine, &role->self_test, options);
     role->model = options->model;
     options->metrics = role->node.metrics;
     options->on_first_work = on_first_work;

@@ -77,3 +77,10 @@ bool calibration_next(struct calibration *calibration, struct engine_row *out_ro
     }
     return true;
 }
+
+void calibration_again(struct calibration *calibration, bool was_done)
+{
+    for (uint32_t slot = 0; slot < calibration->slots; slot++)
+        calibration->positions[slot] = 0;
+    calibration->next -= !was_done && calibration->next > 0;
+}

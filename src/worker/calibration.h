@@ -30,6 +30,10 @@ struct calibration {
 void calibration_init(struct calibration *calibration, const struct engine_info *info);
 uint32_t calibration_slots(const struct calibration *calibration);
 /* The rows of the next step, and its shape. False: it is over. A step in which decode() failed is
- * told to nobody, and ends the calibration. out_rows: room for batch_tokens. */
+ * told to nobody, and ends the calibration, or begins it again where it was. out_rows: room for
+ * batch_tokens. */
 bool calibration_next(struct calibration *calibration, struct engine_row *out_rows,
                       uint32_t *out_count, struct step_shape *out_shape);
+/* The slots were emptied. The step that calibration_next() said last comes again unless it was
+ * done. */
+void calibration_again(struct calibration *calibration, bool was_done);

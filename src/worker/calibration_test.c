@@ -52,3 +52,25 @@ TEST(what_does_not_fit_is_left_out)
         }
     }
 }
+
+TEST(what_was_interrupted_goes_on_and_every_step_is_done_once)
+{
+    static struct engine_row rows[TOY_BATCH_MAX];
+    struct calibration calibration;
+    struct step_shape shape;
+    uint32_t widths[STEP_COST_WIDTHS + 1], count, steps = run(4, 256, 512, widths), done = 0;
+    for (uint32_t tries = 0; tries < 3; tries++, done = 0) {
+        toy_engine_init(&toy, 4, 256, 512);
+        calibration_init(&calibration, &toy.engine.info);
+        for (uint32_t i = 0; calibration_next(&calibration, rows, &count, &shape); i++) {
+            bool was_done = i % 3 != tries;
+            CHECK_OK(engine_decode(&toy.engine, rows, count));
+            for (uint32_t slot = 0; slot < 4; slot++)
+                CHECK_OK(engine_seq_cut(&toy.engine, slot, 0));
+            calibration_again(&calibration, was_done);
+            done += was_done;
+        }
+        CHECK(done >= steps); /* in empty slots all of them fit */
+        CHECK(done <= CALIBRATION_STEPS);
+    }
+}

@@ -34,7 +34,14 @@ struct command { /* to the engine thread; for one key, done in the order of the 
     uint64_t event_limit, byte_limit;
 };
 
-enum letter_kind { LETTER_LOADING, LETTER_READY, LETTER_FAILED, LETTER_REPORT, LETTER_STOPPED };
+enum letter_kind {
+    LETTER_LOADING,
+    LETTER_READY,
+    LETTER_FAILED,
+    LETTER_REPORT,
+    LETTER_SELFTEST,
+    LETTER_STOPPED
+};
 
 struct letter { /* to the loop */
     struct mail mail;
@@ -44,6 +51,7 @@ struct letter { /* to the loop */
     struct err_note *note;
     struct engine *engine;
     struct core_report report;
+    struct selftest_result selftest;
 };
 
 struct core_thread {
@@ -58,6 +66,7 @@ struct core_thread {
 
     /* Both threads'. */
     struct chan *commands;
+    atomic_uint_least32_t commands_waiting; /* in the chan, or nearly */
     struct mailbox *letters;
     atomic_bool stopping;
     atomic_uint_least64_t progress_us; /* of the last progress, or RESTING */
@@ -69,11 +78,14 @@ struct core_thread {
     engine_open_fn *open_engine;
     void *open_ctx;
     struct core_options options;
+    struct selftest_options selftest_options;
     struct engine *engine;
     struct core *core;
-    struct letter *blank; /* for what the next step says; NULL: to be made */
-    uint64_t stepped_us;  /* when the last step began */
-    unsigned slow_steps;  /* so many in a row were TURN_STEP_US behind the one before */
+    struct selftest_run *selftest; /* NULL: there is none */
+    bool is_testing;               /* in a decode() of its; the compute threads look, too */
+    struct letter *blank;          /* for what the next step says; NULL: to be made */
+    uint64_t stepped_us;           /* when the last step began */
+    unsigned slow_steps;           /* so many in a row were TURN_STEP_US behind the one before */
     float loading_told;
 };
 
@@ -131,8 +143,10 @@ static bool wait_for_command(struct core_thread *thread, uint64_t timeout_us)
     struct command *command = command_of(chan_take(thread->commands, timeout_us));
     if (timeout_us > 0)
         show_progress(thread);
-    if (command)
+    if (command) {
+        atomic_fetch_sub_explicit(&thread->commands_waiting, 1, memory_order_relaxed);
         do_command(thread, command);
+    }
     return command != NULL;
 }
 
@@ -189,14 +203,28 @@ static uint64_t read_clock(void *host)
     return clock_monotonic_us();
 }
 
+/* A decode() of the self-test gives way to whatever comes. */
 static bool poll_host(void *host)
 {
-    return is_stopping(host);
+    const struct core_thread *thread = host;
+    return is_stopping(thread) ||
+           (thread->is_testing &&
+            atomic_load_explicit(&thread->commands_waiting, memory_order_relaxed) > 0);
 }
 
 static void on_decode_progress(void *host)
 {
     show_progress(host);
+}
+
+static void tell_selftest(struct core_thread *thread)
+{
+    struct selftest_result result;
+    if (!thread->selftest || !selftest_run_take_result(thread->selftest, &result))
+        return;
+    struct letter *letter = letter_new(LETTER_SELFTEST);
+    letter->selftest = result;
+    post(thread, letter);
 }
 
 static bool open_core(struct core_thread *thread)
@@ -213,18 +241,31 @@ static bool open_core(struct core_thread *thread)
     }
     mem_free(note);
     thread->core = core_new(thread->engine, &thread->options);
+    thread->selftest = selftest_run_new(thread->engine, thread->core, &thread->selftest_options,
+                                        clock_monotonic_us());
+    tell_selftest(thread); /* what is known from before */
     struct letter *letter = letter_new(LETTER_READY);
     letter->engine = thread->engine;
     post(thread, letter);
     return true;
 }
 
+static uint64_t selftest_due_us(const struct core_thread *thread)
+{
+    bool may_run = thread->selftest && core_is_idle(thread->core);
+    return may_run ? selftest_run_due_us(thread->selftest) : UINT64_MAX;
+}
+
 static void take_commands(struct core_thread *thread)
 {
     uint64_t wake_us = 0, now_us = clock_monotonic_us();
     uint64_t timeout_us = 0;
-    if (!core_has_work(thread->core, now_us, &wake_us))
-        timeout_us = wake_us == UINT64_MAX ? UINT64_MAX : wake_us - now_us;
+    if (!core_has_work(thread->core, now_us, &wake_us)) {
+        uint64_t due_us = selftest_due_us(thread);
+        wake_us = due_us < wake_us ? due_us : wake_us;
+        if (wake_us > now_us)
+            timeout_us = wake_us == UINT64_MAX ? UINT64_MAX : wake_us - now_us;
+    }
     uint32_t count = 0;
     while (count++ < COMMANDS_PER_STEP && wait_for_command(thread, timeout_us))
         timeout_us = 0;
@@ -240,11 +281,19 @@ static struct letter *blank_report(struct core_thread *thread)
     return letter;
 }
 
-static void step(struct core_thread *thread)
+static void step_selftest(struct core_thread *thread)
 {
-    uint64_t wake_us, now_us = clock_monotonic_us();
-    if (is_stopping(thread) || !core_has_work(thread->core, now_us, &wake_us))
-        return;
+    thread->is_testing = true;
+    selftest_run_step(thread->selftest, read_clock, NULL);
+    thread->is_testing = false;
+    show_progress(thread);
+    tell_selftest(thread);
+}
+
+static void step_core(struct core_thread *thread, uint64_t now_us)
+{
+    if (thread->selftest)
+        selftest_run_yield(thread->selftest, now_us);
     if (!thread->blank)
         thread->blank = blank_report(thread);
     bool is_slow = now_us - thread->stepped_us >= TURN_STEP_US;
@@ -258,6 +307,17 @@ static void step(struct core_thread *thread)
     thread->blank = NULL;
 }
 
+static void step(struct core_thread *thread)
+{
+    uint64_t wake_us, now_us = clock_monotonic_us();
+    if (is_stopping(thread))
+        return;
+    if (core_has_work(thread->core, now_us, &wake_us))
+        step_core(thread, now_us);
+    else if (selftest_due_us(thread) <= now_us)
+        step_selftest(thread);
+}
+
 static void run(void *ctx)
 {
     struct core_thread *thread = ctx;
@@ -269,6 +329,7 @@ static void run(void *ctx)
     }
     while (!is_stopping(thread))
         wait_for_command(thread, UINT64_MAX); /* to drop it */
+    selftest_run_free(thread->selftest);
     core_free(thread->core);
     thread->core = NULL;
     letter_free(thread->blank);
@@ -320,6 +381,10 @@ static void deliver(struct core_thread *thread, const struct letter *letter)
     case LETTER_REPORT:
         thread->events.on_report(thread->ctx, &letter->report);
         break;
+    case LETTER_SELFTEST:
+        if (thread->events.on_selftest)
+            thread->events.on_selftest(thread->ctx, &letter->selftest);
+        break;
     case LETTER_STOPPED:
         finish(thread);
         break;
@@ -343,7 +408,11 @@ static void on_letter(void *ctx, struct mail *mail)
 static bool try_to_send(struct core_thread *thread, struct command *command)
 {
     struct mail *mail = &command->mail;
-    return chan_post(thread->commands, &mail) == ERR_OK;
+    atomic_fetch_add_explicit(&thread->commands_waiting, 1, memory_order_relaxed);
+    if (chan_post(thread->commands, &mail) == ERR_OK)
+        return true;
+    atomic_fetch_sub_explicit(&thread->commands_waiting, 1, memory_order_relaxed);
+    return false;
 }
 
 static void on_retry(void *ctx)
@@ -445,6 +514,7 @@ static void release(struct core_thread *thread)
 
 enum err core_thread_start(struct loop *loop, const char *name, engine_open_fn *open_engine,
                            void *open_ctx, const struct core_options *options,
+                           const struct selftest_options *selftest,
                            const struct core_thread_events *events, void *ctx,
                            struct core_thread **out_thread)
 {
@@ -454,6 +524,8 @@ enum err core_thread_start(struct loop *loop, const char *name, engine_open_fn *
     thread->open_engine = open_engine;
     thread->open_ctx = open_ctx;
     thread->options = *options;
+    if (selftest)
+        thread->selftest_options = *selftest;
     thread->options.clock_us = read_clock;
     thread->options.poll = poll_host;
     thread->options.on_progress = on_decode_progress;

@@ -16,12 +16,15 @@
  *    key: so what waits is bounded by the sequences that the bus side admits.
  * 3. Jobs submitted before on_ready wait for it. After on_failed or core_thread_stop() they are
  *    dropped: those events speak for all of them. What still runs at a stop ends without a result.
- * 4. When the loop is too slow to take reports, the engine thread waits for it: nothing is lost. */
+ * 4. When the loop is too slow to take reports, the engine thread waits for it: nothing is lost.
+ * 5. A self-test runs only while the core has no sequence at all. A command ends the decode() that
+ *    it is in (within some ms: should_abort), and the core goes first. */
 #pragma once
 
 #include "loop/mailbox.h"
 #include "loop/thread.h"
 #include "worker/core.h"
+#include "worker/selftest_run.h"
 
 /* Opens the engine, on the engine thread. */
 typedef enum err engine_open_fn(void *ctx, engine_progress_fn *on_progress, void *progress_ctx,
@@ -33,15 +36,20 @@ struct core_thread_events {                        /* all on the loop */
     void (*on_ready)(void *ctx, struct engine *engine);
     void (*on_failed)(void *ctx, enum err why, const char *note);
     void (*on_report)(void *ctx, const struct core_report *report); /* borrowed */
+    /* What the self-test found, once, or what it had found before: then it comes before on_ready.
+     * NULL: nobody asks. */
+    void (*on_selftest)(void *ctx, const struct selftest_result *result);
     void (*on_stopped)(void *ctx); /* after core_thread_stop(): last call; the thread is joined */
 };
 
 struct core_thread;
-/* name: at most 15 bytes. Events are copied; what the options say of a host is not used.
+/* name: at most 15 bytes. Events and options are copied; what the options say of a host is not
+ * used. `selftest` NULL: none is done.
  * ERR_SYSTEM: no thread. */
 MUST_USE enum err core_thread_start(struct loop *loop, const char *name,
                                     engine_open_fn *open_engine, void *open_ctx,
                                     const struct core_options *options,
+                                    const struct selftest_options *selftest,
                                     const struct core_thread_events *events, void *ctx,
                                     struct core_thread **out_thread);
 /* Loop thread. Commands are bounded by what the bus side admits; they never fail. */

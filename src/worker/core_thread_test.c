@@ -20,6 +20,7 @@ struct watched {
     struct engine_ops ops;
     atomic_uint *decodes;
     atomic_bool *is_held; /* decode() does not return, and asks nobody, as long as it is set */
+    atomic_bool *hangs;   /* the next one asks until it is told to stop */
 };
 
 struct host {
@@ -29,7 +30,10 @@ struct host {
     enum err open_fails;
     struct probes probes;
     atomic_uint decodes;
-    atomic_bool is_held, is_open;
+    atomic_bool is_held, is_open, hangs;
+    struct selftest_options selftest;
+    struct selftest_result selftest_result;
+    uint32_t selftest_count; /* results that came */
 
     pid_t owner;        /* thread of the loop */
     uint32_t handed_on; /* reports that the engine thread brought in the loop's turn */
@@ -60,6 +64,11 @@ static enum err watched_decode(struct engine *engine, const struct engine_row *r
     while (atomic_load(watched->is_held))
         pause_ms();
     atomic_fetch_add(watched->decodes, 1);
+    if (atomic_exchange(watched->hangs, false)) {
+        while (!engine->should_abort(engine->abort_ctx))
+            pause_ms();
+        return ERR_CANCELLED;
+    }
     watched->dummy->should_abort = engine->should_abort;
     watched->dummy->on_progress = engine->on_progress;
     watched->dummy->abort_ctx = engine->abort_ctx;
@@ -121,6 +130,7 @@ static enum err open_watched(void *ctx, engine_progress_fn *on_progress, void *p
     watched->engine.info.can_save = false;
     watched->decodes = &host->decodes;
     watched->is_held = &host->is_held;
+    watched->hangs = &host->hangs;
     *out_engine = &watched->engine;
     atomic_store(&host->is_open, true);
     return ERR_OK;
@@ -163,6 +173,14 @@ static void on_report(void *ctx, const struct core_report *report)
         loop_stop(host->loop);
 }
 
+static void on_selftest(void *ctx, const struct selftest_result *result)
+{
+    struct host *host = ctx;
+    CHECK(!host->is_stopped);
+    host->selftest_result = *result;
+    host->selftest_count++;
+}
+
 static void on_stopped(void *ctx)
 {
     struct host *host = ctx;
@@ -190,10 +208,11 @@ static void host_start(struct host *host)
                                                      .on_ready = on_ready,
                                                      .on_failed = on_failed,
                                                      .on_report = on_report,
+                                                     .on_selftest = on_selftest,
                                                      .on_stopped = on_stopped};
     struct core_options options = core_options_default();
-    CHECK_OK(core_thread_start(host->loop, "engine", open_watched, host, &options, &events, host,
-                               &host->thread));
+    CHECK_OK(core_thread_start(host->loop, "engine", open_watched, host, &options, &host->selftest,
+                               &events, host, &host->thread));
 }
 
 /* One turn; there are turns as long as there is patience. */
@@ -322,6 +341,48 @@ TEST(stop_ends_a_decode_that_hangs_and_drops_its_sequences)
     grant(host, 5, 1);
     UNTIL(host, host->is_stopped);
     CHECK(!probe->is_ended);
+    host_free(host);
+}
+
+TEST(a_self_test_runs_by_itself_when_nothing_else_does)
+{
+    struct host *host = host_new(4, 20);
+    host->selftest.budget_us = UINT64_MAX;
+    host_start(host);
+    UNTIL(host, host->selftest_count == 1);
+    CHECK_EQ(host->selftest_result.determinism, NODE_EXACT);
+    CHECK_EQ(host->selftest_result.width_max, 4);
+    CHECK(host->engine != NULL);
+    host_free(host);
+}
+
+/* Its decode() here would go on for ever; the request ends it, runs, and the test begins again. */
+TEST(a_request_ends_the_decode_of_a_self_test)
+{
+    struct host *host = host_new(2, 20);
+    host->selftest.budget_us = UINT64_MAX;
+    atomic_store(&host->hangs, true);
+    host_start(host);
+    UNTIL(host, atomic_load(&host->decodes) == 1);
+    struct probe *probe = submit(host, 0, UINT64_MAX);
+    UNTIL(host, probe->is_ended);
+    CHECK_EQ(probe->reason, DONE_EOS);
+    CHECK_EQ(probe->id_count, 20);
+    UNTIL(host, host->selftest_count == 1);
+    CHECK_EQ(host->selftest_result.determinism, NODE_EXACT);
+    host_free(host);
+}
+
+TEST(stop_ends_a_self_test)
+{
+    struct host *host = host_new(2, 20);
+    host->selftest.budget_us = UINT64_MAX;
+    atomic_store(&host->hangs, true);
+    host_start(host);
+    UNTIL(host, atomic_load(&host->decodes) == 1);
+    core_thread_stop(host->thread);
+    UNTIL(host, host->is_stopped);
+    CHECK_EQ(host->selftest_count, 0);
     host_free(host);
 }
 

@@ -160,6 +160,22 @@ static void on_ready(void *ctx, struct engine *engine)
         worker->on_ready(worker->ctx);
 }
 
+static void on_selftest(void *ctx, const struct selftest_result *result)
+{
+    struct worker *worker = ctx;
+    bool is_known = result->determinism != NODE_DETERMINISM_UNKNOWN;
+    worker->selftest = *result;
+    worker_metrics_set_exact(&worker->metrics, is_known, result->determinism == NODE_EXACT);
+    log_event(LOG_INFO, "self_test",
+              "model=%s determinism=%s width_max=%u draft_rows_exact_max=%u fingerprint=%s "
+              "spent_ms=%llu was=%s",
+              log_quote(slice_str(worker->model), 64), node_determinism_name(result->determinism),
+              result->width_max, result->draft_rows_exact_max, result->fingerprint,
+              (unsigned long long)result->spent_us / US_PER_MS,
+              worker->phase == NODE_LOADING ? "kept" : "measured");
+    worker_state_changed(worker);
+}
+
 /* Once, and not when it was we who broke it off. */
 static void fail(struct worker *worker, const char *log_name, enum err why, const char *note)
 {
@@ -406,10 +422,11 @@ static enum err start_core(struct worker *worker)
                                                      .on_ready = on_ready,
                                                      .on_failed = on_failed,
                                                      .on_report = on_report,
+                                                     .on_selftest = on_selftest,
                                                      .on_stopped = on_core_stopped};
-    return core_thread_start(worker->loop, "engine", worker->options.open_engine,
-                             worker->options.open_ctx, &worker->options.core, &events, worker,
-                             &worker->core);
+    const struct worker_options *options = &worker->options;
+    return core_thread_start(worker->loop, "engine", options->open_engine, options->open_ctx,
+                             &options->core, &options->selftest, &events, worker, &worker->core);
 }
 
 enum err worker_start(struct bus *bus, const struct worker_options *options,

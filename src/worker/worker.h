@@ -31,7 +31,9 @@ struct worker_options {
     engine_open_fn *open_engine; /* runs on the engine thread */
     void *open_ctx;
     struct core_options core;
-    uint32_t default_max_tokens; /* 512 */
+    struct selftest_options selftest; /* default: none is done */
+    const char *profile;              /* of numbers: "exact", "fast"; NULL: it is not told */
+    uint32_t default_max_tokens;      /* 512 */
     uint32_t context_margin; /* tokens of the context kept free for the answer when max_tokens is
                                 not given; 0 */
     void (*on_first_work)(void *ctx); /* ctx of worker_start; once, before anything of the first

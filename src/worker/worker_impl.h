@@ -123,6 +123,7 @@ struct worker {
     struct forms *forms;
     uint32_t context_tokens;
     uint64_t weights_bytes;
+    struct selftest_result selftest; /* all unknown until it was done */
     struct core_thread *core;
 
     struct bus_subscription *control;

@@ -46,6 +46,16 @@ void worker_metrics_init(struct worker_metrics *metrics, struct metrics *registr
                                   "From the arrival of a cancel until the slot is free.", no_end);
 }
 
+void worker_metrics_set_exact(struct worker_metrics *metrics, bool is_known, bool is_exact)
+{
+    if (!metrics->registry || !is_known)
+        return;
+    metrics->exact =
+        get(metrics, METRIC_GAUGE, "millrace_numerics_exact",
+            "1: an answer does not depend on what else runs; 0: it may.", (struct slice){0});
+    metric_set(metrics->exact, is_exact);
+}
+
 static int index_of(const struct event *end)
 {
     if (!end)

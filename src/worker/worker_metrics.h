@@ -12,9 +12,12 @@ struct worker_metrics {
     struct metric *slots, *slots_busy, *parked;
     struct metric *tokens, *prompt_tokens, *prefill_seconds, *cancel_seconds;
     struct metric *cached_tokens, *prefix_hits, *prefix_bytes;
+    struct metric *exact;             /* made when it is known */
     struct metric *ends[WORKER_ENDS]; /* made when first met: most faults never are */
 };
 void worker_metrics_init(struct worker_metrics *metrics, struct metrics *registry,
                          struct slice model);
+/* What the self-test found; nothing as long as it is not known. */
+void worker_metrics_set_exact(struct worker_metrics *metrics, bool is_known, bool is_exact);
 /* NULL `end`: it was handed back. */
 void worker_metrics_count_end(struct worker_metrics *metrics, const struct event *end);

@@ -15,6 +15,16 @@ static uint32_t slots_busy(const struct worker *worker)
     return worker->slots - worker->slots_free;
 }
 
+static struct node_numerics numerics(const struct worker *worker)
+{
+    if (!worker->options.profile)
+        return (struct node_numerics){0};
+    return (struct node_numerics){.profile = slice_str(worker->options.profile),
+                                  .determinism = worker->selftest.determinism,
+                                  .width_max = worker->selftest.width_max,
+                                  .fingerprint = slice_str(worker->selftest.fingerprint)};
+}
+
 static struct node_state state_now(const struct worker *worker)
 {
     return (struct node_state){
@@ -34,6 +44,7 @@ static struct node_state state_now(const struct worker *worker)
         .size_bytes = worker->weights_bytes,
         .tokens_total = worker->stats.tokens,
         .last_token_ms = worker->last_token_ms,
+        .numerics = numerics(worker),
     };
 }
 
@@ -67,7 +78,8 @@ static bool is_news(const struct worker *worker)
     const struct node_state *said = &worker->said;
     return now.phase != said->phase || now.load_fraction != said->load_fraction ||
            now.slots != said->slots || now.slots_busy != said->slots_busy ||
-           now.queued != said->queued || now.parked != said->parked;
+           now.queued != said->queued || now.parked != said->parked ||
+           now.numerics.determinism != said->numerics.determinism;
 }
 
 static void set_gauges(struct worker *worker)

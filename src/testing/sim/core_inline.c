@@ -140,10 +140,12 @@ void core_pace_stall(struct core_pace *pace, bool is_stalled)
 
 enum err core_thread_start(struct loop *loop, const char *name, engine_open_fn *open,
                            void *open_ctx, const struct core_options *options,
+                           const struct selftest_options *selftest,
                            const struct core_thread_events *events, void *ctx,
                            struct core_thread **out_thread)
 {
-    (void)name; /* there is no thread to be called so */
+    (void)name;     /* there is no thread to be called so */
+    (void)selftest; /* the dummy has none */
     ASSERT(next_pace && next_pace->step_us > 0);
     struct core_thread *thread = mem_alloc(sizeof(*thread));
     *thread = (struct core_thread){.loop = loop,

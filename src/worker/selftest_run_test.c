@@ -1,0 +1,232 @@
+#include "testing/test.h"
+#include "base/mem.h"
+#include "worker/core_probe.h"
+#include "worker/selftest_run.h"
+#include "worker/toy_engine.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+/* A clock on which each decode() takes as many us as it has rows, and 100 more. */
+static struct toy_engine toy;
+static struct engine_ops ops;
+static const struct engine_ops *toy_ops;
+static uint64_t clock_now_us;
+static enum err fails_next;
+static struct core *core;
+static struct selftest_run *run;
+static char path[64];
+
+static uint64_t read_clock(void *host)
+{
+    (void)host;
+    return clock_now_us;
+}
+
+static enum err decode(struct engine *engine, const struct engine_row *rows, size_t count)
+{
+    enum err err = fails_next;
+    fails_next = ERR_OK;
+    clock_now_us += 100 + count;
+    return err != ERR_OK ? err : toy_ops->decode(engine, rows, count);
+}
+
+static void open_all(uint64_t budget_us, const char *key)
+{
+    struct core_options options = core_options_default();
+    options.learns_steps = true;
+    options.prefix_bytes_max = 1 << 20;
+    toy_engine_init(&toy, 4, 256, 512);
+    toy_ops = toy.engine.ops;
+    ops = *toy_ops;
+    ops.decode = decode;
+    toy.engine.ops = &ops;
+    core = core_new(&toy.engine, &options);
+    run = selftest_run_new(
+        &toy.engine, core,
+        &(struct selftest_options){.budget_us = budget_us, .path = path, .key = key}, clock_now_us);
+}
+
+static void close_all(void)
+{
+    selftest_run_free(run);
+    core_free(core);
+}
+
+static void new_path(void)
+{
+    snprintf(path, sizeof(path), "/tmp/millrace-selftest-XXXXXX");
+    int fd = mkstemp(path);
+    CHECK(fd >= 0);
+    CHECK_EQ(close(fd), 0);
+    CHECK_EQ(unlink(path), 0);
+}
+
+/* To its end; how many steps it took. */
+static uint32_t run_all(void)
+{
+    uint32_t steps = 0;
+    while (selftest_run_due_us(run) <= clock_now_us) {
+        selftest_run_step(run, read_clock, NULL);
+        CHECK(++steps < 100000);
+    }
+    return steps;
+}
+
+static void check_slots_are_empty(void)
+{
+    for (uint32_t slot = 0; slot < 4; slot++)
+        CHECK_EQ(engine_seq_tokens(&toy.engine, slot), 0);
+}
+
+TEST(what_one_run_found_the_next_start_knows)
+{
+    struct selftest_result first, second;
+    new_path();
+    open_all(UINT64_C(1) << 40, "key");
+    CHECK(!selftest_run_take_result(run, &first));
+    CHECK(run_all() > CALIBRATION_TIMES * 4);
+    CHECK(selftest_run_take_result(run, &first));
+    CHECK(!selftest_run_take_result(run, &second)); /* once */
+    CHECK_EQ(first.determinism, NODE_EXACT);
+    CHECK(first.spent_us > 1000);
+    check_slots_are_empty();
+    close_all();
+    open_all(UINT64_C(1) << 40, "key");
+    CHECK(selftest_run_take_result(run, &second));
+    CHECK_EQ(selftest_run_due_us(run), UINT64_MAX);
+    CHECK_EQ(toy.decodes, 0);
+    CHECK_STR(second.fingerprint, first.fingerprint);
+    CHECK_EQ(second.determinism, NODE_EXACT);
+    CHECK_EQ(second.spent_us, first.spent_us);
+    close_all();
+    open_all(UINT64_C(1) << 40, "another key");
+    CHECK(!selftest_run_take_result(run, &second));
+    CHECK_EQ(selftest_run_due_us(run), 0);
+    close_all();
+    CHECK_EQ(unlink(path), 0);
+}
+
+/* Steps of a request between any two steps of it; a step that is aborted comes again. */
+TEST(whoever_interrupts_it_the_result_is_the_same)
+{
+    struct selftest_result alone, result;
+    path[0] = '\0';
+    open_all(UINT64_C(1) << 40, "");
+    uint32_t steps = run_all();
+    CHECK(selftest_run_take_result(run, &alone));
+    close_all();
+    for (uint32_t at = 0; at < steps; at += 3) {
+        open_all(UINT64_C(1) << 40, "");
+        for (uint32_t i = 0; i < at; i++)
+            selftest_run_step(run, read_clock, NULL);
+        fails_next = at % 2 ? ERR_CANCELLED : ERR_OK;
+        if (selftest_run_due_us(run) == 0)
+            selftest_run_step(run, read_clock, NULL);
+        selftest_run_yield(run, clock_now_us);
+        check_slots_are_empty();
+        fails_next = ERR_OK;
+        (void)run_all();
+        CHECK(selftest_run_take_result(run, &result));
+        CHECK_STR(result.fingerprint, alone.fingerprint);
+        CHECK_EQ(result.determinism, NODE_EXACT);
+        CHECK(result.spent_us >= alone.spent_us || at % 2 == 0);
+        close_all();
+    }
+}
+
+/* The calibration loses nothing by that, and says nothing twice. */
+TEST(a_request_behind_every_step_is_borne)
+{
+    struct selftest_result result;
+    new_path();
+    open_all(UINT64_C(1) << 40, "key");
+    for (uint32_t i = 0; i < 2 * CALIBRATION_STEPS; i++) {
+        selftest_run_step(run, read_clock, NULL);
+        selftest_run_yield(run, clock_now_us);
+    }
+    (void)run_all();
+    CHECK(selftest_run_take_result(run, &result));
+    CHECK_EQ(result.determinism, NODE_EXACT);
+    close_all();
+    CHECK_EQ(unlink(path), 0);
+}
+
+TEST(slots_that_hold_something_are_left_until_it_has_been_quiet)
+{
+    const struct engine_row row = {.token = 3};
+    path[0] = '\0';
+    open_all(UINT64_C(1) << 40, "");
+    CHECK_OK(engine_decode(&toy.engine, &row, 1));
+    uint64_t quiet_us = clock_now_us;
+    selftest_run_yield(run, quiet_us);
+    CHECK_EQ(selftest_run_due_us(run), quiet_us + SELFTEST_QUIET_US);
+    clock_now_us = quiet_us + SELFTEST_QUIET_US;
+    CHECK(run_all() > 10);
+    check_slots_are_empty();
+    close_all();
+}
+
+/* Rule 3: what is known of it then stands in the file, so that the next start does not try again.
+ */
+TEST(a_test_that_takes_too_long_ends_unknown)
+{
+    struct selftest_result result;
+    new_path();
+    open_all(500, "key");
+    (void)run_all();
+    CHECK(selftest_run_take_result(run, &result));
+    CHECK_EQ(result.determinism, NODE_DETERMINISM_UNKNOWN);
+    CHECK(result.spent_us > 500 && result.spent_us < 500 + 100 + 512 + 1);
+    check_slots_are_empty();
+    close_all();
+    open_all(500, "key");
+    CHECK(selftest_run_take_result(run, &result));
+    CHECK_EQ(result.determinism, NODE_DETERMINISM_UNKNOWN);
+    close_all();
+    CHECK_EQ(unlink(path), 0);
+}
+
+TEST(an_engine_that_fails_ends_it_without_a_result)
+{
+    struct selftest_result result;
+    path[0] = '\0';
+    open_all(UINT64_C(1) << 40, "");
+    fails_next = ERR_SYSTEM;
+    selftest_run_step(run, read_clock, NULL);
+    CHECK_EQ(selftest_run_due_us(run), UINT64_MAX);
+    CHECK(!selftest_run_take_result(run, &result));
+    close_all();
+}
+
+TEST(without_a_budget_or_with_a_model_that_only_reads_there_is_none)
+{
+    open_all(0, "");
+    CHECK(run == NULL);
+    toy.engine.info.reads_only = true;
+    CHECK(selftest_run_new(&toy.engine, core, &(struct selftest_options){.budget_us = 1}, 0) ==
+          NULL);
+    close_all();
+}
+
+TEST(a_file_that_is_damaged_or_cannot_be_written_costs_only_the_test)
+{
+    struct selftest_result result;
+    new_path();
+    FILE *file = fopen(path, "w");
+    CHECK(file != NULL);
+    CHECK(fputs("{\"version\":1,", file) >= 0);
+    CHECK_EQ(fclose(file), 0);
+    open_all(UINT64_C(1) << 40, "key");
+    (void)run_all();
+    CHECK(selftest_run_take_result(run, &result));
+    CHECK_EQ(result.determinism, NODE_EXACT);
+    close_all();
+    CHECK_EQ(unlink(path), 0);
+    snprintf(path, sizeof(path), "/nonexistent/self-test.json");
+    open_all(UINT64_C(1) << 40, "key");
+    (void)run_all();
+    CHECK(selftest_run_take_result(run, &result));
+    CHECK_EQ(result.determinism, NODE_EXACT);
+    close_all();
+}
