@@ -28,7 +28,7 @@ static void check(struct slice file, const struct prefix_spill_options *options)
     if (memcmp(digest, head.blob_digest, sizeof(digest)) != 0)
         return;
     uint8_t *again = mem_alloc(head.head_bytes);
-    prefix_spill_write_head(options->fingerprint, ids, head.count, blob, again);
+    prefix_spill_write_head(options->fingerprint, head.scope, ids, head.count, blob, again);
     ASSERT(slice_eq(slice_of(again, head.head_bytes), whole));
     mem_free(again);
 }
@@ -42,7 +42,7 @@ static void mend(uint8_t *file, size_t size, const struct prefix_spill_options *
         ERR_OK)
         return;
     size_t summed = head.head_bytes - SHA256_BYTES;
-    sha256_of(slice_after(bytes, head.head_bytes), file + 56);
+    sha256_of(slice_after(bytes, head.head_bytes), file + 64);
     sha256_of(slice_first(bytes, summed), file + summed);
 }
 

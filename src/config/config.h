@@ -60,6 +60,7 @@ struct config {
     uint32_t llama_n_gpu_layers;
     const char *llama_load;      /* "auto", "mmap" or "read" */
     uint64_t prefix_cache_bytes; /* 0: no prefix cache */
+    uint64_t prefix_disk_bytes;  /* 0: what is saved is in memory alone */
     uint32_t target_itl_ms;      /* 0: found by itself */
     const char *engine_profile;  /* "exact" or "fast" */
     uint32_t self_test_ms;       /* 0: no self-test and no calibration */

@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "loop/thread.h"
 #include "role/models.h"
+#include "role/prefix_folder.h"
 #include "role/self_test.h"
 
 #include <stdio.h>
@@ -14,6 +15,7 @@ struct worker_role {
     struct role_node node;
     struct models models; /* the worker's options point into these two */
     struct self_test self_test;
+    struct prefix_folder prefix_folder;
     struct worker *worker;
     const char *model;
     struct worker_role_events events;
@@ -60,6 +62,8 @@ MUST_USE static enum err start_worker(struct worker_role *role, const char *mode
                              role->config->default_model);
     if (options == &role->models.llama)
         self_test_open(role->config, &role->models.llama_engine, &role->self_test, options);
+    if (options == &role->models.llama)
+        prefix_folder_open(role->config, &role->models.llama_engine, &role->prefix_folder, options);
     role->model = options->model;
     options->metrics = role->node.metrics;
     options->on_first_work = on_first_work;

@@ -129,6 +129,7 @@ void core_free(struct core *core)
     core->engine->abort_ctx = NULL;
     for (uint32_t slot = 0; slot < core->engine->info.slots; slot++)
         mem_free(core->slots[slot].held);
+    prefix_disk_close(core->disk); /* it reads blobs of the tree */
     prefix_tree_free(core->tree);
     map_free(core->sequences);
     sampler_free(core->sampler);

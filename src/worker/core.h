@@ -39,6 +39,7 @@
 #include "grammar/grammar_mask.h"
 #include "wire/event.h"
 #include "wire/request.h"
+#include "worker/prefix_disk.h"
 #include "worker/text_out.h"
 
 #include <stdatomic.h>
@@ -126,6 +127,7 @@ struct core_report {
     uint32_t running, parked; /* parked: also the saved ones */
     uint32_t waiting;    /* that core_start() took, and saved ones with credit, without a slot */
     size_t prefix_bytes; /* that blobs of prefixes take */
+    struct prefix_disk_counts disk;
     uint64_t tokens_sampled; /* in this step */
     /* The engine failed for good: every sequence was failed, and those that still come will be. */
     bool broken;
@@ -144,6 +146,9 @@ struct core_options {
     /* Cap on all blobs of prefixes. 0, the default: no prefix cache, slots are emptied at once. */
     size_t prefix_bytes_max;
     uint32_t prefix_save_tokens; /* less than so many are not saved or waited for; 64 */
+    /* With a prefix cache: what is saved is kept there, too; bytes_max 0, the default: nothing is.
+     * What it points to is read by core_new() alone. A folder that cannot be is a warning. */
+    struct prefix_disk_options prefix_disk;
     /* What the host of the core adds; all may be NULL. */
     uint64_t (*clock_us)(void *host); /* to measure a decode() with; NULL: it takes no time */
     /* Called now and then from inside decode(), maybe on a compute thread: true gives it up. */

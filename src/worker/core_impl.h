@@ -6,6 +6,7 @@
 #include "base/map.h"
 #include "worker/core.h"
 #include "worker/plan.h"
+#include "worker/prefix_disk.h"
 #include "worker/prefix_tree.h"
 #include "worker/sampler.h"
 #include "worker/text_out.h"
@@ -99,6 +100,8 @@ struct core {
     uint32_t free_slot_count; /* slots without an owner */
     struct prefix_tree *tree; /* NULL: no prefix cache */
     struct prefix_price price;
+    /* NULL: what is saved is in memory alone. */
+    struct prefix_disk *disk;
     struct step_cost cost; /* what was measured so far */
     size_t saved_bytes;
     bool broken;
@@ -147,7 +150,8 @@ void core_free_blob(struct core *core, struct sequence *sequence);
 
 void core_prefix_init(struct core *core); /* core->tree, if the options want one */
 /* Gives the sequence, which waits, the slot from which least is left to put in. False: it is to
- * wait for another's prompt, or the engine broke. There is a slot without an owner. */
+ * wait for another's prompt, or for the disk, or the engine broke. There is a slot without an
+ * owner. */
 bool core_prefix_admit(struct core *core, struct sequence *sequence);
 /* Its slot has no owner any more, and keeps what it holds. `tokens` are taken over if the sequence
  * ends, else copied. */
@@ -158,6 +162,14 @@ void core_prefix_save_due(struct core *core); /* blobs of those that have come t
 void core_prefix_recovered(struct core *core, struct sequence *sequence);
 void core_prefix_recover_idle(struct core *core);
 void core_prefix_learn_price(struct core *core);
+
+/* --- core_disk.c: with a tree --- */
+
+void core_disk_open(struct core *core); /* core->disk, if the options want one */
+/* With core->disk. What came from it, once a step. */
+void core_disk_poll(struct core *core);
+/* The answer's blob lies there: is it worth waiting for? */
+bool core_disk_comes(struct core *core, uint64_t scope, const struct prefix_answer *answer);
 
 /* --- core_batch.c --- */
 

@@ -18,6 +18,13 @@ enum {
  * and 15m Q8_0, 0.31 with 110m Q4_0; EPYC with AVX2, 2026-11). */
 #define GAP_PART 0.4
 
+static bool let_go(void *ctx, uint64_t scope, const token_id *ids, uint32_t count, void **blob,
+                   size_t bytes)
+{
+    const struct core *core = ctx;
+    return core->disk && prefix_disk_let_go(core->disk, scope, ids, count, blob, bytes);
+}
+
 void core_prefix_init(struct core *core)
 {
     const struct engine_info *info = &core->engine->info;
@@ -27,9 +34,13 @@ void core_prefix_init(struct core *core)
     options.can_cut = info->can_cut;
     options.save_tokens = core->options.prefix_save_tokens;
     options.blob_bytes_max = info->can_save ? core->options.prefix_bytes_max : 0;
+    if (core->options.prefix_disk.bytes_max > 0)
+        options.spill = let_go;
+    options.spill_ctx = core;
     core->tree = prefix_tree_new(&options);
     core->price = options.price;
     core->price.answer_tokens = FIRST_ANSWER;
+    core_disk_open(core);
 }
 
 /* --- what things cost --- */
@@ -110,8 +121,11 @@ static void save_blob(struct core *core, uint64_t scope, uint32_t slot, const to
     if (engine_seq_save(core->engine, slot, &blob, &bytes) != ERR_OK)
         return;
     measure(&core->price.save_us, core_clock_us(core) - begin_us, bytes);
+    void *saved = blob;
     if (prefix_tree_save(core->tree, scope, ids, count, &blob, bytes) != ERR_OK)
         mem_free(blob);
+    else if (core->disk)
+        prefix_disk_write(core->disk, scope, ids, count, saved, bytes);
 }
 
 static void save_due(struct core *core, struct sequence *sequence)
@@ -129,6 +143,8 @@ void core_prefix_save_due(struct core *core)
 {
     LIST_FOREACH (link, &core->lists[SEQ_PREFILL])
         save_due(core, CONTAINER_OF(link, struct sequence, link));
+    if (core->disk)
+        core_disk_poll(core); /* here: who waits for it gets a slot next */
 }
 
 /* --- what the tree is told --- */
@@ -273,6 +289,8 @@ static void restore_prefix(struct core *core, uint64_t scope, const struct prefi
     }
     token_id *ids = mem_array(answer->blob_count, sizeof(*ids));
     prefix_tree_ids(core->tree, ids);
+    if (core->disk)
+        prefix_disk_settle(core->disk, blob.data);
     prefix_tree_lost(core->tree, scope, ids, answer->blob_count);
     mem_free(ids);
     core_empty_slot(core, answer->slot);
@@ -342,6 +360,12 @@ bool core_prefix_admit(struct core *core, struct sequence *sequence)
     if (waits(core, sequence, &answer)) {
         ask_to_save(core, core->slots[answer.wait_slot].owner, answer.wait_tokens);
         return false;
+    }
+    if (answer.how == PREFIX_FETCH) {
+        bool is_wanted = !sequence->blob || sequence->position < answer.tokens;
+        if (is_wanted && core->disk && core_disk_comes(core, prompt.scope, &answer))
+            return false;
+        answer.tokens = 0; /* as if there were none */
     }
     take_slot(core, sequence, &answer);
     if (!sequence->is_noted)

@@ -101,11 +101,14 @@ static bool count(struct core *core, struct core_report *report)
     report->parked = core->counts[SEQ_PARKED] + core->counts[SEQ_SAVED];
     report->waiting = core->counts[SEQ_WAITING] + core->counts[SEQ_RETURNING];
     report->prefix_bytes = core->tree ? prefix_tree_counts(core->tree).blob_bytes : 0;
+    if (core->disk)
+        report->disk = prefix_disk_counts(core->disk);
     report->broken = core->broken;
     report->tokens_sampled = core->tokens_sampled;
     return report->tokens_sampled > 0 || report->slots_free != was.slots_free ||
            report->running != was.running || report->parked != was.parked ||
            report->waiting != was.waiting || report->prefix_bytes != was.prefix_bytes ||
+           report->disk.bytes != was.disk.bytes || report->disk.dropped != was.disk.dropped ||
            report->broken != was.broken;
 }
 

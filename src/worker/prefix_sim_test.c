@@ -158,9 +158,9 @@ static struct listed *blob_of(struct sim *sim, uint64_t scope, const token_id *i
     return i < sim->blob_count ? &sim->blobs[i] : NULL;
 }
 
-static struct listed *disk_of(struct sim *sim, const token_id *ids, uint32_t count)
+static struct listed *disk_of(struct sim *sim, uint64_t scope, const token_id *ids, uint32_t count)
 {
-    uint32_t i = index_of(sim->disk, sim->disk_count, PREFIX_NOBODYS, ids, count); /* rule 8 */
+    uint32_t i = index_of(sim->disk, sim->disk_count, scope, ids, count);
     return i < sim->disk_count ? &sim->disk[i] : NULL;
 }
 
@@ -219,7 +219,7 @@ static void check_fetch(struct sim *sim, const struct listed *prompt,
 {
     token_id ids[IDS_MAX];
     prefix_tree_ids(sim->tree, ids);
-    struct listed *disk = disk_of(sim, ids, answer->blob_count);
+    struct listed *disk = disk_of(sim, prompt->scope, ids, answer->blob_count);
     HOLDS(disk && !blob_of(sim, prompt->scope, ids, answer->blob_count));
     HOLDS(answer->tokens <= usable(sim, prompt, disk));
 }
@@ -298,17 +298,18 @@ static void forget_disk(struct sim *sim, struct listed *disk)
     *disk = sim->disk[--sim->disk_count];
 }
 
-static bool on_spill(void *ctx, const token_id *ids, uint32_t count, void **blob, size_t bytes)
+static bool on_spill(void *ctx, uint64_t scope, const token_id *ids, uint32_t count, void **blob,
+                     size_t bytes)
 {
     struct sim *sim = ctx;
     HOLDS(memcmp(*blob, ids, min_u32(count * 4, (uint32_t)bytes)) == 0);
-    HOLDS(!disk_of(sim, ids, count) || sim->is_small); /* small: the tree may have forgotten it */
-    if (disk_of(sim, ids, count))
-        forget_disk(sim, disk_of(sim, ids, count));
-    if (below(sim, 4) == 0 || sim->disk_count == LISTED_MAX)
+    bool was_there = disk_of(sim, scope, ids, count) != NULL;
+    if (was_there)
+        forget_disk(sim, disk_of(sim, scope, ids, count));
+    if (!was_there && (below(sim, 4) == 0 || sim->disk_count == LISTED_MAX))
         return false;
     struct listed *disk = &sim->disk[sim->disk_count++];
-    *disk = (struct listed){.count = count, .bytes = bytes};
+    *disk = (struct listed){.scope = scope, .count = count, .bytes = bytes};
     memcpy(disk->ids, ids, count * sizeof(*ids));
     if (below(sim, 2)) { /* taken, to be written later */
         mem_free(*blob);
@@ -415,16 +416,16 @@ static void use_blob(struct sim *sim, const struct listed *kept)
 }
 
 /* What is on disk comes back, or turns out to be gone. */
-static void fetch(struct sim *sim, const struct prefix_answer *answer)
+static void fetch(struct sim *sim, uint64_t scope, const struct prefix_answer *answer)
 {
     token_id ids[IDS_MAX];
     prefix_tree_ids(sim->tree, ids);
     sim->fetched++;
     if (below(sim, 4)) {
-        save(sim, PREFIX_NOBODYS, ids, answer->blob_count, NULL);
+        save(sim, scope, ids, answer->blob_count, NULL);
     } else {
-        prefix_tree_lost(sim->tree, PREFIX_NOBODYS, ids, answer->blob_count);
-        forget_disk(sim, disk_of(sim, ids, answer->blob_count));
+        prefix_tree_lost(sim->tree, scope, ids, answer->blob_count);
+        forget_disk(sim, disk_of(sim, scope, ids, answer->blob_count));
     }
 }
 
@@ -441,7 +442,7 @@ static void run_prompt(struct sim *sim)
     check_is_true(sim, &prompt, &answer);
     check_saves(sim, &prompt, &answer);
     if (answer.how == PREFIX_FETCH) {
-        fetch(sim, &answer);
+        fetch(sim, prompt.scope, &answer);
         return; /* and asks again some time */
     }
     if (answer.how == PREFIX_RESTORE) {
@@ -484,8 +485,8 @@ static void lose_one(struct sim *sim)
     struct listed *blob = &sim->blobs[below(sim, sim->blob_count)];
     prefix_tree_lost(sim->tree, blob->scope, blob->ids, blob->count);
     HOLDS(!prefix_tree_has(sim->tree, blob->scope, blob->ids, blob->count));
-    if (blob->scope == PREFIX_NOBODYS && disk_of(sim, blob->ids, blob->count))
-        forget_disk(sim, disk_of(sim, blob->ids, blob->count));
+    if (disk_of(sim, blob->scope, blob->ids, blob->count))
+        forget_disk(sim, disk_of(sim, blob->scope, blob->ids, blob->count));
     forget_blob(sim, blob);
 }
 

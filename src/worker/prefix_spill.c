@@ -39,14 +39,15 @@ static bool is_name(const char *name, const char *ending)
     return strcmp(name + NAME_DIGITS, ending) == 0;
 }
 
-static void name_of(const struct prefix_spill *spill, const token_id *ids, uint32_t count,
-                    char out_name[NAME_ROOM])
+static void name_of(const struct prefix_spill *spill, uint64_t scope, const token_id *ids,
+                    uint32_t count, char out_name[NAME_ROOM])
 {
-    size_t bytes = SHA256_BYTES + (size_t)count * sizeof(*ids);
+    size_t ids_at = SHA256_BYTES + sizeof(scope), bytes = ids_at + (size_t)count * sizeof(*ids);
     uint8_t *all = mem_alloc(bytes), digest[SHA256_BYTES];
     char hex[SHA256_HEX_BYTES + 1];
     memcpy(all, spill->options.fingerprint, SHA256_BYTES);
-    memcpy(all + SHA256_BYTES, ids, bytes - SHA256_BYTES);
+    memcpy(all + SHA256_BYTES, &scope, sizeof(scope));
+    memcpy(all + ids_at, ids, bytes - ids_at);
     sha256_of(slice_of(all, bytes), digest);
     (void)sha256_format(digest, hex); /* it is in `hex` */
     snprintf(out_name, NAME_ROOM, "%.*s.kv", NAME_DIGITS, hex);
@@ -190,12 +191,12 @@ static void look_into(struct prefix_spill *spill, const char *name, int file,
     token_id *ids = NULL;
     enum err err = read_head(spill, file, &head, &ids);
     if (err == ERR_OK)
-        name_of(spill, ids, head.count, right_name);
+        name_of(spill, head.scope, ids, head.count, right_name);
     if (err == ERR_PROTOCOL || (err == ERR_OK && strcmp(name, right_name) != 0)) {
         remove_bad(spill, name);
     } else if (err == ERR_OK && spill->counts.files < spill->options.files_max) {
         add_entry(spill, name, head.head_bytes + head.blob_bytes, changed_at(file));
-        on_found(ctx, ids, head.count, head.blob_bytes);
+        on_found(ctx, head.scope, ids, head.count, head.blob_bytes);
     } else if (err == ERR_OK) {
         (void)unlinkat(spill->folder, name, 0); /* more than there may be */
         spill->counts.removed_old++;
@@ -308,8 +309,8 @@ static enum err write_file(const struct prefix_spill *spill, const char *name, c
     return ERR_SYSTEM;
 }
 
-enum err prefix_spill_put(struct prefix_spill *spill, const token_id *ids, uint32_t count,
-                          struct slice blob)
+enum err prefix_spill_put(struct prefix_spill *spill, uint64_t scope, const token_id *ids,
+                          uint32_t count, struct slice blob)
 {
     char name[NAME_ROOM];
     size_t head_bytes = PREFIX_SPILL_FIXED_BYTES + (size_t)count * 4 + SHA256_BYTES;
@@ -317,7 +318,7 @@ enum err prefix_spill_put(struct prefix_spill *spill, const token_id *ids, uint3
     ASSERT(count >= 1 && blob.len > 0);
     if (bytes > spill->options.bytes_max || count > spill->options.ids_max)
         return ERR_FULL;
-    name_of(spill, ids, count, name);
+    name_of(spill, scope, ids, count, name);
     struct entry *entry = find(spill, name);
     if (entry) {
         entry->used = ++spill->uses;
@@ -325,7 +326,7 @@ enum err prefix_spill_put(struct prefix_spill *spill, const token_id *ids, uint3
     }
     make_room(spill, bytes, 1);
     uint8_t *head = mem_alloc(head_bytes);
-    prefix_spill_write_head(spill->options.fingerprint, ids, count, blob, head);
+    prefix_spill_write_head(spill->options.fingerprint, scope, ids, count, blob, head);
     enum err err = write_file(spill, name, head, head_bytes, blob);
     mem_free(head);
     if (err == ERR_OK)
@@ -355,8 +356,8 @@ static enum err read_blob(int file, const struct prefix_spill_head *head, void *
     return err;
 }
 
-static enum err read_file(const struct prefix_spill *spill, const char *name, const token_id *ids,
-                          uint32_t count, void **out_blob, size_t *out_bytes)
+static enum err read_file(const struct prefix_spill *spill, const char *name, uint64_t scope,
+                          const token_id *ids, uint32_t count, void **out_blob, size_t *out_bytes)
 {
     struct prefix_spill_head head;
     token_id *found_ids = NULL;
@@ -364,7 +365,8 @@ static enum err read_file(const struct prefix_spill *spill, const char *name, co
     if (file < 0)
         return errno == ENOENT ? ERR_NOT_FOUND : ERR_SYSTEM;
     enum err err = read_head(spill, file, &head, &found_ids);
-    if (err == ERR_OK && (head.count != count || memcmp(found_ids, ids, count * sizeof(*ids)) != 0))
+    if (err == ERR_OK && (head.scope != scope || head.count != count ||
+                          memcmp(found_ids, ids, count * sizeof(*ids)) != 0))
         err = ERR_PROTOCOL;
     if (err == ERR_OK)
         err = read_blob(file, &head, out_blob);
@@ -375,15 +377,15 @@ static enum err read_file(const struct prefix_spill *spill, const char *name, co
     return err;
 }
 
-enum err prefix_spill_get(struct prefix_spill *spill, const token_id *ids, uint32_t count,
-                          void **out_blob, size_t *out_bytes)
+enum err prefix_spill_get(struct prefix_spill *spill, uint64_t scope, const token_id *ids,
+                          uint32_t count, void **out_blob, size_t *out_bytes)
 {
     char name[NAME_ROOM];
-    name_of(spill, ids, count, name);
+    name_of(spill, scope, ids, count, name);
     struct entry *entry = find(spill, name);
     if (!entry)
         return ERR_NOT_FOUND;
-    enum err err = read_file(spill, name, ids, count, out_blob, out_bytes);
+    enum err err = read_file(spill, name, scope, ids, count, out_blob, out_bytes);
     if (err == ERR_OK)
         entry->used = ++spill->uses;
     else if (err == ERR_NOT_FOUND)
@@ -395,10 +397,11 @@ enum err prefix_spill_get(struct prefix_spill *spill, const token_id *ids, uint3
     return err;
 }
 
-void prefix_spill_remove(struct prefix_spill *spill, const token_id *ids, uint32_t count)
+void prefix_spill_remove(struct prefix_spill *spill, uint64_t scope, const token_id *ids,
+                         uint32_t count)
 {
     char name[NAME_ROOM];
-    name_of(spill, ids, count, name);
+    name_of(spill, scope, ids, count, name);
     struct entry *entry = find(spill, name);
     if (entry)
         remove_entry(spill, entry);

@@ -1,9 +1,16 @@
 /* prefix_spill_format - the head of a spilled blob, out of bytes and into them. */
 #include "worker/prefix_spill.h"
 
-static const char magic[8] = {'M', 'I', 'L', 'L', 'K', 'V', '1', '\n'};
+static const char magic[8] = {'M', 'I', 'L', 'L', 'K', 'V', '2', '\n'};
 
-enum { AT_FINGERPRINT = 8, AT_COUNT = 40, AT_ZERO = 44, AT_BYTES = 48, AT_DIGEST = 56 };
+enum {
+    AT_FINGERPRINT = 8,
+    AT_COUNT = 40,
+    AT_ZERO = 44,
+    AT_BYTES = 48,
+    AT_SCOPE = 56,
+    AT_DIGEST = 64
+};
 
 static uint64_t get(const char *bytes, int count)
 {
@@ -30,6 +37,7 @@ enum err prefix_spill_peek(struct slice start, uint64_t file_bytes,
         return ERR_PROTOCOL;
     head.count = (uint32_t)get(start.data + AT_COUNT, 4);
     head.blob_bytes = get(start.data + AT_BYTES, 8);
+    head.scope = get(start.data + AT_SCOPE, 8);
     if (head.count == 0 || head.count > options->ids_max || head.blob_bytes == 0)
         return ERR_PROTOCOL;
     head.head_bytes = PREFIX_SPILL_FIXED_BYTES + (size_t)head.count * 4 + SHA256_BYTES;
@@ -60,8 +68,9 @@ enum err prefix_spill_ids(struct slice whole, const struct prefix_spill_head *he
     return ERR_OK;
 }
 
-void prefix_spill_write_head(const uint8_t fingerprint[SHA256_BYTES], const token_id *ids,
-                             uint32_t count, struct slice blob, uint8_t *out_head)
+void prefix_spill_write_head(const uint8_t fingerprint[SHA256_BYTES], uint64_t scope,
+                             const token_id *ids, uint32_t count, struct slice blob,
+                             uint8_t *out_head)
 {
     size_t summed = PREFIX_SPILL_FIXED_BYTES + (size_t)count * 4;
     memcpy(out_head, magic, sizeof(magic));
@@ -69,6 +78,7 @@ void prefix_spill_write_head(const uint8_t fingerprint[SHA256_BYTES], const toke
     put(out_head + AT_COUNT, 4, count);
     put(out_head + AT_ZERO, 4, 0);
     put(out_head + AT_BYTES, 8, blob.len);
+    put(out_head + AT_SCOPE, 8, scope);
     sha256_of(blob, out_head + AT_DIGEST);
     for (uint32_t i = 0; i < count; i++)
         put(out_head + PREFIX_SPILL_FIXED_BYTES + 4 * (size_t)i, 4, (uint32_t)ids[i]);

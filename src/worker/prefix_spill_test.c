@@ -11,20 +11,21 @@
 
 static const token_id ids[] = {5, 6, 7, 2147483647};
 static const struct slice blob = {"the cells of it", 15};
-enum { COUNT = 4, HEAD_BYTES = 120 + 4 * COUNT, FILE_BYTES = HEAD_BYTES + 15 };
+enum { COUNT = 4, SCOPE = 77, HEAD_BYTES = 128 + 4 * COUNT, FILE_BYTES = HEAD_BYTES + 15 };
 
 struct found {
     uint32_t files, last_count;
     uint64_t bytes;
 };
 
-static void on_found(void *ctx, const token_id *found_ids, uint32_t count, uint64_t blob_bytes)
+static void on_found(void *ctx, uint64_t scope, const token_id *found_ids, uint32_t count,
+                     uint64_t blob_bytes)
 {
     struct found *found = ctx;
     found->files++;
     found->bytes += blob_bytes;
     found->last_count = count;
-    CHECK(found_ids[0] == ids[0]);
+    CHECK(found_ids[0] == ids[0] && scope == SCOPE);
 }
 
 static char folder[64];
@@ -87,7 +88,7 @@ static enum err get(struct prefix_spill *spill)
 {
     void *bytes = NULL;
     size_t count = 0;
-    enum err err = prefix_spill_get(spill, ids, COUNT, &bytes, &count);
+    enum err err = prefix_spill_get(spill, SCOPE, ids, COUNT, &bytes, &count);
     CHECK((err == ERR_OK) == (bytes != NULL));
     if (err == ERR_OK)
         CHECK(slice_eq(slice_of(bytes, count), blob));
@@ -100,8 +101,8 @@ TEST(what_was_put_is_got_now_and_after_opening_again)
     make_folder();
     struct prefix_spill *spill = open_spill(1000);
     CHECK_ERR(get(spill), ERR_NOT_FOUND);
-    CHECK_OK(prefix_spill_put(spill, ids, COUNT, blob));
-    CHECK_OK(prefix_spill_put(spill, ids, COUNT, blob)); /* once */
+    CHECK_OK(prefix_spill_put(spill, SCOPE, ids, COUNT, blob));
+    CHECK_OK(prefix_spill_put(spill, SCOPE, ids, COUNT, blob)); /* once */
     CHECK_OK(get(spill));
     CHECK_EQ(prefix_spill_counts(spill).files, 1);
     CHECK_EQ(prefix_spill_counts(spill).bytes, FILE_BYTES);
@@ -111,7 +112,7 @@ TEST(what_was_put_is_got_now_and_after_opening_again)
     CHECK_EQ(found.last_count, COUNT);
     CHECK_EQ(found.bytes, blob.len);
     CHECK_OK(get(spill));
-    prefix_spill_remove(spill, ids, COUNT);
+    prefix_spill_remove(spill, SCOPE, ids, COUNT);
     CHECK_ERR(get(spill), ERR_NOT_FOUND);
     CHECK_EQ(each_file(NULL), 0);
     prefix_spill_close(spill);
@@ -144,7 +145,7 @@ static void lengthen(const char *path)
 static void check_refused(void (*damage)(const char *path))
 {
     struct prefix_spill *spill = open_spill(1000);
-    CHECK_OK(prefix_spill_put(spill, ids, COUNT, blob));
+    CHECK_OK(prefix_spill_put(spill, SCOPE, ids, COUNT, blob));
     each_file(damage);
     CHECK_ERR(get(spill), ERR_PROTOCOL);
     CHECK_EQ(each_file(NULL), 0);
@@ -176,7 +177,7 @@ TEST(what_is_wrong_with_a_head_shows_when_the_folder_is_opened)
     make_folder();
     for (damage_at = 0; damage_at < FILE_BYTES; damage_at++) {
         struct prefix_spill *spill = open_spill(1000);
-        CHECK_OK(prefix_spill_put(spill, ids, COUNT, blob));
+        CHECK_OK(prefix_spill_put(spill, SCOPE, ids, COUNT, blob));
         prefix_spill_close(spill);
         each_file(flip);
         spill = open_spill(1000);
@@ -193,7 +194,7 @@ TEST(files_of_another_model_are_removed)
 {
     make_folder();
     struct prefix_spill *spill = open_spill(1000);
-    CHECK_OK(prefix_spill_put(spill, ids, COUNT, blob));
+    CHECK_OK(prefix_spill_put(spill, SCOPE, ids, COUNT, blob));
     prefix_spill_close(spill);
     struct prefix_spill_options other = options_of(1000);
     other.fingerprint[31]++;
@@ -235,7 +236,7 @@ TEST(only_names_of_our_form_are_touched_and_links_not_followed)
 static void put_one(struct prefix_spill *spill, token_id last)
 {
     token_id own[COUNT] = {5, 6, 7, last};
-    CHECK_OK(prefix_spill_put(spill, own, COUNT, blob));
+    CHECK_OK(prefix_spill_put(spill, SCOPE, own, COUNT, blob));
 }
 
 static bool has(struct prefix_spill *spill, token_id last)
@@ -243,7 +244,7 @@ static bool has(struct prefix_spill *spill, token_id last)
     token_id own[COUNT] = {5, 6, 7, last};
     void *bytes = NULL;
     size_t count;
-    enum err err = prefix_spill_get(spill, own, COUNT, &bytes, &count);
+    enum err err = prefix_spill_get(spill, SCOPE, own, COUNT, &bytes, &count);
     mem_free(bytes);
     return err == ERR_OK;
 }
@@ -261,7 +262,7 @@ TEST(the_one_unused_for_longest_makes_room)
     spill = open_spill((uint64_t)2 * FILE_BYTES); /* a smaller bound than last time */
     CHECK_EQ(each_file(NULL), 2);
     char large[2 * FILE_BYTES] = {0};
-    CHECK_ERR(prefix_spill_put(spill, ids, COUNT, slice_of(large, sizeof(large))), ERR_FULL);
+    CHECK_ERR(prefix_spill_put(spill, SCOPE, ids, COUNT, slice_of(large, sizeof(large))), ERR_FULL);
     CHECK_EQ(each_file(NULL), 2);
     for (token_id last = 10; last < 30; last++)
         put_one(spill, last);
@@ -279,7 +280,7 @@ TEST(without_memory_a_file_stays_for_better_times)
 {
     make_folder();
     struct prefix_spill *spill = open_spill(1000);
-    CHECK_OK(prefix_spill_put(spill, ids, COUNT, blob));
+    CHECK_OK(prefix_spill_put(spill, SCOPE, ids, COUNT, blob));
     for (uint64_t nth = 1; nth <= 3; nth++) { /* head, ids, blob */
         mem_test_fail_nth(nth);
         CHECK_ERR(get(spill), ERR_FULL);
@@ -294,12 +295,28 @@ TEST(what_another_process_took_away_is_not_found)
 {
     make_folder();
     struct prefix_spill *spill = open_spill(1000);
-    CHECK_OK(prefix_spill_put(spill, ids, COUNT, blob));
+    CHECK_OK(prefix_spill_put(spill, SCOPE, ids, COUNT, blob));
     each_file(remove_file);
     CHECK_ERR(get(spill), ERR_NOT_FOUND);
     CHECK_EQ(prefix_spill_counts(spill).files, 0);
-    CHECK_OK(prefix_spill_put(spill, ids, COUNT, blob));
+    CHECK_OK(prefix_spill_put(spill, SCOPE, ids, COUNT, blob));
     CHECK_OK(get(spill));
+    prefix_spill_close(spill);
+    remove_folder();
+}
+
+TEST(what_is_of_one_scope_is_not_found_in_another)
+{
+    make_folder();
+    struct prefix_spill *spill = open_spill(1000);
+    void *bytes = NULL;
+    size_t count;
+    CHECK_OK(prefix_spill_put(spill, SCOPE, ids, COUNT, blob));
+    CHECK_ERR(prefix_spill_get(spill, SCOPE + 1, ids, COUNT, &bytes, &count), ERR_NOT_FOUND);
+    prefix_spill_remove(spill, SCOPE + 1, ids, COUNT);
+    CHECK_OK(get(spill));
+    CHECK_OK(prefix_spill_put(spill, SCOPE + 1, ids, COUNT, blob));
+    CHECK_EQ(each_file(NULL), 2);
     prefix_spill_close(spill);
     remove_folder();
 }

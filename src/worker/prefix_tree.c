@@ -396,14 +396,14 @@ static uint64_t scope_of(const struct node *node)
 static void spill(struct prefix_tree *tree, struct node *node)
 {
     const struct prefix_options *options = &tree->options;
-    if (!options->spill || node->disk_bytes > 0 || scope_of(node) != PREFIX_NOBODYS)
+    if (!options->spill)
         return;
     ids_of(node, tree->scratch);
-    if (options->spill(options->spill_ctx, tree->scratch, node->depth, &node->blob,
-                       node->blob_bytes)) {
+    bool is_there = options->spill(options->spill_ctx, scope_of(node), tree->scratch, node->depth,
+                                   &node->blob, node->blob_bytes);
+    tree->counts.on_disk += is_there && node->disk_bytes == 0;
+    if (is_there)
         node->disk_bytes = node->blob_bytes;
-        tree->counts.on_disk++;
-    }
 }
 
 /* Rule 5. Looks at all: at most PREFIX_BLOBS_MAX, when a blob of megabytes has just been made. */
@@ -473,11 +473,11 @@ bool prefix_tree_has(const struct prefix_tree *tree, uint64_t scope, const token
     return node && node->blob;
 }
 
-void prefix_tree_on_disk(struct prefix_tree *tree, const token_id *ids, uint32_t count,
-                         size_t bytes)
+void prefix_tree_on_disk(struct prefix_tree *tree, uint64_t scope, const token_id *ids,
+                         uint32_t count, size_t bytes)
 {
     ASSERT(count >= 1 && bytes > 0);
-    struct node *node = insert(tree, PREFIX_NOBODYS, ids, count);
+    struct node *node = insert(tree, scope, ids, count);
     if (!node)
         return;
     tree->counts.on_disk += node->disk_bytes == 0;

@@ -27,8 +27,8 @@
  * 7. Looking up allocates nothing; a prompt that is known allocates nothing either.
  * 8. Ids are said in a scope (one for each tenant): a tree of its own, forgotten with the last that
  * is in it. Nothing of a scope is found, waited for or counted in another. They share the room:
- * slots and bounds, so one scope notices that others are busy, but not with what. A file does not
- * say its scope, so only what is in PREFIX_NOBODYS is spilled and on disk.
+ * slots and bounds, so one scope notices that others are busy, but not with what. What lies on
+ * disk is of its scope, too.
  * 9. Where slots next to each other run together for less (docs/design/020), a slot is worth what a
  *    gap costs while a request runs for each of its two neighbours that is busy: a conversation is
  *    not given up for that, an old one is.
@@ -71,11 +71,10 @@ struct prefix_price {     /* measured by the caller (step_cost.h; a save and a r
     double answer_tokens; /* for so many steps a request runs, a mean */
 };
 
-/* A blob of PREFIX_NOBODYS is dropped for others. True: it will be fetched again when it is asked
- * for (the callback may take *blob and write it elsewhere, later). Borrows ids; may not call the
- * tree. */
-typedef bool prefix_spill_fn(void *ctx, const token_id *ids, uint32_t count, void **blob,
-                             size_t bytes);
+/* A blob is dropped for others. True: it will be fetched again when it is asked for (the callback
+ * may take *blob and write it elsewhere, later). Borrows ids; may not call the tree. */
+typedef bool prefix_spill_fn(void *ctx, uint64_t scope, const token_id *ids, uint32_t count,
+                             void **blob, size_t bytes);
 
 struct prefix_options {
     uint32_t slots; /* 1..PREFIX_SLOTS_MAX */
@@ -172,9 +171,9 @@ MUST_USE enum err prefix_tree_save(struct prefix_tree *tree, uint64_t scope, con
 /* Is one of exactly these ids in memory? */
 bool prefix_tree_has(const struct prefix_tree *tree, uint64_t scope, const token_id *ids,
                      uint32_t count);
-/* A copy of so many bytes lies on disk, found there at the start; of PREFIX_NOBODYS (rule 8). */
-void prefix_tree_on_disk(struct prefix_tree *tree, const token_id *ids, uint32_t count,
-                         size_t bytes);
+/* A copy of so many bytes lies on disk: found there at the start, or written since. */
+void prefix_tree_on_disk(struct prefix_tree *tree, uint64_t scope, const token_id *ids,
+                         uint32_t count, size_t bytes);
 /* The blob of exactly these ids was refused by the engine, or could not be fetched: forgotten in
  * memory and on disk, and not spilled. Harmless when there is none. */
 void prefix_tree_lost(struct prefix_tree *tree, uint64_t scope, const token_id *ids,

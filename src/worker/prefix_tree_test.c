@@ -290,8 +290,10 @@ TEST(the_blob_of_an_answer_stays_while_others_are_saved)
     prefix_tree_free(tree);
 }
 
-static bool take_all(void *ctx, const token_id *ids, uint32_t count, void **blob, size_t bytes)
+static bool take_all(void *ctx, uint64_t scope, const token_id *ids, uint32_t count, void **blob,
+                     size_t bytes)
 {
+    CHECK_EQ(scope, PREFIX_NOBODYS);
     uint32_t *spilled = ctx;
     CHECK(memcmp(ids, long_ids, count * sizeof(*ids)) == 0 && bytes == 60);
     mem_free(*blob);
@@ -320,7 +322,7 @@ TEST(a_dropped_blob_that_went_to_disk_is_fetched)
     CHECK_EQ(answer.blob_count, 10);
     prefix_tree_lost(tree, PREFIX_NOBODYS, long_ids, 10);
     CHECK_EQ(find(tree, 10, 20).how, PREFIX_NOTHING);
-    prefix_tree_on_disk(tree, long_ids, 15, 60);
+    prefix_tree_on_disk(tree, PREFIX_NOBODYS, long_ids, 15, 60);
     CHECK_EQ(find(tree, 10, 20).how, PREFIX_FETCH);
     CHECK_EQ(prefix_tree_counts(tree).on_disk, 1);
     prefix_tree_check(tree);
@@ -434,28 +436,32 @@ TEST(scopes_take_room_like_prompts_and_are_forgotten_like_them)
     prefix_tree_free(tree);
 }
 
-static bool count_spill(void *ctx, const token_id *ids, uint32_t count, void **blob, size_t bytes)
+static bool note_spill(void *ctx, uint64_t scope, const token_id *ids, uint32_t count, void **blob,
+                       size_t bytes)
 {
-    uint32_t *spills = ctx;
+    uint64_t *spilled = ctx;
     CHECK(ids[0] == 1 && count == 60 && *blob && bytes == 10);
-    (*spills)++;
+    *spilled = scope;
     return true;
 }
 
-TEST(only_what_is_nobodys_is_spilled)
+TEST(what_is_spilled_is_of_its_scope_and_found_in_no_other)
 {
     for (uint64_t scope = 0; scope < 2; scope++) {
-        uint32_t spills = 0;
+        uint64_t spilled = UINT64_MAX;
         struct prefix_options options = options_of(1);
         options.blob_bytes_max = 10;
-        options.spill = count_spill;
-        options.spill_ctx = &spills;
+        options.spill = note_spill;
+        options.spill_ctx = &spilled;
         struct prefix_tree *tree = prefix_tree_new(&options);
         for (uint32_t i = 0; i < 2; i++) {
             void *blob = mem_alloc(10);
             CHECK_OK(prefix_tree_save(tree, scope, long_ids, 60 + i, &blob, 10));
         }
-        CHECK_EQ(spills, scope == PREFIX_NOBODYS);
+        CHECK_EQ(spilled, scope);
+        prefix_tree_lost(tree, scope, long_ids, 61);
+        CHECK_EQ(find_in(tree, scope).how, PREFIX_FETCH);
+        CHECK_EQ(find_in(tree, 1 - scope).how, PREFIX_NOTHING);
         prefix_tree_check(tree);
         prefix_tree_free(tree);
     }

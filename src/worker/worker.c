@@ -315,6 +315,7 @@ static void on_report(void *ctx, const struct core_report *report)
         worker->last_token_ms = clock_wall_ms();
     metric_add(worker->metrics.tokens, (double)report->tokens_sampled);
     metric_set(worker->metrics.prefix_bytes, (double)report->prefix_bytes);
+    worker_metrics_count_disk(&worker->metrics, &report->disk);
     count_slots(worker, report);
     if (report->broken)
         on_broken(worker);

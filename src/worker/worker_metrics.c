@@ -56,6 +56,37 @@ void worker_metrics_set_exact(struct worker_metrics *metrics, bool is_known, boo
     metric_set(metrics->exact, is_exact);
 }
 
+static void make_disk_metrics(struct worker_metrics *metrics)
+{
+    const struct slice no_end = {0};
+    metrics->disk_bytes = get(metrics, METRIC_GAUGE, "millrace_prefix_disk_bytes",
+                              "Copies of beginnings of prompts on disk.", no_end);
+    metrics->disk_written = get(metrics, METRIC_COUNTER, "millrace_prefix_disk_written_total",
+                                "Such copies written.", no_end);
+    metrics->disk_fetched = get(metrics, METRIC_COUNTER, "millrace_prefix_disk_fetched_total",
+                                "Such copies read back for a prompt.", no_end);
+    metrics->disk_dropped = get(metrics, METRIC_COUNTER, "millrace_prefix_disk_dropped_total",
+                                "Not written, for more waited than may.", no_end);
+    metrics->disk_failed = get(metrics, METRIC_COUNTER, "millrace_prefix_disk_failed_total",
+                               "Not written or not read: an error.", no_end);
+}
+
+void worker_metrics_count_disk(struct worker_metrics *metrics,
+                               const struct prefix_disk_counts *counts)
+{
+    struct prefix_disk_counts was = metrics->disk_counted;
+    if (!metrics->registry || memcmp(&was, counts, sizeof(was)) == 0)
+        return;
+    if (!metrics->disk_bytes)
+        make_disk_metrics(metrics);
+    metrics->disk_counted = *counts;
+    metric_set(metrics->disk_bytes, (double)counts->bytes);
+    metric_add(metrics->disk_written, (double)(counts->written - was.written));
+    metric_add(metrics->disk_fetched, (double)(counts->fetched - was.fetched));
+    metric_add(metrics->disk_dropped, (double)(counts->dropped - was.dropped));
+    metric_add(metrics->disk_failed, (double)(counts->failed - was.failed));
+}
+
 static int index_of(const struct event *end)
 {
     if (!end)

@@ -1,0 +1,98 @@
+"""prefix_disk - with prefix_disk_bytes what was computed of a prompt outlives its worker: the next one finds it, and
+says the same; a worker killed at any moment, and a disk that takes nothing, cost only time. On the shipped model."""
+
+import os
+import re
+import resource
+import signal
+import unittest
+
+from harness import Server, eventually, main, seeded_random
+from prefix_test import QUESTIONS, SYSTEM, ask, messages_of
+from roles import is_alive, role_pid
+
+
+def metric(server, name):
+    match = re.search(rf'^{name}{{model="llama"}} (\S+)$', server.get("/metrics").text(), re.MULTILINE)
+    return float(match[1]) if match else 0
+
+
+class PrefixDisk(unittest.TestCase):
+    def server(self, **keys):
+        server = Server(ready=None, llama_slots=4, **keys)
+        server.__enter__()
+        self.addCleanup(server.__exit__, None, None, None)
+        server.need_llama()
+        return server
+
+    def files(self, server, ending):
+        return [path for path in (server.folder / "state" / "millrace").glob("prefixes-*/*") if path.name.endswith(ending)]
+
+    def kill_worker(self, server):
+        pid = role_pid(server, "worker", "llama")
+        os.kill(pid, signal.SIGKILL)
+        eventually(lambda: not is_alive(pid), "the worker is gone")
+        eventually(lambda: role_pid(server, "worker", "llama") != pid, "there is another")
+        server.wait_ready("llama")
+
+    def test_the_next_worker_finds_what_one_saved_and_says_the_same(self):
+        server = self.server(prefix_disk_bytes=64 << 20)
+        messages = messages_of(SYSTEM, QUESTIONS[0])
+        text, cached, prompt = ask(server, messages)
+        self.assertEqual(cached, 0)
+        eventually(lambda: self.files(server, ".kv"), "it lies on disk")
+        self.kill_worker(server)
+        again, cached, _ = ask(server, messages)
+        self.assertEqual(again, text)
+        self.assertGreater(cached, prompt // 2)
+        eventually(lambda: metric(server, "millrace_prefix_disk_fetched_total") == 1, "it is counted")
+        self.assertGreater(metric(server, "millrace_prefix_disk_bytes"), 0)
+        # Nobody else may read it, and no name says what was asked.
+        for path in self.files(server, ""):
+            self.assertEqual(path.stat().st_mode & 0o777, 0o600)
+            self.assertRegex(path.name, r"^(secret|[0-9a-f]{32}\.kv)$")
+            self.assertEqual(path.parent.stat().st_mode & 0o777, 0o700)
+
+    def test_a_worker_killed_while_it_saves_costs_only_time(self):
+        server = self.server(prefix_disk_bytes=64 << 20)
+        random = seeded_random()
+        for number in range(3):
+            messages = messages_of(f"Book {number}. {SYSTEM}", QUESTIONS[1])
+            text, _, _ = ask(server, messages)
+            ask(server, messages_of(f"Page {random.randrange(1000)}. {SYSTEM}", QUESTIONS[2]))
+            self.kill_worker(server)
+            self.assertEqual(self.files(server, ".part"), [])
+            self.assertEqual(ask(server, messages)[0], text)
+
+    def test_a_disk_that_takes_nothing_is_one_warning(self):
+        server = self.server(prefix_disk_bytes=64 << 20)
+        pid = role_pid(server, "worker", "llama")
+        before = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (4096, before[1]))
+        for number in range(3):
+            messages = messages_of(f"Book {number}. {SYSTEM}", QUESTIONS[0])
+            text, _, _ = ask(server, messages)
+            again, cached, prompt = ask(server, messages)
+            self.assertEqual(again, text)
+            self.assertGreater(cached, prompt // 2)
+        eventually(lambda: metric(server, "millrace_prefix_disk_failed_total") >= 1, "it is counted")
+        self.assertEqual(self.files(server, ".kv"), [])
+        self.assertEqual(server.log().count("event=prefix_disk_failed"), 1)
+        self.assertEqual(role_pid(server, "worker", "llama"), pid)
+
+    def test_a_small_bound_holds(self):
+        cap = 1 << 20
+        server = self.server(prefix_disk_bytes=cap)
+        for number in range(6):
+            ask(server, messages_of(f"Book {number}. {SYSTEM}", QUESTIONS[0]))
+        eventually(lambda: metric(server, "millrace_prefix_disk_written_total") >= 2, "some were written")
+        self.assertLessEqual(sum(path.stat().st_size for path in self.files(server, ".kv")), cap)
+
+    def test_without_the_key_there_is_nothing_on_disk(self):
+        server = self.server()
+        ask(server, messages_of(SYSTEM, QUESTIONS[0]))
+        self.assertEqual(self.files(server, ""), [])
+
+
+if __name__ == "__main__":
+    main()
