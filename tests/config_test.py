@@ -89,6 +89,7 @@ class Config(unittest.TestCase):
                 ("allow_no_keys", "maybe", ["true"]), ("body_max_bytes", "1", ["1024.."]),
                 ("body_max_bytes", "8MiBs", []), ("kv_memory", "99T", ["0.."]),
                 ("engine_profile", "faster", ["exact", "fast"]), ("stall_ms", "99", ["100.."]),
+                ("llama_cpus", "0-3,x", ["'x' is neither a CPU", "allowed is empty, or CPUs as in 0-3,8"]),
                 ("default_model", "x" * 129, ["1..128"])):
             option = "--" + key.replace("_", "-")
             self.refused(key, value[:60], *words, "command line", args=[f"{option}={value}"])

@@ -107,10 +107,14 @@ static bool value_text(const struct config_key *key, const json_t *value, struct
 MUST_USE static enum err read_member(struct config *config, const char *path, const char *name,
                                      const json_t *value, struct err_note *out_note)
 {
-    static const char *const wanted[] = {"a number",         "a number or a string like \"8MiB\"",
-                                         "true or false",    "a string",
-                                         "a string",         "a string",
-                                         "a list of objects"};
+    static const char *const wanted[] = {[CONFIG_U32] = "a number",
+                                         [CONFIG_BYTES] = "a number or a string like \"8MiB\"",
+                                         [CONFIG_BOOL] = "true or false",
+                                         [CONFIG_STRING] = "a string",
+                                         [CONFIG_CHOICE] = "a string",
+                                         [CONFIG_IPC_URL] = "a string",
+                                         [CONFIG_CPUS] = "a string like \"0-3,8\"",
+                                         [CONFIG_API_KEYS] = "a list of objects"};
     const struct config_key *key = config_key_find(slice_str(name));
     if (!key)
         return err_note_fail(out_note, ERR_REFUSED, "%s: unknown key '%.64s'", path, name);

@@ -55,6 +55,7 @@ struct config {
     uint32_t llama_n_ctx;
     uint32_t llama_slots;                            /* 0: what fits kv_memory, at most 8 */
     uint32_t llama_n_threads, llama_n_threads_batch; /* 0: min(4, max(1, cores - 1)) */
+    const char *llama_cpus;                          /* "0-3,8" (base/cpu_list.h); "": any */
     uint64_t kv_memory; /* bytes for the caches of all slots; 0: a quarter of what is available */
     const char *kv_type_k, *kv_type_v; /* "f16", "f32", "q8_0" or "q4_0" */
     uint32_t llama_n_gpu_layers;

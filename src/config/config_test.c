@@ -315,6 +315,24 @@ TEST(solo_is_an_option_and_no_key)
     check_file_refused("{\"solo\": true}", "unknown key 'solo'");
 }
 
+TEST(cpus_of_the_engine_are_a_list)
+{
+    struct config *config;
+    CHECK_OK(load("", ENV(), &config, NULL));
+    CHECK_STR(config->llama_cpus, "");
+    config_free(config);
+    CHECK_OK(load("--llama-cpus=0-3,8", ENV("LLAMA_CPUS=1"), &config, NULL));
+    CHECK_STR(config->llama_cpus, "0-3,8");
+    config_free(config);
+    check_refused(
+        "--llama-cpus=0-3,2", ENV(),
+        "command line: llama_cpus is '0-3,2': '2' names a CPU once more; allowed is empty, "
+        "or CPUs as in 0-3,8");
+    check_refused("", ENV("LLAMA_CPUS=1024"),
+                  "environment: llama_cpus is '1024': '1024' is beyond the last CPU there can be; "
+                  "allowed is empty, or CPUs as in 0-3,8");
+}
+
 TEST(where_the_roles_meet_is_a_folder)
 {
     struct config *config;

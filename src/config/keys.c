@@ -1,6 +1,7 @@
 /* keys - the rows, and how one value is read from text. */
 #include "config/keys.h"
 
+#include "base/cpu_list.h"
 #include "base/utf8.h"
 #include "config/api_keys.h"
 
@@ -36,6 +37,11 @@
 #field, env, NULL, CONFIG_IPC_URL, offsetof(struct config, field), initial, 0, max, NULL,  \
             __VA_ARGS__                                                                            \
     }
+#define ROW_CPUS(field, env, max, ...)                                                             \
+    {                                                                                              \
+#field, env, NULL, CONFIG_CPUS, offsetof(struct config, field), "", 0, max, NULL,          \
+            __VA_ARGS__                                                                            \
+    }
 #define ROW_API_KEYS(field, max, ...)                                                              \
     {                                                                                              \
 #field, NULL, NULL, CONFIG_API_KEYS, offsetof(struct config, field), "[]", 0, max, NULL,   \
@@ -43,7 +49,13 @@
     }
 
 /* The path of a unix socket below the folder must fit 108 bytes. */
-enum { DAY_MS = 86400000, KIB = 1024, MIB = 1024 * 1024, IPC_URL_MAX_BYTES = 6 + 96 };
+enum {
+    DAY_MS = 86400000,
+    KIB = 1024,
+    MIB = 1024 * 1024,
+    IPC_URL_MAX_BYTES = 6 + 96,
+    CPUS_MAX_BYTES = 4096
+};
 #define TIB (1024ull * 1024 * MIB)
 
 /* clang-format off: a table reads by its columns */
@@ -81,6 +93,10 @@ const struct config_key config_keys[] = {
             "engine threads while decoding; 0: min(4, max(1, cores - 1))"),
     ROW_U32(llama_n_threads_batch, "LLAMA_N_THREADS_BATCH", NULL, "0", 0, 512,
             "engine threads for prompts; 0: as llama_n_threads"),
+    ROW_CPUS(
+        llama_cpus, "LLAMA_CPUS", CPUS_MAX_BYTES,
+        "CPUs that the engine's threads stay on, like 0-3,8; llama_n_threads 0 is then at most "
+        "so many; empty: any that the process may use"),
     ROW_U32(
         llama_n_gpu_layers, "LLAMA_N_GPU_LAYERS", NULL, "0", 0, 65536,
         "layers of the model on the GPUs; more than it has: all; 0: all on the processor; without "
@@ -213,6 +229,9 @@ void config_key_range(const struct config_key *key, struct text *out)
     case CONFIG_IPC_URL:
         text_add_f(out, "empty, or ipc:///FOLDER of at most %zu bytes", (size_t)key->max);
         break;
+    case CONFIG_CPUS:
+        text_add_str(out, "empty, or CPUs as in 0-3,8");
+        break;
     case CONFIG_API_KEYS:
         text_add_f(out, "0..%zu objects", (size_t)key->max);
         break;
@@ -296,6 +315,19 @@ MUST_USE static enum err read_number(const struct config_key *key, struct slice 
     return ERR_OK;
 }
 
+MUST_USE static enum err read_cpus(const struct config_key *key, struct slice text,
+                                   struct config *config, struct err_note *out_note)
+{
+    cpu_set_t cpus;
+    struct err_note why;
+    if (text.len > 0 && cpu_list_parse(text, &cpus, &why) != ERR_OK)
+        return err_note_fail(out_note, ERR_REFUSED,
+                             "%s is '" SLICE_FMT "': %s; allowed is empty, "
+                             "or CPUs as in 0-3,8",
+                             key->name, SLICE_ARG(slice_first(text, 64)), why.text);
+    return read_string(key, text, config, out_note);
+}
+
 enum err config_key_read(const struct config_key *key, struct slice text, struct config *config,
                          struct err_note *out_note)
 {
@@ -318,6 +350,8 @@ enum err config_key_read(const struct config_key *key, struct slice text, struct
         return text.len == 0 || (slice_starts_with(text, SLICE("ipc:///")) && text.len > 7)
                    ? read_string(key, text, config, out_note)
                    : out_of_range(key, text, out_note);
+    case CONFIG_CPUS:
+        return read_cpus(key, text, config, out_note);
     case CONFIG_API_KEYS:
         return api_keys_read(text, config, out_note);
     case CONFIG_CHOICE:
@@ -369,6 +403,7 @@ void config_key_write(const struct config_key *key, const struct config *config,
     case CONFIG_STRING:
     case CONFIG_CHOICE:
     case CONFIG_IPC_URL:
+    case CONFIG_CPUS:
         text_add_str(out, *(const char *const *)field);
         break;
     case CONFIG_API_KEYS:

@@ -10,6 +10,7 @@ enum config_type {
     CONFIG_STRING,
     CONFIG_CHOICE,
     CONFIG_IPC_URL, /* "" or ipc:///FOLDER */
+    CONFIG_CPUS,    /* "" or base/cpu_list.h */
     CONFIG_API_KEYS /* api_keys.h; from the file only */
 };
 

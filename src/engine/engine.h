@@ -20,6 +20,8 @@
 #include "base/slice.h"
 #include "base/text.h"
 
+#include <sched.h>
+
 struct engine;
 
 typedef int32_t token_id;
@@ -212,7 +214,10 @@ struct engine_llama_options {
     /* Bound for the cache of all slots; 0: a quarter of the memory that is available. */
     uint64_t kv_memory_bytes;
     uint32_t threads, threads_batch; /* while decoding, for prompts: 1..512 */
-    uint32_t batch_tokens;           /* 0: 512; raised to a row for each slot */
+    /* Where the engine thread and those that it starts run until it is closed, and whoever calls
+     * embed() meanwhile; NULL: where the thread that opens may. Borrowed for the call. */
+    const cpu_set_t *cpus;
+    uint32_t batch_tokens; /* 0: 512; raised to a row for each slot */
     /* Profile: false = exact (no flash attention, one KV stream per sequence), true = fast. */
     bool fast;
     enum engine_kv_type kv_key, kv_value; /* value: f16 or f32 unless fast */
@@ -225,7 +230,8 @@ struct engine_llama_options {
 /* ERR_NOT_FOUND: no library (the note says what was tried and how to get it); ERR_REFUSED: a
  * library of another release; ERR_PROTOCOL: the file is not a usable GGUF model (missing,
  * truncated, lying); ERR_NO_MEMORY: does not fit, with the sums; ERR_LIMIT: more than 256 slots, a
- * type of cache that the model or the profile cannot have, GPU layers where there is no GPU;
+ * type of cache that the model or the profile cannot have, GPU layers where there is no GPU, CPUs
+ * that this thread may not use;
  * ERR_CANCELLED: on_progress said stop. */
 MUST_USE enum err engine_llama_open(const struct engine_llama_options *options,
                                     engine_progress_fn *on_progress, void *progress_ctx,

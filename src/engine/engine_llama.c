@@ -14,8 +14,10 @@
 #include "engine/llama_params.h"
 #include "engine/llama_rows.h"
 #include "engine/llama_text.h"
+#include "engine/llama_threads.h"
 #include "engine/memory_available.h"
 #include "engine/read_ahead.h"
+#include "engine/thread_cpus.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,9 +30,6 @@ enum {
  * second for 220 MB that are all in the page cache already (reading those: 0.08 s). */
 static const float READ_AHEAD_PART = 0.9f;
 
-typedef __typeof__(&ggml_threadpool_new) threadpool_new_fn;
-typedef __typeof__(&ggml_threadpool_free) threadpool_free_fn;
-
 struct llama_engine {
     struct engine engine;
     const struct llama_api *api;
@@ -38,10 +37,10 @@ struct llama_engine {
     struct llama_context *context;
     llama_memory_t memory;
     struct llama_text text;
-    ggml_threadpool_t threads, threads_batch; /* NULL: one thread; may be the same */
-    threadpool_free_fn free_threads;
-    bool has_streams;          /* one of cells for each slot (profile exact), not one for all */
-    struct llama_embed *embed; /* makes its context when it is needed */
+    struct llama_threads threads;
+    struct thread_cpus own_cpus; /* the engine thread's, before it was told where to run */
+    bool has_streams;            /* one of cells for each slot (profile exact), not one for all */
+    struct llama_embed *embed;   /* makes its context when it is needed */
     bool cuts; /* false: its state holds more than cells, slots can only be emptied */
     char description[128], build[512];
     uint32_t *held;           /* tokens in each slot */
@@ -65,10 +64,7 @@ static void close_engine(struct engine *engine)
     llama_embed_free(self->embed);
     if (self->context)
         self->api->llama_free(self->context);
-    if (self->threads_batch && self->threads_batch != self->threads)
-        self->free_threads(self->threads_batch);
-    if (self->threads)
-        self->free_threads(self->threads);
+    llama_threads_stop(&self->threads);
     if (self->model)
         self->api->llama_model_free(self->model);
     mem_free(self->held);
@@ -83,6 +79,7 @@ static void close_engine(struct engine *engine)
     mem_free(self->row_logits);
     mem_free(self->kept_logits);
     llama_text_fini(&self->text);
+    thread_cpus_undo(&self->own_cpus);
     mem_free(self);
 }
 
@@ -479,35 +476,6 @@ static enum err make_context(struct llama_engine *self, struct load *load)
     return ERR_OK;
 }
 
-/* Left to itself libllama starts and ends its threads in every decode(); a pool takes about a sixth
- * off a token of the shipped model on 2 threads (docs/design/004). It does not poll for work: that
- * would gain another tenth, at the price of a busy core beside an idle engine. */
-static void make_threads(struct llama_engine *self, const struct engine_llama_options *options)
-{
-    const struct llama_api *api = self->api;
-    ggml_backend_dev_t cpu = api->ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_CPU);
-    ggml_backend_reg_t registry = cpu ? api->ggml_backend_dev_backend_reg(cpu) : NULL;
-    if (!registry || !self->context || (options->threads == 1 && options->threads_batch == 1))
-        return;
-    threadpool_new_fn new_threads = NULL;
-    *(void **)&new_threads =
-        api->ggml_backend_reg_get_proc_address(registry, "ggml_threadpool_new");
-    *(void **)&self->free_threads =
-        api->ggml_backend_reg_get_proc_address(registry, "ggml_threadpool_free");
-    if (!new_threads || !self->free_threads)
-        return;
-    struct ggml_threadpool_params params =
-        api->ggml_threadpool_params_default((int)options->threads);
-    params.poll = 0;
-    self->threads = new_threads(&params);
-    self->threads_batch = self->threads;
-    if (options->threads_batch != options->threads) {
-        params.n_threads = (int)options->threads_batch;
-        self->threads_batch = new_threads(&params);
-    }
-    api->llama_attach_threadpool(self->context, self->threads, self->threads_batch);
-}
-
 static void make_batch(struct llama_engine *self, uint32_t batch_tokens)
 {
     struct llama_batch *batch = &self->batch;
@@ -570,6 +538,7 @@ static void prepare_embed(struct llama_engine *self, const struct load *load)
                                           .architecture = load->summary.architecture,
                                           .context_tokens = info->context_tokens,
                                           .threads = (load->options->threads_batch + 1) / 2,
+                                          .cpus = load->options->cpus,
                                           .token_bytes = load->geometry.token_bytes,
                                           .heads = load->summary.head_count,
                                           .reads_only = info->reads_only};
@@ -581,7 +550,9 @@ static enum err load_all(struct llama_engine *self, struct load *load)
     TRY(load_model(self, load));
     TRY(make_context(self, load));
     TRY(make_text(self, load));
-    make_threads(self, load->options);
+    if (self->context)
+        llama_threads_start(&self->threads, self->api, self->context, load->options->threads,
+                            load->options->threads_batch);
     self->has_streams = !load->options->fast;
     make_batch(self, load->geometry.batch_tokens);
     llama_rows_init(&self->arranged, load->geometry.slots, load->geometry.batch_tokens);
@@ -596,6 +567,7 @@ static enum err load_all(struct llama_engine *self, struct load *load)
 
 static enum err open_all(struct llama_engine *self, struct load *load)
 {
+    TRY(thread_cpus_set(load->options->cpus, &self->own_cpus, load->note));
     TRY(look_at_file(load));
     TRY(forecast(self, load));
     llama_log_begin(&load->log);

@@ -6,6 +6,8 @@
 #include "base/hash.h"
 #include "base/mem.h"
 
+#include <dirent.h>
+
 static void check_refused(const struct engine_llama_options *options, enum err expected,
                           const char *why)
 {
@@ -584,6 +586,47 @@ TEST(slots_that_do_not_fit_are_refused_with_the_sums)
     struct engine *engine = open_with(&options);
     CHECK_EQ(engine->info.slots, 7);
     engine_close(&engine);
+}
+
+/* How many threads of this process may run on these processors, and on no others. */
+static int threads_on(const cpu_set_t *cpus)
+{
+    int count = 0;
+    DIR *folder = opendir("/proc/self/task");
+    CHECK(folder);
+    for (const struct dirent *entry; (entry = readdir(folder));) {
+        cpu_set_t its;
+        pid_t id = (pid_t)strtol(entry->d_name, NULL, 10);
+        count += id > 0 && sched_getaffinity(id, sizeof(its), &its) == 0 && CPU_EQUAL(&its, cpus);
+    }
+    closedir(folder);
+    return count;
+}
+
+TEST(threads_stay_on_the_processors_that_are_named)
+{
+    cpu_set_t before, one;
+    CHECK(sched_getaffinity(0, sizeof(before), &before) == 0);
+    if (CPU_COUNT(&before) < 2)
+        SKIP("there is one processor only");
+    int cpu = 0;
+    while (!CPU_ISSET(cpu, &before))
+        cpu++;
+    CPU_ZERO(&one);
+    CPU_SET(cpu, &one);
+    struct engine_llama_options options = options_default();
+    options.cpus = &one;
+    options.threads = options.threads_batch = 3;
+    struct engine *engine = open_with(&options);
+    token_id tokens[PROMPT_MAX];
+    struct engine_row row = {.token = 1, .wants_logits = true};
+    CHECK_OK(engine_decode(engine, &row, 1));
+    CHECK_EQ(threads_on(&one), 3); /* this one and the pool's */
+    CHECK(tokens_of(engine, "Hi", tokens) > 0);
+    engine_close(&engine);
+    CHECK_EQ(threads_on(&one), 0);
+    CPU_SET(CPU_SETSIZE - 1, &one);
+    check_refused(&options, ERR_LIMIT, "this process may use");
 }
 
 static bool stop_halfway(void *ctx, float fraction)

@@ -4,6 +4,7 @@
 
 #include "base/mem.h"
 #include "engine/memory_available.h"
+#include "engine/thread_cpus.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +12,7 @@
 struct llama_embed {
     struct llama_embed_options options;
     bool ranks;
+    cpu_set_t cpus;                /* what options.cpus points to */
     struct llama_context *context; /* NULL: not needed yet */
     uint32_t size;                 /* of a vector */
     uint32_t part_tokens;
@@ -66,6 +68,10 @@ struct llama_embed *llama_embed_new(const struct llama_embed_options *options,
     info->pooling = pooling_of(model_number(options, "pooling_type", LLAMA_POOLING_TYPE_NONE));
     embed->options = *options;
     embed->options.architecture = NULL; /* borrowed */
+    if (options->cpus) {
+        embed->cpus = *options->cpus;
+        embed->options.cpus = &embed->cpus;
+    }
     embed->ranks = info->pooling == ENGINE_POOL_RANK;
     embed->size = (uint32_t)options->api->llama_model_n_embd_out(options->model);
     embed->part_tokens = part_tokens_of(options, embed->ranks);
@@ -236,17 +242,30 @@ static enum err read_text(struct llama_embed *embed, const token_id *tokens, siz
     return ERR_OK;
 }
 
-enum err llama_embed_text(struct llama_embed *embed, const token_id *tokens, size_t count,
-                          enum engine_pooling pooling, bool (*should_abort)(void *ctx), void *ctx,
-                          float *out_numbers, struct err_note *out_note)
+static enum err start_and_read(struct llama_embed *embed, const token_id *tokens, size_t count,
+                               enum engine_pooling pooling, float *out_numbers,
+                               struct err_note *out_note)
 {
     TRY(make_context(embed, out_note));
-    embed->should_abort = should_abort;
-    embed->abort_ctx = ctx;
     llama_memory_t memory = embed->options.api->llama_get_memory(embed->context);
     if (memory) /* the text before; a model that only reads has none */
         (void)embed->options.api->llama_memory_seq_rm(memory, 0, -1, -1); /* whole: never fails */
     if (pooling != ENGINE_POOL_RANK)
         memset(out_numbers, 0, embed->size * sizeof(*out_numbers));
     return read_text(embed, tokens, count, pooling, out_numbers, out_note);
+}
+
+/* The context's threads are started for each part, by this one. */
+enum err llama_embed_text(struct llama_embed *embed, const token_id *tokens, size_t count,
+                          enum engine_pooling pooling, bool (*should_abort)(void *ctx), void *ctx,
+                          float *out_numbers, struct err_note *out_note)
+{
+    struct thread_cpus own = {0};
+    if (thread_cpus_set(embed->options.cpus, &own, out_note) != ERR_OK)
+        return ERR_SYSTEM;
+    embed->should_abort = should_abort;
+    embed->abort_ctx = ctx;
+    enum err err = start_and_read(embed, tokens, count, pooling, out_numbers, out_note);
+    thread_cpus_undo(&own);
+    return err;
 }

@@ -23,6 +23,7 @@ struct llama_embed_options {
     const char *architecture; /* what the keys of its file begin with; until new() returns */
     uint32_t context_tokens;
     uint32_t threads;
+    const cpu_set_t *cpus;       /* where they run; NULL: where the caller may; copied */
     uint64_t token_bytes, heads; /* of the cache; of attention: to see whether it fits */
     bool reads_only;             /* it has no cache, and sees the whole text unless it says not */
 };

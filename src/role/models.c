@@ -1,8 +1,10 @@
 /* models - what the config's model keys mean for workers and engines. */
 #include "role/models.h"
 
+#include "base/cpu_list.h"
 #include "base/log.h"
 
+#include <limits.h>
 #include <stdio.h>
 
 /* What it costs, and where it differs from what was asked for (architecture.md, KV geometry). */
@@ -45,18 +47,33 @@ static struct worker_options worker_from_config(const struct config *config)
     return options;
 }
 
-/* One core stays free for the loops: an engine that spins on all of them starves everything. */
-static uint32_t default_threads(unsigned cores)
+/* One core stays free for the loops: an engine that spins on all of them starves everything.
+ * `cpus`: those that it stays on; two threads on one of them wait for each other at every node of
+ * the graph. */
+static uint32_t default_threads(unsigned cores, unsigned cpus)
 {
     uint32_t threads = cores > 1 ? cores - 1 : 1;
+    threads = threads < cpus ? threads : cpus;
     return threads < 4 ? threads : 4;
 }
 
 /* Obeyed, but said: with an engine thread on every core the loops wait for their turn. */
-static void warn_of_threads(const char *key, uint32_t threads, unsigned cores)
+static void warn_of_threads(const char *key, uint32_t threads, unsigned cores, unsigned cpus)
 {
-    if (threads >= cores && cores > 1)
+    if (threads > cpus)
+        log_event(LOG_WARN, "threads_above_cpus", "%s=%u llama_cpus=%u", key, threads, cpus);
+    else if (threads >= cores && cores > 1)
         log_event(LOG_WARN, "threads_not_below_cores", "%s=%u cores=%u", key, threads, cores);
+}
+
+/* How many it names; UINT_MAX: it says nothing. */
+static unsigned cpus_from_config(const struct config *config, cpu_set_t *out_cpus)
+{
+    if (!config->llama_cpus[0])
+        return UINT_MAX;
+    enum err err = cpu_list_parse(slice_str(config->llama_cpus), out_cpus, NULL);
+    ASSERT(err == ERR_OK); /* the config has read it */
+    return (unsigned)CPU_COUNT(out_cpus);
 }
 
 /* The config has checked that it is one of them. */
@@ -87,6 +104,9 @@ static enum engine_load load_of(const char *name)
 
 static void llama_from_config(const struct config *config, unsigned cores, struct models *models)
 {
+    unsigned cpus = cpus_from_config(config, &models->llama_cpus);
+    warn_of_threads("llama_n_threads", config->llama_n_threads, cores, cpus);
+    warn_of_threads("llama_n_threads_batch", config->llama_n_threads_batch, cores, cpus);
     if (config->llama_model_path[0])
         snprintf(models->model_path, sizeof(models->model_path), "%s", config->llama_model_path);
     else
@@ -98,7 +118,8 @@ static void llama_from_config(const struct config *config, unsigned cores, struc
              config->data_dir);
     models->search[0] = models->engine_search[0];
     models->search[1] = models->engine_search[1];
-    uint32_t threads = config->llama_n_threads ? config->llama_n_threads : default_threads(cores);
+    uint32_t threads =
+        config->llama_n_threads ? config->llama_n_threads : default_threads(cores, cpus);
     models->llama_engine = (struct engine_llama_options){
         .library_dir = config->engine_dir[0] ? config->engine_dir : NULL,
         .search = models->search,
@@ -108,6 +129,7 @@ static void llama_from_config(const struct config *config, unsigned cores, struc
         .kv_memory_bytes = config->kv_memory,
         .threads = threads,
         .threads_batch = config->llama_n_threads_batch ? config->llama_n_threads_batch : threads,
+        .cpus = config->llama_cpus[0] ? &models->llama_cpus : NULL,
         .batch_tokens = 512,
         .fast = strcmp(config->engine_profile, "fast") == 0,
         .kv_key = kv_type_of(config->kv_type_k),
@@ -134,8 +156,6 @@ static void dummy_from_config(const struct config *config, struct models *models
 
 void models_from_config(const struct config *config, unsigned cores, struct models *out_models)
 {
-    warn_of_threads("llama_n_threads", config->llama_n_threads, cores);
-    warn_of_threads("llama_n_threads_batch", config->llama_n_threads_batch, cores);
     *out_models = (struct models){0};
     llama_from_config(config, cores, out_models);
     dummy_from_config(config, out_models);
