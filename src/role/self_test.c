@@ -1,6 +1,7 @@
 /* self_test - see self_test.h. */
 #include "role/self_test.h"
 
+#include "base/hash.h"
 #include "base/log.h"
 #include "base/sha256.h"
 
@@ -49,6 +50,9 @@ static void make_key(const struct engine_llama_options *engine, struct self_test
                engine->library_dir ? engine->library_dir : "", engine->threads,
                engine->threads_batch, (int)engine->kv_key, (int)engine->kv_value, (int)engine->load,
                engine->gpu_layers);
+    if (engine->cpus)
+        text_add_f(&key, "|cpus=%016llx",
+                   (unsigned long long)hash_bytes(slice_of(engine->cpus, sizeof(*engine->cpus))));
     snprintf(out_test->key, sizeof(out_test->key), SLICE_FMT, SLICE_ARG(text_slice(&key)));
     text_fini(&key);
 }

@@ -36,6 +36,12 @@ TEST(the_key_has_whatever_numbers_and_steps_depend_on)
     other = engine;
     other.library_dir = "/e";
     check_keys_differ(&other);
+    cpu_set_t cpus;
+    CPU_ZERO(&cpus);
+    CPU_SET(1, &cpus);
+    other = engine;
+    other.cpus = &cpus;
+    check_keys_differ(&other);
     CHECK_STR(first.path, second.path); /* a file for each model */
     other = engine;
     other.model_path = "/m/b.gguf";

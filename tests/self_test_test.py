@@ -1,0 +1,71 @@
+"""self_test - an idle model finds out whether its answers depend on what else runs, /v1/models says it, and the next
+start knows it at once."""
+
+import unittest
+
+from harness import Server, eventually, main
+
+SMALL = {"llama_slots": 2, "llama_n_ctx": 256}  # fewer ways to try: the shipped model is as exact with more
+
+
+class SelfTest(unittest.TestCase):
+    def server(self, **keys):
+        server = Server(ready=None, **SMALL, **keys)
+        server.__enter__()
+        self.addCleanup(server.__exit__, None, None, None)
+        server.need_llama()
+        return server
+
+    def numerics(self, server):
+        return server.get("/v1/models/llama").json()["numerics"]
+
+    def result(self, server):
+        eventually(lambda: self.numerics(server)["determinism"] != "unknown", "the self-test is over")
+        return self.numerics(server)
+
+    def again(self, server):
+        server.signal()
+        self.assertEqual(server.wait_exit(), 0)
+        server.restart()
+        server.need_llama()
+
+    def file(self, server):
+        (found,) = (server.folder / "state" / "millrace").glob("self-test-*.json")
+        return found
+
+    def test_the_result_is_kept_for_the_next_start(self):
+        server = self.server()
+        first = self.result(server)
+        self.assertEqual((first["profile"], first["determinism"], first["width_max"]), ("exact", "exact", 2))
+        self.assertRegex(first["fingerprint"], "^[0-9a-f]{32}$")
+        server.wait_log("event=self_test model=llama determinism=exact .* was=measured")
+        self.assertNotIn("numerics", server.get("/v1/models/dummy").json())
+        eventually(lambda: 'millrace_numerics_exact{model="llama"} 1' in server.get("/metrics").body.decode(),
+                   "it is a metric")
+        self.again(server)
+        self.assertEqual(self.result(server), first)
+        server.wait_log("event=self_test model=llama determinism=exact .* was=kept")
+
+    def test_a_damaged_file_costs_a_warning_and_another_test(self):
+        server = self.server()
+        first = self.result(server)
+        eventually(lambda: self.file(server).stat().st_size > 0, "the file is written")
+        text = self.file(server).read_bytes()
+        self.file(server).write_bytes(text[:len(text) // 2])
+        self.again(server)
+        server.wait_log("event=self_test_file_ignored")
+        self.assertEqual(self.result(server), first)
+        eventually(lambda: len(self.file(server).read_bytes()) > len(text) // 2, "it is whole again")
+
+    def test_profile_fast_promises_nothing(self):
+        numerics = self.result(self.server(engine_profile="fast"))
+        self.assertEqual((numerics["profile"], numerics["determinism"], numerics["width_max"]), ("fast", "compatible", 0))
+
+    def test_without_a_self_test_nothing_is_known(self):
+        server = self.server(self_test_ms=0)
+        self.assertEqual(self.numerics(server), {"profile": "exact", "determinism": "unknown", "width_max": 0,
+                                                 "fingerprint": None})
+
+
+if __name__ == "__main__":
+    main()
