@@ -174,6 +174,53 @@ TEST(a_mark_near_enough_serves_those_that_wait_for_the_first)
     rig_free(rig);
 }
 
+static uint64_t tick(void *host) /* each decode() takes a millisecond */
+{
+    uint64_t *now_us = host;
+    return *now_us += 1000;
+}
+
+/* A prompt that has nothing in common with the others. */
+static void start_short(struct rig *rig, size_t index, uint32_t answer)
+{
+    enum { SHORT = 20 };
+    for (uint32_t i = 0; i < SHORT; i++)
+        rig->prompts[index][i] = (token_id)(1 + (index * 5 + i) % 17);
+    struct probe *probe = probe_make(&rig->probes, index, rig->prompts[index], SHORT);
+    probe->job.max_tokens = answer;
+    probe->job.ignore_eos = true;
+    probe_start(&rig->probes, index);
+}
+
+/* Slot 0 runs, in slot 1 is what an earlier request left, and the others were never used. */
+static bool takes_the_neighbour(bool gaps_cost)
+{
+    uint64_t now_us = 0;
+    struct core_options options = options_default();
+    options.learns_steps = true;
+    options.clock_us = tick;
+    options.host = &now_us;
+    struct rig *rig = rig_new(&options);
+    rig->toy.engine.info.gaps_cost = gaps_cost;
+    start_short(rig, 0, 100);
+    start_short(rig, 1, 5);
+    while (!rig->probes.probe[1].is_ended)
+        probes_step(&rig->probes);
+    CHECK(engine_seq_tokens(&rig->toy.engine, 1) > 0 &&
+          engine_seq_tokens(&rig->toy.engine, 2) == 0);
+    start_short(rig, 2, 5);
+    probes_run(&rig->probes);
+    bool is_neighbour = engine_seq_tokens(&rig->toy.engine, 2) == 0;
+    rig_free(rig);
+    return is_neighbour;
+}
+
+TEST(where_gaps_cost_a_short_content_is_given_up_for_the_slot_next_to_those_that_run)
+{
+    CHECK(takes_the_neighbour(true));
+    CHECK(!takes_the_neighbour(false));
+}
+
 TEST(a_blob_that_cannot_be_had_costs_only_time)
 {
     struct core_options options = options_default();
