@@ -6,7 +6,10 @@
 
 #include <string.h>
 
-enum { KEY_MAX_BYTES = 16 * 1024 };
+enum {
+    KEY_MAX_BYTES = 16 * 1024,
+    CALIBRATION_PART = 4, /* of the budget: a step of 512 rows of a large model takes a minute */
+};
 
 enum phase { PHASE_CALIBRATION, PHASE_TEST, PHASE_OVER };
 
@@ -195,7 +198,8 @@ static void calibrate(struct selftest_run *run, uint64_t (*clock_us)(void *host)
 {
     uint32_t count;
     struct step_shape shape;
-    if (!calibration_next(&run->calibration, run->rows, &count, &shape)) {
+    bool is_over = run->record.result.spent_us > run->options.budget_us / CALIBRATION_PART;
+    if (is_over || !calibration_next(&run->calibration, run->rows, &count, &shape)) {
         empty_slots(run);
         run->phase = PHASE_TEST;
         return;

@@ -9,8 +9,8 @@
  * 2. It needs the slots 0..15 (those that there are) empty. While they hold beginnings of prompts
  *    for others it waits until the core has been idle for SELFTEST_QUIET_US, and empties them then.
  * 3. All decode()s together, also those that were in vain, take no longer than budget_us, and one
- * step: then what is known is the result, and `unknown` for the rest of it. The file remembers
- * that, too.
+ *    step; the calibration no longer than a quarter of that. Then what is known is the result, and
+ *    `unknown` for the rest of it. The file remembers that, too.
  * 4. Files are a help: one that cannot be read or written costs a warning, and a test at the next
  * start. */
 #pragma once
