@@ -11,7 +11,7 @@ import unittest
 
 from pathlib import Path
 
-from harness import Server, eventually, main
+from harness import Failure, Server, eventually, main
 from roles import role_pid
 from surfaces import completions
 
@@ -23,9 +23,9 @@ POLLS = 300  # of how far it is, each at least some 20 us: then it is not readin
 class Slices:
     """A worker that is stopped, but for slices of so many bytes that it reads."""
 
-    def __init__(self, server, slice_bytes):
+    def __init__(self, server, model_bytes):
         self.server = server
-        self.slice_bytes = slice_bytes
+        self.model_bytes = model_bytes
         self.pid = role_pid(server, "worker", "llama")
         os.kill(self.pid, signal.SIGSTOP)
 
@@ -34,7 +34,7 @@ class Slices:
 
     def run(self):
         """A slice; or a moment, when it has nothing to read. Returns what /health then says of it."""
-        until = self.read_bytes() + self.slice_bytes
+        until = self.read_bytes() + self.model_bytes // PARTS
         os.kill(self.pid, signal.SIGCONT)
         for _ in range(POLLS):
             if self.read_bytes() >= until:
@@ -49,13 +49,15 @@ class Slices:
         self.server.wait_state("llama", "loading")
 
     def run_until_ready(self):
-        """The fractions that /health showed, each once."""
+        """The fractions that /health showed, each once: never more than the worker has read of the file."""
         fractions = []
 
         def is_ready():
             seen = self.run()
             if seen["state"] == "loading" and seen["load_fraction"] not in fractions[-1:]:
                 fractions.append(seen["load_fraction"])
+                if fractions[-1] > self.read_bytes() / self.model_bytes:
+                    raise Failure(f"{fractions[-1]} of {self.model_bytes} bytes after {self.read_bytes()}")
             return seen["state"] == "ready"
 
         eventually(is_ready, "the model is loaded")
@@ -87,7 +89,7 @@ class Loading(unittest.TestCase):
     def test_who_waits_for_it_sees_how_far_it_is(self):
         for load in ("mmap", "read"):
             with self.subTest(load), self.serve(llama_load=load) as server, server.connect() as waiting:
-                slices = Slices(server, self.model.stat().st_size // PARTS)
+                slices = Slices(server, self.model.stat().st_size)
                 slices.run_until_loading()
                 waiting.send(completions.request("Hi", True, max_tokens=1, ignore_eos=True,
                                                  stream_options={"include_progress": True}))
@@ -102,7 +104,7 @@ class Loading(unittest.TestCase):
     def test_a_stop_in_the_middle_ends_it(self):
         for load in ("mmap", "read"):
             with self.subTest(load), self.serve(llama_load=load) as server:
-                slices = Slices(server, self.model.stat().st_size // PARTS)
+                slices = Slices(server, self.model.stat().st_size)
                 slices.run_until_loading()
                 server.signal(signal.SIGTERM)
                 slices.end()

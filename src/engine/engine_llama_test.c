@@ -654,7 +654,8 @@ TEST(load_can_be_stopped)
 }
 
 struct told_progress {
-    float last;
+    float first, last;
+    uint32_t calls;
     uint32_t parts; /* below the whole */
 };
 
@@ -662,6 +663,8 @@ static bool note_progress(void *ctx, float fraction)
 {
     struct told_progress *told = ctx;
     CHECK(fraction >= told->last && fraction <= 1);
+    if (told->calls++ == 0)
+        told->first = fraction;
     told->parts += fraction > told->last && fraction < 1;
     told->last = fraction;
     return true;
@@ -679,6 +682,8 @@ TEST(load_tells_how_far_it_is_however_weights_come_into_memory)
         struct err_note note = {{0}};
         CHECK_OK(engine_llama_open(&options, note_progress, &told, &engine, &note));
         CHECK(told.parts >= 2);
+        if (loads[i] == ENGINE_LOAD_MAP)
+            CHECK(told.first > 0.01f && told.first < 0.9f); /* a MiB of the file */
         CHECK(told.last == 1);
         engine_close(&engine);
     }
