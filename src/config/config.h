@@ -63,6 +63,7 @@ struct config {
     uint64_t prefix_cache_bytes; /* 0: no prefix cache */
     uint64_t prefix_disk_bytes;  /* 0: what is saved is in memory alone */
     uint32_t target_itl_ms;      /* 0: found by itself */
+    uint32_t draft_tokens;       /* of a step; 0: nothing is guessed */
     const char *engine_profile;  /* "exact" or "fast" */
     uint32_t self_test_ms;       /* 0: no self-test and no calibration */
     const char *engine_dir;      /* "": search */

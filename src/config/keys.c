@@ -121,6 +121,9 @@ const struct config_key config_keys[] = {
         "bytes for copies of these in state_dir, for each model: they outlive the worker; 0: none"),
     ROW_U32(target_itl_ms, "TARGET_ITL_MS", NULL, "0", 0, 60000,
             "time between two tokens that new prompts may stretch it to, ms; 0: found by itself"),
+    ROW_U32(draft_tokens, "DRAFT_TOKENS", NULL, "8", 0, 15,
+            "tokens of a step that may be guessed from what prompt and answer said before, where "
+            "that is faster; only with engine_profile fast; 0: none"),
     ROW_CHOICE(engine_profile, "ENGINE_PROFILE", "exact", "exact|fast",
                "exact: an answer does not depend on what else runs; fast: flash attention"),
     ROW_U32(self_test_ms, "SELF_TEST_MS", NULL, "60000", 0, 3600000,

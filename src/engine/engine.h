@@ -60,6 +60,7 @@ struct engine_info {         /* valid as long as the engine */
     /* Of those in a decode(), slots next to each other are computed together; each gap between them
      * costs as much again as the step had to do anyway. */
     bool gaps_cost;
+    uint32_t logits_max; /* most rows of a decode() that may want logits, >= slots; 0: any */
     /* embed() gives so many numbers, of texts of up to embed_tokens; 0: it does not work. */
     uint32_t embed_numbers, embed_tokens;
     enum engine_pooling pooling; /* as the model says */
@@ -224,8 +225,8 @@ struct engine_llama_options {
     enum engine_load load;
     uint32_t gpu_layers; /* 0: none, whatever devices there are; more than it has: all */
     /* So many rows of a decode() may want logits, for each slot; 0: any. A few save a row of the
-     * vocabulary for each of the others. */
-    uint32_t logits_per_slot;
+     * vocabulary for each of the others. And logits_extra more, of whatever slots. */
+    uint32_t logits_per_slot, logits_extra;
 };
 /* ERR_NOT_FOUND: no library (the note says what was tried and how to get it); ERR_REFUSED: a
  * library of another release; ERR_PROTOCOL: the file is not a usable GGUF model (missing,

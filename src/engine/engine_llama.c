@@ -525,6 +525,7 @@ static void describe(struct llama_engine *self, const struct load *load)
     info->has_chat = self->text.chat_template != NULL;
     info->can_save = true;
     info->single_rows_differ = self->has_streams;
+    info->logits_max = self->logits_max;
     info->gaps_cost = self->has_streams;
     info->can_cut = self->cuts && self->api->llama_model_n_swa(self->model) == 0;
 }

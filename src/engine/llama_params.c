@@ -63,8 +63,9 @@ static enum ggml_type kv_type(enum engine_kv_type type)
 static uint32_t outputs_max(const struct engine_llama_options *options,
                             const struct llama_geometry *geometry)
 {
-    uint64_t rows = (uint64_t)options->logits_per_slot * geometry->slots;
-    return rows < geometry->batch_tokens ? (uint32_t)rows : 0; /* 0: all */
+    uint64_t rows = (uint64_t)options->logits_per_slot * geometry->slots + options->logits_extra;
+    return options->logits_per_slot > 0 && rows < geometry->batch_tokens ? (uint32_t)rows
+                                                                         : 0; /* 0: all */
 }
 
 struct llama_context_params llama_params_of_context(const struct llama_api *api,

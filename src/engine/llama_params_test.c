@@ -109,11 +109,15 @@ TEST(context_is_what_fits)
 TEST(logits_have_room_for_what_each_slot_may_want)
 {
     static const struct {
-        uint32_t per_slot, slots, expected;
-    } cases[] = {{0, 4, 0},     {1, 4, 4},   {8, 4, 32},
-                 {127, 4, 508}, {128, 4, 0}, {UINT32_MAX, 256, 0}};
+        uint32_t per_slot, extra, slots, expected;
+    } cases[] = {{0, 0, 4, 0},   {1, 0, 4, 4},
+                 {8, 0, 4, 32},  {1, 8, 4, 12},
+                 {0, 8, 4, 0},   {1, 507, 4, 511},
+                 {1, 508, 4, 0}, {127, 0, 4, 508},
+                 {128, 0, 4, 0}, {UINT32_MAX, UINT32_MAX, 256, 0}};
     for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
-        struct engine_llama_options options = {.logits_per_slot = cases[i].per_slot};
+        struct engine_llama_options options = {.logits_per_slot = cases[i].per_slot,
+                                               .logits_extra = cases[i].extra};
         struct llama_geometry geometry = {.slots = cases[i].slots, .batch_tokens = 512};
         CHECK_EQ(llama_params_of_context(&api, &options, &geometry).n_outputs_max,
                  cases[i].expected);

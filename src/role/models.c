@@ -102,6 +102,11 @@ static enum engine_load load_of(const char *name)
     return (enum engine_load)index_of(name, names, ARRAY_COUNT(names));
 }
 
+static bool is_fast(const struct config *config)
+{
+    return strcmp(config->engine_profile, "fast") == 0;
+}
+
 static void llama_from_config(const struct config *config, unsigned cores, struct models *models)
 {
     unsigned cpus = cpus_from_config(config, &models->llama_cpus);
@@ -131,12 +136,14 @@ static void llama_from_config(const struct config *config, unsigned cores, struc
         .threads_batch = config->llama_n_threads_batch ? config->llama_n_threads_batch : threads,
         .cpus = config->llama_cpus[0] ? &models->llama_cpus : NULL,
         .batch_tokens = 512,
-        .fast = strcmp(config->engine_profile, "fast") == 0,
+        .fast = is_fast(config),
         .kv_key = kv_type_of(config->kv_type_k),
         .kv_value = kv_type_of(config->kv_type_v),
         .load = load_of(config->llama_load),
         .gpu_layers = config->llama_n_gpu_layers,
-        .logits_per_slot = 1, /* core.h: a step samples once for each sequence */
+        .logits_per_slot = 1, /* core.h: a step samples once for each sequence, */
+        /* and from what is drafted; in profile exact single rows differ, and nothing is. */
+        .logits_extra = is_fast(config) ? config->draft_tokens : 0,
     };
 }
 
@@ -168,6 +175,8 @@ void models_from_config(const struct config *config, unsigned cores, struct mode
     out_models->llama.core.learns_steps = true;
     out_models->llama.core.target_itl_ms = config->target_itl_ms;
     out_models->llama.core.prefix_bytes_max = config->prefix_cache_bytes;
+    out_models->llama.core.draft_tokens_max = config->draft_tokens;
+    out_models->llama.core.draft_is_exact = !is_fast(config);
     out_models->dummy = worker_from_config(config);
     out_models->dummy.model = "dummy";
     out_models->dummy.engine_kind = "dummy";

@@ -88,6 +88,7 @@ struct core *core_new(struct engine *engine, const struct core_options *options)
     struct core *core = mem_alloc(sizeof(*core));
     core->engine = engine;
     core->options = *options;
+    core->draft_rows_exact_max = 1;
     if (core->options.prefill_alone_tokens == 0)
         core->options.prefill_alone_tokens = engine->info.batch_tokens;
     core->sampler = sampler_new(engine->info.vocab_size);
@@ -110,6 +111,7 @@ static void sequence_free(struct sequence *sequence)
 {
     list_remove(&sequence->link);
     text_out_free(sequence->text_out);
+    draft_free(sequence->draft);
     mem_free(sequence->tokens);
     mem_free(sequence->blob);
     core_job_free(&sequence->job);
@@ -324,15 +326,20 @@ static void recover(struct core *core, struct sequence *sequence)
     sequence->position = held;
 }
 
+void core_cut_back(struct core *core, struct sequence *sequence)
+{
+    recover(core, sequence);
+    if (core->tree)
+        core_prefix_recovered(core, sequence);
+}
+
 void core_recover(struct core *core)
 {
     static const enum seq_state states[] = {SEQ_DECODE, SEQ_PREFILL, SEQ_PARKED};
     for (size_t i = 0; i < ARRAY_COUNT(states); i++) {
         LIST_FOREACH_SAFE (link, &core->lists[states[i]]) {
             struct sequence *sequence = CONTAINER_OF(link, struct sequence, link);
-            recover(core, sequence);
-            if (core->tree)
-                core_prefix_recovered(core, sequence);
+            core_cut_back(core, sequence);
             if (sequence->state == SEQ_DECODE && sequence_left(sequence) > 1)
                 core_move_to_run(core, sequence);
         }

@@ -30,7 +30,13 @@
  * in again (prefix_tree.h). A new one whose beginning is just being put in by another waits for it.
  * Where single rows differ (engine.h) only what prompts put in serves other prompts.
  * None of this shows in what is said (rule 5), but in cached_tokens, and in time: so only jobs of
- * one scope find what others left, or wait for each other. */
+ * one scope find what others left, or wait for each other.
+ * 10. With draft_tokens_max a decoding sequence may have more rows in a step than its own: what it
+ * is guessed to say next (draft.h), where plan.h rule 10 finds that this pays. Each row is sampled
+ * from as if it were alone, up to the first token that was not guessed; the cells behind it are cut
+ * off before anybody else sees the slot. So an answer is what it is without, wherever a row among
+ * its own gives the bits that it gives alone: not where single rows differ, nor, with
+ * draft_is_exact, beyond the widths that were tested. And not where cells cannot be cut. */
 #pragma once
 
 #include "base/arena.h"
@@ -128,7 +134,8 @@ struct core_report {
     uint32_t waiting;    /* that core_start() took, and saved ones with credit, without a slot */
     size_t prefix_bytes; /* that blobs of prefixes take */
     struct prefix_disk_counts disk;
-    uint64_t tokens_sampled; /* in this step */
+    uint32_t tokens_drafted, drafts_right; /* in this step (rule 10) */
+    uint64_t tokens_sampled;               /* in this step */
     /* The engine failed for good: every sequence was failed, and those that still come will be. */
     bool broken;
 };
@@ -149,6 +156,10 @@ struct core_options {
     /* With a prefix cache: what is saved is kept there, too; bytes_max 0, the default: nothing is.
      * What it points to is read by core_new() alone. A folder that cannot be is a warning. */
     struct prefix_disk_options prefix_disk;
+    /* Guessed tokens in a step, of all sequences together; 0, the default: none (rule 10). What is
+     * above DRAFT_MAX counts as that. */
+    uint32_t draft_tokens_max;
+    bool draft_is_exact; /* only as core_set_draft_rows_exact_max() allows */
     /* What the host of the core adds; all may be NULL. */
     uint64_t (*clock_us)(void *host); /* to measure a decode() with; NULL: it takes no time */
     /* Called now and then from inside decode(), maybe on a compute thread: true gives it up. */
@@ -164,6 +175,10 @@ struct core;
 struct core *core_new(struct engine *engine, const struct core_options *options);
 /* Sequences still there are dropped without a result; the engine's slots are left as they are. */
 void core_free(struct core *core);
+
+/* A self-test found that so many rows of one sequence in a step, and any fewer, give the bits of as
+ * many steps of one row. 1, as at the beginning: none are drafted with draft_is_exact. */
+void core_set_draft_rows_exact_max(struct core *core, uint32_t rows);
 
 /* Takes *job. Always succeeds: refusals were decided before. */
 void core_start(struct core *core, struct core_job **job);

@@ -19,6 +19,7 @@ static uint32_t list_for_plan(const struct core *core, enum seq_state state,
                               struct plan_seq *out_plan, struct sequence **out_sequences)
 {
     bool has_pairs = core->engine->info.single_rows_differ;
+    bool has_drafts = core_draft_rows(core) > 0;
     uint32_t count = 0;
     LIST_FOREACH (link, &core->lists[state]) {
         struct sequence *sequence = CONTAINER_OF(link, struct sequence, link);
@@ -28,6 +29,8 @@ static uint32_t list_for_plan(const struct core *core, enum seq_state state,
                               .save_at = sequence->save_count ? sequence->save_at[0] : 0,
                               .pairs_until = has_pairs ? sequence->job->prompt_count : 0,
                               .singles_from = singles_from(sequence)};
+        if (has_drafts && state == SEQ_DECODE)
+            core_draft_offer(core, sequence, &out_plan[count]);
         out_sequences[count++] = sequence;
     }
     return count;
@@ -38,6 +41,7 @@ static struct plan_batch plan(struct core *core)
     struct plan_state state = {.batch_tokens = core->engine->info.batch_tokens,
                                .prefill_tokens = core->options.prefill_tokens,
                                .prefill_alone_tokens = core->options.prefill_alone_tokens,
+                               .draft_rows = core_draft_rows(core),
                                .decodes = core->plan_decodes,
                                .prompts = core->plan_prompts};
     if (core->options.learns_steps) {
@@ -56,6 +60,14 @@ static bool wants_logits(const struct sequence *sequence, uint32_t tokens)
     return tokens >= sequence->job->prompt_count + sequence->followed;
 }
 
+/* Of the text so far, or of what is guessed behind it. */
+static token_id token_at(const struct sequence *sequence, uint32_t position)
+{
+    return position < sequence->token_count
+               ? sequence->tokens[position]
+               : draft_guess(sequence->draft)[position - sequence->token_count];
+}
+
 static void fill_rows(struct core *core, const struct plan_batch *batch)
 {
     uint32_t row = 0;
@@ -64,7 +76,7 @@ static void fill_rows(struct core *core, const struct plan_batch *batch)
         const struct sequence *sequence = core->batch[i];
         for (uint32_t j = 0; j < part->count; j++)
             core->rows[row++] =
-                (struct engine_row){.token = sequence->tokens[part->position + j],
+                (struct engine_row){.token = token_at(sequence, part->position + j),
                                     .position = part->position + j,
                                     .slot = (uint32_t)sequence->slot,
                                     .wants_logits = wants_logits(sequence, part->position + j + 1)};
@@ -252,37 +264,79 @@ static bool follow_said(struct core *core, const struct plan_part *part, struct 
     return true;
 }
 
-static void finish_part(struct core *core, const struct plan_part *part, struct sequence *sequence,
-                        size_t last_row, uint64_t now_us)
+static bool end_if_cancelled(struct core *core, struct sequence *sequence)
 {
-    sequence->position += part->count;
-    if (core->tree)
-        core_prefix_filled(core, sequence);
-    if (core_is_cancelled(sequence)) {
-        core_end_done(core, sequence, DONE_CANCELLED, (struct slice){0});
-        return;
-    }
-    /* Not the repair of lost cells, and not an answer that is put in again. */
-    bool is_first_time = sequence_answered(sequence) == sequence->job->said.count &&
-                         sequence->position <= sequence->job->prompt_count;
-    if (part->is_prompt && is_first_time && sequence->job->want_progress)
-        core_say_prefill(core, sequence);
-    if (!follow_said(core, part, sequence, last_row + 1 - part->count))
-        return;
-    if (sequence_left(sequence) > 0 || !sample(core, sequence, last_row))
-        return;
+    if (!core_is_cancelled(sequence))
+        return false;
+    core_end_done(core, sequence, DONE_CANCELLED, (struct slice){0});
+    return true;
+}
+
+static void go_on(struct core *core, struct sequence *sequence, uint64_t now_us)
+{
     if (sequence_has_credit(sequence))
         core_move_to_run(core, sequence); /* to the back: plan.h rule 2 */
     else
         core_park(core, sequence, now_us);
 }
 
+/* Each row that follows what was said is sampled from. What lies behind the last of them is cut off
+ * here, or where the slot is left. */
+static void finish_decode(struct core *core, const struct plan_part *part,
+                          struct sequence *sequence, size_t first_row, uint64_t now_us)
+{
+    uint32_t drafts = part->count - 1;
+    core->tokens_drafted += drafts;
+    for (uint32_t right = 0;; right++) {
+        sequence->position++;
+        if (end_if_cancelled(core, sequence) || !sample(core, sequence, first_row + right))
+            return;
+        if (right == drafts)
+            break;
+        bool is_right = sequence->tokens[sequence->position] == draft_guess(sequence->draft)[right];
+        core->drafts_right += is_right;
+        if (!is_right || !sequence_has_credit(sequence)) {
+            core_cut_back(core, sequence);
+            break;
+        }
+    }
+    go_on(core, sequence, now_us);
+}
+
+static void finish_prompt(struct core *core, const struct plan_part *part,
+                          struct sequence *sequence, size_t last_row, uint64_t now_us)
+{
+    sequence->position += part->count;
+    if (core->tree)
+        core_prefix_filled(core, sequence);
+    if (end_if_cancelled(core, sequence))
+        return;
+    /* Not the repair of lost cells, and not an answer that is put in again. */
+    bool is_first_time = sequence_answered(sequence) == sequence->job->said.count &&
+                         sequence->position <= sequence->job->prompt_count;
+    if (is_first_time && sequence->job->want_progress)
+        core_say_prefill(core, sequence);
+    if (!follow_said(core, part, sequence, last_row + 1 - part->count))
+        return;
+    if (sequence_left(sequence) == 0 && sample(core, sequence, last_row))
+        go_on(core, sequence, now_us);
+}
+
+static void finish_part(struct core *core, const struct plan_part *part, struct sequence *sequence,
+                        size_t first_row, uint64_t now_us)
+{
+    if (part->is_prompt)
+        finish_prompt(core, part, sequence, first_row + part->count - 1, now_us);
+    else
+        finish_decode(core, part, sequence, first_row, now_us);
+}
+
 static void finish_batch(struct core *core, const struct plan_batch *batch, uint64_t now_us)
 {
     uint32_t row = 0;
     for (uint32_t i = 0; i < batch->part_count; i++) {
+        finish_part(core, &batch->parts[i], core->batch[i], row, now_us);
         row += batch->parts[i].count;
-        finish_part(core, &batch->parts[i], core->batch[i], row - 1, now_us);
     }
 }
 
@@ -308,8 +362,12 @@ void core_run_batch(struct core *core, uint64_t now_us)
         core_recover(core);
         end_cancelled_of_batch(core);
         break;
-    case ERR_FULL: /* the youngest makes way, so that the others can go on */
+    case ERR_FULL: /* drafts make way, or the youngest, so that the others can go on */
         core_recover(core);
+        if (batch.draft_count > 0) {
+            core->drafts_have_no_room = true;
+            break;
+        }
         core_end_failed(core, core->batch[batch.part_count - 1], FAULT_INSUFFICIENT_MEMORY,
                         slice_str(NO_ROOM));
         break;

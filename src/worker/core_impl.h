@@ -5,6 +5,7 @@
 #include "base/list.h"
 #include "base/map.h"
 #include "worker/core.h"
+#include "worker/draft.h"
 #include "worker/plan.h"
 #include "worker/prefix_disk.h"
 #include "worker/prefix_tree.h"
@@ -54,6 +55,7 @@ struct sequence {
     struct sampler_state sampler_state;
     uint32_t followed;
     uint32_t skip_bytes; /* of its next text: the asker has them */
+    struct draft *draft; /* NULL: it was never asked for a guess, or there was no memory for it */
 };
 
 static inline uint32_t sequence_left(const struct sequence *sequence) /* tokens to put in */
@@ -103,6 +105,8 @@ struct core {
     /* NULL: what is saved is in memory alone. */
     struct prefix_disk *disk;
     struct step_cost cost; /* what was measured so far */
+    uint32_t draft_rows_exact_max;
+    bool drafts_have_no_room; /* the engine said so once */
     size_t saved_bytes;
     bool broken;
 
@@ -119,6 +123,7 @@ struct core {
      * counts are those that were reported last (core_report.c). */
     struct core_report next;
     uint64_t tokens_sampled; /* since then */
+    uint32_t tokens_drafted, drafts_right;
 };
 
 /* --- core.c --- */
@@ -137,6 +142,9 @@ void core_end_failed(struct core *core, struct sequence *sequence, enum fault fa
                      struct slice message);
 /* Asks every slot what it holds and makes sequence and slot agree (rule 6). */
 void core_recover(struct core *core);
+/* The same for one, after rows that were put in for nothing. It runs, and may have to start again:
+ * core_move_to_run(). */
+void core_cut_back(struct core *core, struct sequence *sequence);
 /* Of the tokens that are in its slot, so many that what is left of the prompt is not a single row
  * (plan.h rule 8). */
 uint32_t core_whole_cells(const struct core *core, const struct sequence *sequence, uint32_t held);
@@ -181,6 +189,14 @@ void core_on_progress(void *ctx);
 
 /* Its answer was whole when it came: says what the asker does not have of it, and ends it. */
 void core_say_all(struct core *core, struct sequence *sequence);
+
+/* --- core_draft.c --- */
+
+/* How many guessed tokens may be in this step (core.h rule 10). */
+uint32_t core_draft_rows(const struct core *core);
+/* What is guessed behind the row of a sequence that decodes. */
+void core_draft_offer(const struct core *core, struct sequence *sequence,
+                      struct plan_seq *out_plan);
 
 /* --- core_grammar.c --- */
 

@@ -206,12 +206,11 @@ static void cut(struct core *core, uint32_t slot, uint32_t tokens)
         core_break(core);
 }
 
-/* Cuts off what is of no use for others. Returns what is left. */
+/* Cuts off what is of no use for others, and drafts that nobody looked at any more. Returns what is
+ * left. */
 static uint32_t leave_for_others(struct core *core, const struct sequence *sequence)
 {
     uint32_t slot = (uint32_t)sequence->slot, cells = cells_for_others(core, sequence);
-    if (cells == sequence->position)
-        return cells;
     cut(core, slot, cells);
     return engine_seq_tokens(core->engine, slot) < cells ? 0 : cells;
 }

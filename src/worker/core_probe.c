@@ -156,6 +156,9 @@ void probes_take(struct probes *probes, const struct core_report *report)
     probes->prefix_bytes = report->prefix_bytes;
     probes->broken = report->broken;
     probes->tokens_sampled += report->tokens_sampled;
+    probes->tokens_drafted += report->tokens_drafted;
+    probes->drafts_right += report->drafts_right;
+    ASSERT(report->drafts_right <= report->tokens_drafted);
     for (size_t i = 0; i < report->result_count; i++)
         take_result(probes, &report->results[i]);
 }

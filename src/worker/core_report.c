@@ -105,6 +105,8 @@ static bool count(struct core *core, struct core_report *report)
         report->disk = prefix_disk_counts(core->disk);
     report->broken = core->broken;
     report->tokens_sampled = core->tokens_sampled;
+    report->tokens_drafted = core->tokens_drafted;
+    report->drafts_right = core->drafts_right;
     return report->tokens_sampled > 0 || report->slots_free != was.slots_free ||
            report->running != was.running || report->parked != was.parked ||
            report->waiting != was.waiting || report->prefix_bytes != was.prefix_bytes ||
@@ -138,5 +140,6 @@ bool core_take_report(struct core *core, struct core_report *report)
     core->next.text = used.text;
     text_clear(&core->next.text);
     core->tokens_sampled = 0;
+    core->tokens_drafted = core->drafts_right = 0;
     return true;
 }

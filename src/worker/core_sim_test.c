@@ -3,6 +3,7 @@
 #include "testing/test.h"
 #include "base/mem.h"
 #include "worker/core_probe.h"
+#include "worker/draft.h"
 #include "worker/plan.h"
 #include "worker/replay.h"
 #include "worker/sampler.h"
@@ -127,6 +128,7 @@ struct alone { /* what it takes to pick for one sequence */
     const struct core_job *job;
     const struct toy_form *form;
     bool rows_differ;
+    float habit;
     struct sampler *sampler;
     struct sampler_state state;
 };
@@ -164,6 +166,7 @@ static enum err expected_pick(struct alone *alone, const token_id *all, uint32_t
     uint32_t prompt_count = job->prompt_count;
     size_t single_at = !alone->rows_differ ? all_count : prompt_count == 1 ? 0 : prompt_count;
     toy_engine_logits_of_rows(all, all_count, single_at, logits);
+    toy_engine_add_habit(alone->habit, all[all_count - 1], logits);
     struct sampler_state before = alone->state;
     struct sampler_input input = {.sampling = &job->sampling,
                                   .logits = logits,
@@ -221,6 +224,7 @@ static void expect(const struct sim *sim, uint32_t index, struct expected *out)
     struct alone alone = {.job = &probe->job,
                           .form = sim->forms[index],
                           .rows_differ = sim->toy.engine.info.single_rows_differ,
+                          .habit = sim->toy.habit,
                           .sampler = sampler_new(TOY_VOCAB),
                           .state = sampler_state_first(&probe->job.sampling)};
     token_id all[2 * TOY_CONTEXT_MAX];
@@ -325,6 +329,15 @@ static void say_before(struct sim *sim, uint32_t index)
     text_fini(&expected.text);
 }
 
+/* And answers that say more of the same. */
+static void make_drafts(struct sim *sim, struct core_options *options)
+{
+    sim->toy.habit = (float[]){0, 5, 20}[below(sim, 3)];
+    sim->toy.engine.info.logits_max += below(sim, 2) * below(sim, 2 * DRAFT_MAX);
+    options->draft_tokens_max = below(sim, 2) * below(sim, 2 * DRAFT_MAX);
+    options->draft_is_exact = below(sim, 3) == 0;
+}
+
 static void make_sim(struct sim *sim, uint64_t seed)
 {
     *sim = (struct sim){.seed = seed, .random = seed};
@@ -350,6 +363,7 @@ static void make_sim(struct sim *sim, uint64_t seed)
     options.learns_steps = below(sim, 2);
     options.target_itl_ms = below(sim, 2) * below(sim, 100);
     options.clock_us = tick;
+    make_drafts(sim, &options);
     probes_init(&sim->probes, &sim->toy.engine, &options);
     sim->job_count = 1 + below(sim, JOBS_MAX);
     for (uint32_t i = 0; i < sim->job_count; i++) {
@@ -403,6 +417,7 @@ static void act(struct sim *sim)
         sim->toy.cut_refused = !sim->toy.engine.info.can_cut || below(sim, 4) == 0;
         sim->toy.next_save = below(sim, 4) ? ERR_OK : ERR_NO_MEMORY;
         sim->toy.next_restore = below(sim, 4) ? ERR_OK : ERR_PROTOCOL;
+        core_set_draft_rows_exact_max(sim->probes.core, below(sim, 6));
         break;
     default:
         probes_step(&sim->probes);
@@ -444,6 +459,7 @@ static void check_rest(const struct sim *sim)
 
 struct reuse {
     uint64_t cached, copies, with_blobs;
+    uint64_t drafted, right;
 };
 
 static void count_reuse(const struct sim *sim, struct reuse *reuse)
@@ -453,6 +469,8 @@ static void count_reuse(const struct sim *sim, struct reuse *reuse)
         reuse->cached += sim->probes.probe[i].cached_tokens;
     }
     reuse->copies += sim->toy.copies;
+    reuse->drafted += sim->probes.tokens_drafted;
+    reuse->right += sim->probes.drafts_right;
     reuse->with_blobs += sim->probes.prefix_bytes > 0;
 }
 
@@ -482,5 +500,6 @@ TEST(every_sequence_says_what_it_would_say_alone)
     CHECK(reuse.cached > 10000);
     CHECK(reuse.copies > 20);
     CHECK(reuse.with_blobs > 100);
+    CHECK(reuse.right > 500 && reuse.drafted - reuse.right > 100);
     mem_free(sim);
 }

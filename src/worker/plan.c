@@ -1,6 +1,8 @@
 /* plan - the budget is dealt out to the prompts' parts, then the empty ones are dropped. */
 #include "worker/plan.h"
 
+#include <math.h>
+
 struct budget {
     uint32_t rows;
     const struct step_cost *cost; /* NULL: only the rows end */
@@ -160,6 +162,114 @@ static void add_prompts(const struct plan_state *state, struct plan_batch *batch
     }
 }
 
+/* --- drafts (rule 10) --- */
+
+#define DRAFT_GAIN 1.0625
+
+struct offer {       /* of one decoding sequence */
+    double chance;   /* that the next draft it would get is right, and all before it */
+    double expected; /* tokens in this step, with those that it has */
+};
+
+struct tries {
+    struct offer offers[PLAN_DRAFT_WIDTH];
+    uint32_t given[PLAN_DRAFT_WIDTH]; /* drafts so far */
+    uint32_t order[PLAN_DRAFT_WIDTH]; /* who got the first, the second, .. */
+    uint32_t count;
+    double expected; /* by all */
+};
+
+static uint32_t draft_room(const struct plan_state *state, const struct plan_batch *batch)
+{
+    uint32_t width = min_u32(PLAN_DRAFT_WIDTH, state->batch_tokens);
+    bool is_for_all = batch->decode_count == state->decode_count && state->prompt_count == 0;
+    if (!is_for_all || batch->decode_count == 0 || batch->decode_count >= width)
+        return 0;
+    return min_u32(state->draft_rows, width - batch->decode_count);
+}
+
+static struct tries begin_tries(const struct plan_state *state)
+{
+    struct tries tries = {.expected = state->decode_count};
+    for (uint32_t i = 0; i < state->decode_count; i++)
+        tries.offers[i] = (struct offer){.chance = state->decodes[i].draft_odds, .expected = 1};
+    return tries;
+}
+
+/* To whom the next one is most likely to be of use, the front of equals. False: nobody has one. */
+static bool give_draft(const struct plan_state *state, struct tries *tries)
+{
+    uint32_t best = state->decode_count;
+    for (uint32_t i = 0; i < state->decode_count; i++) {
+        bool is_better =
+            best == state->decode_count || tries->offers[i].chance > tries->offers[best].chance;
+        if (tries->given[i] < state->decodes[i].drafts && is_better)
+            best = i;
+    }
+    if (best == state->decode_count)
+        return false;
+    struct offer *offer = &tries->offers[best];
+    offer->expected += offer->chance;
+    tries->expected += offer->chance;
+    offer->chance *= state->decodes[best].draft_odds;
+    tries->given[best]++;
+    tries->order[tries->count++] = best;
+    return true;
+}
+
+/* A step that is so many times as long: does anybody lose by it? */
+static bool slows_nobody(const struct plan_state *state, const struct tries *tries, double longer)
+{
+    for (uint32_t i = 0; i < state->decode_count; i++) {
+        if (tries->offers[i].expected * DRAFT_GAIN < longer)
+            return false;
+    }
+    return true;
+}
+
+/* How many of those that can be given pay most. */
+static uint32_t best_tries(const struct plan_state *state, const struct plan_batch *batch,
+                           uint32_t room, struct tries *tries)
+{
+    struct step_shape shape = batch->shape;
+    uint32_t best = 0;
+    if (!state->cost) {
+        while (tries->count < room && give_draft(state, tries))
+            best++;
+        return best;
+    }
+    double target_us =
+        step_cost_target_us(state->cost, &batch->shape, 0, state->batch_tokens, state->itl_us);
+    double without_us = step_cost_us(state->cost, &batch->shape);
+    double best_rate = DRAFT_GAIN * tries->expected / without_us;
+    while (tries->count < room && give_draft(state, tries)) {
+        shape.decode_rows++;
+        double step_us = step_cost_us(state->cost, &shape);
+        double rate = tries->expected / step_us;
+        if (rate < best_rate || step_us > fmax(target_us, without_us) ||
+            !slows_nobody(state, tries, step_us / without_us))
+            continue;
+        best = tries->count;
+        best_rate = rate;
+    }
+    return best;
+}
+
+static void add_drafts(const struct plan_state *state, struct plan_batch *batch)
+{
+    uint32_t room = draft_room(state, batch);
+    if (room == 0)
+        return;
+    struct tries tries = begin_tries(state);
+    batch->draft_count = best_tries(state, batch, room, &tries);
+    for (uint32_t i = 0; i < batch->draft_count; i++) {
+        struct plan_part *part = &batch->parts[tries.order[i]];
+        step_shape_add_decode(&batch->shape, part->position + part->count);
+        part->count++;
+    }
+    batch->row_count += batch->draft_count;
+}
+
 struct plan_batch plan_step(const struct plan_state *state, struct plan_part *out_parts)
 {
     ASSERT(state->batch_tokens > (least_rows(state) > 1 ? PLAN_PAIR_ROWS : 0));
@@ -171,6 +281,7 @@ struct plan_batch plan_step(const struct plan_state *state, struct plan_part *ou
         step_shape_add_decode(&batch.shape, state->decodes[i].position);
     }
     batch.part_count = batch.row_count = batch.decode_count;
+    add_drafts(state, &batch);
     add_prompts(state, &batch);
     return batch;
 }

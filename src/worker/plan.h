@@ -28,7 +28,14 @@
  *    PLAN_PAIR_ROWS for the oldest prompt instead of one (rules 3 and 4), and a save_at that would
  *    leave a single row on either side is passed over.
  * 9. From `singles_from` on tokens go in one a step wherever rows do not differ, too: each wants
- * logits, and an engine has room for those of one row of a sequence. */
+ * logits, and an engine has room for those of one row of a sequence.
+ * 10. Guessed tokens (draft.h) are filler. A decoding sequence gets rows for some behind its own
+ *    only in a step without prompts in which all that decode have their row: at most draft_rows for
+ *    all of them, and PLAN_DRAFT_WIDTH rows in the whole step. With a `cost` only as many as are
+ *    expected to bring the most tokens in its time, a sixteenth more than none would; the step
+ *    keeps to the target of rule 3, and makes no sequence slower, by its own odds, than a
+ *    sixteenth. So who is not guessed right does not pay for who is, and a step that is wide
+ *    already takes none. Without a `cost` the front of the list gets what there is. */
 #pragma once
 
 #include "worker/step_cost.h"
@@ -40,9 +47,14 @@ struct plan_seq {
     uint32_t forks;        /* of a prompt: rule 7; each has its slot already */
     uint32_t pairs_until;  /* of a prompt: rule 8, a position; 0: rows do not differ */
     uint32_t singles_from; /* of a prompt: rule 9, a position; 0: none such */
+    uint32_t drafts;       /* of one that decodes: rule 10, guessed behind its row; <= DRAFT_MAX */
+    double draft_odds;     /* 0..1: each is right, if those before it are */
 };
 
-enum { PLAN_PAIR_ROWS = 3 }; /* to get on by two, and to end with what is left when that is one */
+enum {
+    PLAN_PAIR_ROWS = 3, /* to get on by two, and to end with what is left when that is one */
+    PLAN_DRAFT_WIDTH = STEP_COST_WIDTHS, /* wider steps are not measured one by one */
+};
 
 struct plan_state {
     uint32_t batch_tokens;          /* >= 1; > PLAN_PAIR_ROWS with rule 8 */
@@ -50,6 +62,7 @@ struct plan_state {
     uint32_t prefill_alone_tokens;  /* 0 counts as 1 */
     const struct step_cost *cost;   /* NULL: the counts above alone decide */
     uint64_t itl_us;                /* target_itl_ms; 0: by itself (step_cost_target_us()) */
+    uint32_t draft_rows;            /* rule 10; 0: none */
     const struct plan_seq *decodes; /* longest without a row first */
     uint32_t decode_count;
     const struct plan_seq *prompts; /* oldest first */
@@ -59,15 +72,16 @@ struct plan_state {
 struct plan_part {  /* rows of one sequence */
     uint32_t index; /* into decodes, or into prompts */
     bool is_prompt;
-    bool wants_logits; /* of its last row: nothing is left after it, so a token is sampled there */
+    bool wants_logits; /* of its last row: nothing is left after it, so a token is sampled there;
+                          with drafts of each */
     uint32_t position; /* of its first row */
-    uint32_t count;    /* >= 1 */
+    uint32_t count;    /* >= 1; of a decode: its row and its drafts */
     uint32_t forks;    /* of a prompt's last part: copy the slot to so many (rule 7); else 0 */
 };
 
 struct plan_batch {
     struct plan_part *parts; /* decodes in their order, then prompts in theirs */
-    uint32_t part_count, row_count;
+    uint32_t part_count, row_count, draft_count;
     uint32_t decode_count;   /* parts that decode: decodes[0] up to this one */
     struct step_shape shape; /* for step_cost_learn(), with the time of a decode() that went well */
 };

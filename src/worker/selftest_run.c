@@ -49,6 +49,7 @@ static void tell_core(struct selftest_run *run)
 {
     for (uint32_t i = 0; i < run->record.step_count; i++)
         core_learn_step(run->core, &run->record.steps[i].shape, run->record.steps[i].spent_us);
+    core_set_draft_rows_exact_max(run->core, run->record.result.draft_rows_exact_max);
 }
 
 static void read_file(struct selftest_run *run)
@@ -166,6 +167,7 @@ static void finish(struct selftest_run *run)
     run->record.result.spent_us = spent_us;
     run->phase = PHASE_OVER;
     run->has_result = true;
+    core_set_draft_rows_exact_max(run->core, run->record.result.draft_rows_exact_max);
     write_file(run);
 }
 

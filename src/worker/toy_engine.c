@@ -48,6 +48,11 @@ void toy_engine_logits(const token_id *tokens, size_t count, float out_logits[TO
     toy_engine_logits_of_rows(tokens, count, count, out_logits);
 }
 
+void toy_engine_add_habit(float habit, token_id last, float logits[TOY_VOCAB])
+{
+    logits[(last * 7 + 3) % TOY_VOCAB] += habit; /* and back: twice is the token itself */
+}
+
 struct slice toy_engine_piece(token_id token)
 {
     return slice_str(pieces[token]);
@@ -87,12 +92,14 @@ static enum err toy_decode(struct engine *engine, const struct engine_row *rows,
     enum err err = take_error(&toy->next_decode);
     if (err != ERR_OK)
         return err;
-    uint32_t slot_rows[TOY_SLOTS_MAX] = {0}, slot_logits[TOY_SLOTS_MAX] = {0};
+    if (toy->rows_max > 0 && count > toy->rows_max)
+        return ERR_FULL;
+    uint32_t slot_rows[TOY_SLOTS_MAX] = {0}, logits = 0;
     for (size_t i = 0; i < count; i++) {
         slot_rows[rows[i].slot]++;
-        slot_logits[rows[i].slot] += rows[i].wants_logits;
-        ASSERT(slot_logits[rows[i].slot] <= 1); /* what the worker lets libllama have room for */
+        logits += rows[i].wants_logits;
     }
+    ASSERT(logits <= engine->info.logits_max);
     for (size_t i = 0; i < count; i++) {
         uint32_t slot = rows[i].slot;
         if (engine->should_abort && engine->should_abort(engine->abort_ctx)) {
@@ -107,6 +114,7 @@ static enum err toy_decode(struct engine *engine, const struct engine_row *rows,
                                 rows[i].token, is_single);
         toy->hash[slot][++toy->held[slot]] = hash;
         toy->row_hash[i] = rows[i].wants_logits ? hash : 0;
+        toy->row_token[i] = rows[i].token;
     }
     return ERR_OK;
 }
@@ -116,6 +124,7 @@ static const float *toy_logits(struct engine *engine, size_t row)
     struct toy_engine *toy = toy_of(engine);
     ASSERT(toy->row_hash[row] != 0);
     logits_of(toy->row_hash[row], toy->logits);
+    toy_engine_add_habit(toy->habit, toy->row_token[row], toy->logits);
     for (int id = 0; toy->has_no_number && id < TOY_VOCAB; id++)
         toy->logits[id] = NAN;
     return toy->logits;
@@ -193,6 +202,7 @@ void toy_engine_init(struct toy_engine *toy, uint32_t slots, uint32_t context_to
                                             .slots = slots,
                                             .context_tokens = context_tokens,
                                             .batch_tokens = batch_tokens,
+                                            .logits_max = slots,
                                             .vocab_size = TOY_VOCAB,
                                             .can_save = true,
                                             .can_cut = true};

@@ -19,13 +19,17 @@ struct toy_engine {
     uint64_t hash[TOY_SLOTS_MAX][TOY_CONTEXT_MAX + 1]; /* of the first n tokens in the slot */
     uint32_t held[TOY_SLOTS_MAX];
     uint64_t row_hash[TOY_BATCH_MAX]; /* of the last batch; 0: no logits */
+    token_id row_token[TOY_BATCH_MAX];
     float logits[TOY_VOCAB];
     uint32_t decodes, widest;         /* how many, and the most rows of one */
     uint32_t saves, restores, copies; /* that went well */
 
+    float habit; /* so much more likely is one token behind each: answers repeat themselves */
+
     /* What goes wrong. The first three: once. */
     enum err next_decode; /* at once, and nothing is put in */
     enum err next_save, next_restore;
+    uint32_t rows_max;    /* ERR_FULL for more rows than that; 0: any */
     enum err empty_fails; /* for good */
     bool cut_refused;     /* slots can only be emptied, as with recurrent models */
     uint32_t lost_tokens; /* an abort loses so many more at the end of every slot */
@@ -39,5 +43,7 @@ void toy_engine_logits(const token_id *tokens, size_t count, float out_logits[TO
 /* The same with single_rows_differ, where those from `single_at` on went in one by one. */
 void toy_engine_logits_of_rows(const token_id *tokens, size_t count, size_t single_at,
                                float out_logits[TOY_VOCAB]);
+/* What `habit` adds to those behind this token. */
+void toy_engine_add_habit(float habit, token_id last, float logits[TOY_VOCAB]);
 /* Letters, spaces, newlines, "STOP" in parts, whole, cut and broken characters. */
 struct slice toy_engine_piece(token_id token);

@@ -314,6 +314,8 @@ static void on_report(void *ctx, const struct core_report *report)
     if (report->tokens_sampled > 0)
         worker->last_token_ms = clock_wall_ms();
     metric_add(worker->metrics.tokens, (double)report->tokens_sampled);
+    metric_add(worker->metrics.draft_tokens, report->tokens_drafted);
+    metric_add(worker->metrics.draft_right, report->drafts_right);
     metric_set(worker->metrics.prefix_bytes, (double)report->prefix_bytes);
     worker_metrics_count_disk(&worker->metrics, &report->disk);
     count_slots(worker, report);

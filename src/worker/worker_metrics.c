@@ -40,6 +40,10 @@ void worker_metrics_init(struct worker_metrics *metrics, struct metrics *registr
                                "Prompts of which a beginning was there already.", no_end);
     metrics->prefix_bytes = get(metrics, METRIC_GAUGE, "millrace_prefix_cache_bytes",
                                 "Blobs of beginnings of prompts.", no_end);
+    metrics->draft_tokens = get(metrics, METRIC_COUNTER, "millrace_draft_tokens_total",
+                                "Tokens that were guessed and put in.", no_end);
+    metrics->draft_right = get(metrics, METRIC_COUNTER, "millrace_draft_right_total",
+                               "Of these, tokens that were then said.", no_end);
     metrics->prefill_seconds = get(metrics, METRIC_HISTOGRAM, "millrace_prefill_seconds",
                                    "Time of the batches that put a prompt in.", no_end);
     metrics->cancel_seconds = get(metrics, METRIC_HISTOGRAM, "millrace_cancel_seconds",

@@ -1,0 +1,54 @@
+/* core_draft - which guesses a step may have (core.h rule 10): where the engine can take cells
+ * back, as many as it has logits for, and of each sequence no more than can be of use. */
+#include "worker/core_impl.h"
+
+static uint32_t min_u32(uint32_t a, uint32_t b)
+{
+    return a < b ? a : b;
+}
+
+void core_set_draft_rows_exact_max(struct core *core, uint32_t rows)
+{
+    core->draft_rows_exact_max = rows > 1 ? rows : 1;
+}
+
+uint32_t core_draft_rows(const struct core *core)
+{
+    const struct engine_info *info = &core->engine->info;
+    uint32_t rows = min_u32(core->options.draft_tokens_max, DRAFT_MAX);
+    if (!info->can_cut || info->single_rows_differ || core->drafts_have_no_room)
+        return 0;
+    if (core->options.draft_is_exact && core->draft_rows_exact_max == 1)
+        return 0;
+    return info->logits_max == 0 ? rows : min_u32(rows, info->logits_max - info->slots);
+}
+
+/* Of what is left of context, answer and credit, behind the token that its own row gives. */
+static uint32_t most_drafts(const struct core *core, const struct sequence *sequence)
+{
+    const struct core_job *job = sequence->job;
+    uint32_t most = core->engine->info.context_tokens - sequence->token_count;
+    most = min_u32(most, sequence->answer_max - sequence_answered(sequence) - 1);
+    uint64_t credit = job->event_limit - sequence->deltas_sent - 1;
+    most = credit < most ? (uint32_t)credit : most;
+    return core->options.draft_is_exact ? min_u32(most, core->draft_rows_exact_max - 1) : most;
+}
+
+/* None beside prompts, or in a wide step, where plan.h has no use for them: a guess takes time. */
+static bool is_wanted(const struct core *core)
+{
+    return core->counts[SEQ_PREFILL] == 0 && core->counts[SEQ_DECODE] < PLAN_DRAFT_WIDTH;
+}
+
+void core_draft_offer(const struct core *core, struct sequence *sequence, struct plan_seq *out_plan)
+{
+    if (!is_wanted(core))
+        return;
+    if (!sequence->draft)
+        sequence->draft = draft_new(sequence->job->prompt_count + sequence->answer_max);
+    if (!sequence->draft)
+        return; /* no memory: tried again with the next token */
+    uint32_t guessed = draft_follow(sequence->draft, sequence->tokens, sequence->token_count);
+    out_plan->drafts = min_u32(guessed, most_drafts(core, sequence));
+    out_plan->draft_odds = draft_odds(sequence->draft);
+}
