@@ -39,7 +39,7 @@ def rows_of(text):
     names = text.split(",")
     for name in names:
         if name not in ROWS:
-            raise argparse.ArgumentTypeError(f"{name}: rows are {', '.join(ROWS)} (8, drafting, is not built yet)")
+            raise argparse.ArgumentTypeError(f"{name}: rows are {', '.join(ROWS)} (8, drafting, is bench/draft)")
     return names
 
 

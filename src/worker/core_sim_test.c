@@ -333,8 +333,8 @@ static void say_before(struct sim *sim, uint32_t index)
 static void make_drafts(struct sim *sim, struct core_options *options)
 {
     sim->toy.habit = (float[]){0, 5, 20}[below(sim, 3)];
-    sim->toy.engine.info.logits_max += below(sim, 2) * below(sim, 2 * DRAFT_MAX);
-    options->draft_tokens_max = below(sim, 2) * below(sim, 2 * DRAFT_MAX);
+    sim->toy.engine.info.logits_max += below(sim, 4) ? below(sim, 2 * DRAFT_MAX) : 0;
+    options->draft_tokens_max = below(sim, 4) ? below(sim, 2 * DRAFT_MAX) : 0;
     options->draft_is_exact = below(sim, 3) == 0;
 }
 
