@@ -182,18 +182,22 @@ class Server:
 
 
 class Ours(Server):
-    """`millrace serve` with config keys as keyword arguments. `ready`: the models to wait for."""
+    """`millrace serve` with config keys as keyword arguments. `ready`: the models to wait for. `state`: the folder
+    where it finds what one before it left there, as its self-test; None: one of its own."""
 
     name = "ours"
     # A benchmark is one client with thousands of connections, and is not told to come again.
     PRESSED = {"max_connections": 200_000, "streams_per_key": 100_000, "max_model_queue": 65_536,
                "max_queue_wait_ms": 600_000, "log_level": "warn"}
+    TESTED_S = 180
 
-    def __init__(self, program, ready=("dummy",), **keys):
+    def __init__(self, program, ready=("dummy",), state=None, **keys):
         super().__init__()
+        self.state = state
         self.program = Path(program).resolve()
         self.ready = ready
-        self.keys = {**self.PRESSED, "http_port": 0, **keys}
+        # The self-test is done once for a model; without a state folder from before it would run in each idle moment.
+        self.keys = {**self.PRESSED, "http_port": 0, **({} if state else {"self_test_ms": 0}), **keys}
         if tuple(ready) == ("dummy",):
             self.keys.setdefault("default_model", "dummy")  # or the weights would be loaded too
 
@@ -202,7 +206,7 @@ class Ours(Server):
         return [str(self.program), "serve"]
 
     def environment(self):
-        own = {"XDG_RUNTIME_DIR": str(self.folder), "XDG_STATE_HOME": str(self.folder / "state")}
+        own = {"XDG_RUNTIME_DIR": str(self.folder), "XDG_STATE_HOME": str(self.state or self.folder / "state")}
         return {**super().environment(), **own}
 
     def wait_port(self):
@@ -218,6 +222,18 @@ class Ours(Server):
             if states.get(name, {}).get("state") == "failed":
                 raise ServerFailed(f"the model {name} failed: {states[name]['detail']}")
         return all(states.get(name, {}).get("state") == "ready" for name in self.ready)
+
+    def wait_tested(self, name):
+        """Until the self-test of that model is over, and kept."""
+        until = time.monotonic() + self.TESTED_S
+        while self._determinism(name) == "unknown":
+            if time.monotonic() > until:
+                raise ServerFailed(f"the self-test of {name} is not over after {self.TESTED_S} s:\n{self.log_tail()}")
+            time.sleep(0.05)
+
+    def _determinism(self, name):
+        models = json.loads(get(self.port, "/v1/models") or b'{"data": []}')["data"]
+        return next((model["numerics"]["determinism"] for model in models if model["id"] == name), "unknown")
 
     def health(self):
         body = get(self.port, "/health")

@@ -10,7 +10,9 @@ import math
 import re
 import subprocess
 import sys
+import tempfile
 from functools import partial
+from pathlib import Path
 
 from benchlib.chats import ask, cached_share, chats
 from benchlib.load import spawn
@@ -42,6 +44,8 @@ class Versus(Bench):
         self.name = model.stem
         self.is_small = model.stat().st_size <= SMALL_BYTES
         self.row_s = row_s
+        self.scratch = tempfile.TemporaryDirectory(prefix="millrace-bench-")
+        self.states = {}  # {config keys: the state folder of servers with them}
         with self.ours(1, 8192) as server:
             self.trained = server.model(MODEL)["context_tokens"]
             self.prompts = Prompts.learn(server, MODEL)
@@ -62,8 +66,19 @@ class Versus(Bench):
         return min(-(-(sum(parts) + 64) // 256) * 256, self.trained)
 
     def ours(self, slots, context, **keys):
-        return Ours(self.program, ready=(MODEL,), llama_model_path=str(self.model), llama_slots=slots,
-                    llama_n_ctx=context, head_hold_ms=NEVER_MS, **{"llama_n_threads": 1, **keys})
+        keys = {"llama_model_path": str(self.model), "llama_slots": slots, "llama_n_ctx": context,
+                "head_hold_ms": NEVER_MS, "llama_n_threads": 1, **keys}
+        return Ours(self.program, ready=(MODEL,), state=self.state_of(keys), **keys)
+
+    def state_of(self, keys):
+        """As a service has it that ran before: the model was tested and its steps were measured."""
+        name = json.dumps(keys, sort_keys=True)
+        if name not in self.states:
+            folder = Path(self.scratch.name) / str(len(self.states))
+            with Ours(self.program, ready=(MODEL,), state=folder, **keys) as server:
+                server.wait_tested(MODEL)
+            self.states[name] = folder
+        return self.states[name]
 
     def peer(self, slots, context, *flags):
         return Peer(model=self.model, flags=["--ctx-size", slots * context, "--parallel", slots, "--threads", 1,
