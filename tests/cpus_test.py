@@ -22,7 +22,8 @@ class Cpus(unittest.TestCase):
 
     @unittest.skipIf(len(OURS) < 2, "there is one processor only")
     def test_the_engine_stays_on_them_and_nothing_else_does(self):
-        with self.serve(llama_cpus=str(OURS[-1]), llama_n_threads=2) as server:
+        # With a thread for the disk, which the engine's starts.
+        with self.serve(llama_cpus=str(OURS[-1]), llama_n_threads=2, prefix_disk_bytes=1 << 20) as server:
             server.need_llama()
             self.assertTrue(completions.ask(server, "Once", model="llama", max_tokens=3, ignore_eos=True).text)
             threads = affinities(role_pid(server, "worker", "llama"))

@@ -5,8 +5,10 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { NAME_BYTES_MAX = 15 }; /* the kernel's limit */
 
@@ -17,9 +19,19 @@ struct thread {
     void *ctx;
 };
 
+/* Else a thread would inherit the processors of a starter that stays on some (llama_cpus), and wait
+ * there behind what that one computes. Where it fails, on more than 1024 of them, it does. */
+static void run_where_main_may(void)
+{
+    cpu_set_t cpus;
+    if (sched_getaffinity(getpid(), sizeof cpus, &cpus) == 0)
+        (void)sched_setaffinity(0, sizeof cpus, &cpus); /* it runs in any case */
+}
+
 static void *body(void *start)
 {
     struct thread *thread = start;
+    run_where_main_may();
     pthread_setname_np(pthread_self(), thread->name);
     thread->run(thread->ctx);
     return NULL;

@@ -41,6 +41,44 @@ TEST(a_thread_has_its_name_and_takes_no_signals_but_faults)
     CHECK(sigismember(&mine, SIGTERM) == 0); /* the starter's mask is as before */
 }
 
+struct places {
+    cpu_set_t starter, started;
+};
+
+static void see_place(void *ctx)
+{
+    CHECK_EQ(sched_getaffinity(0, sizeof(cpu_set_t), ctx), 0);
+}
+
+static void start_one_from_the_last_processor(void *ctx)
+{
+    struct places *places = ctx;
+    struct thread *thread;
+    int cpu = CPU_SETSIZE - 1;
+    see_place(&places->starter);
+    while (!CPU_ISSET(cpu, &places->starter))
+        cpu--;
+    CPU_ZERO(&places->starter);
+    CPU_SET(cpu, &places->starter);
+    CHECK_EQ(sched_setaffinity(0, sizeof places->starter, &places->starter), 0);
+    CHECK_OK(thread_start("started", see_place, &places->started, &thread));
+    thread_join(&thread);
+    see_place(&places->starter);
+}
+
+/* With one processor there is nothing to tell apart. */
+TEST(a_thread_runs_where_the_main_one_may_and_not_where_its_starter_stays)
+{
+    struct places places;
+    struct thread *thread;
+    cpu_set_t mine;
+    see_place(&mine);
+    CHECK_OK(thread_start("starter", start_one_from_the_last_processor, &places, &thread));
+    thread_join(&thread);
+    CHECK_EQ(CPU_COUNT(&places.starter), 1);
+    CHECK(CPU_EQUAL(&places.started, &mine));
+}
+
 /* In a child, because limits cannot be raised again. 77: the limit does not bind (root). */
 static void start_one_too_many(void)
 {
