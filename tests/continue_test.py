@@ -4,6 +4,7 @@ where the asker keeps what was said (keep_asking.c); where it does not, that is 
 import json
 import os
 import re
+import signal
 import subprocess
 import unittest
 from contextlib import ExitStack
@@ -57,9 +58,10 @@ class Worker:
 class Asking:
     """keep_asking while it runs; what it said so far."""
 
-    def __init__(self, server, temperature, keep_bytes=KEEP_BYTES):
+    def __init__(self, server, temperature, keep_bytes, stop_after):
         self.process = subprocess.Popen(
-            [KEEP_ASKING, bus_folder(server), "llama", str(TOKENS), str(temperature), str(keep_bytes), PROMPT],
+            [KEEP_ASKING, bus_folder(server), "llama", str(TOKENS), str(temperature), str(keep_bytes), str(stop_after),
+             PROMPT],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
             env=harness.environment(server.folder))
         self.lines = []
@@ -72,22 +74,26 @@ class Asking:
                 return self.lines[-1]
         return None
 
-    def deltas_to_go(self, count):
-        def is_last(words):
-            nonlocal count
-            count -= words[0] == "delta"
-            return count == 0
+    def wait_stopped(self):
+        """By itself, or at its end."""
+        os.waitid(os.P_PID, self.process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
-        return self.read_until(is_last)
+    def go_on(self):
+        self.process.send_signal(signal.SIGCONT)
 
     def finish(self):
         self.read_until(lambda _: False)
         errors = self.process.stderr.read()
         self.process.wait(harness.WAIT_S)
         harness.check_stderr(errors)
+        return self
+
+    def end(self):
+        """However far it is."""
+        self.process.kill()
+        self.process.wait()
         self.process.stdout.close()
         self.process.stderr.close()
-        return self
 
     def said(self, name):
         return [words[1:] for words in self.lines if words[0] == name]
@@ -117,17 +123,23 @@ class Continue(unittest.TestCase):
         worker.kill()
         self.workers.remove(worker)
 
+    def ask(self, temperature, keep_bytes=KEEP_BYTES, stop_after=0):
+        asking = Asking(self.server, temperature, keep_bytes, stop_after)
+        self.stack.callback(asking.end)
+        return asking
+
     def ask_alone(self, temperature):
-        asking = Asking(self.server, temperature).finish()
+        asking = self.ask(temperature).finish()
         self.assertEqual(asking.said("done"), [["length"]], asking.lines[-3:])
         self.assertEqual(len(asking.answer()[0]), TOKENS)
         return asking.answer()
 
     def ask_and_kill(self, temperature, deltas, keep_bytes=KEEP_BYTES):
-        asking = Asking(self.server, temperature, keep_bytes)
+        asking = self.ask(temperature, keep_bytes, stop_after=deltas)
         node = asking.read_until(lambda words: words[0] == "started")[1]
-        asking.deltas_to_go(deltas)
+        asking.wait_stopped()
         self.kill_worker_of(node)
+        asking.go_on()
         return asking.finish()
 
     def test_a_killed_worker_is_not_seen_in_the_answer(self):
@@ -138,7 +150,7 @@ class Continue(unittest.TestCase):
         for number in range(ROUNDS):
             temperature, deltas = random.choice([0, 0.8]), random.randrange(1, TOKENS * 3 // 4)
             with self.subTest(round=number, temperature=temperature, deltas=deltas):
-                with_company = Asking(self.server, 0.8)
+                with_company = self.ask(0.8)
                 asking = self.ask_and_kill(temperature, deltas)
                 self.assertEqual(asking.said("continued"), [["1"]])
                 self.assertEqual(asking.answer(), alone[temperature])

@@ -1,18 +1,20 @@
 /* keep_asking - one request to the service on a bus, as an asker that keeps what was said, so that
  * it goes on when its worker dies (ask.h, rule 9). No client can ask for that yet: the tests do.
  *
- *   keep_asking BUS_FOLDER MODEL TOKENS TEMPERATURE KEEP_BYTES PROMPT
+ *   keep_asking BUS_FOLDER MODEL TOKENS TEMPERATURE KEEP_BYTES STOP_AFTER PROMPT
  *
  * Prints a line for each thing that happens: `started NODE`, `delta IDS HEX` (ids with commas, the
  * text in hex), `usage COMPLETION_TOKENS`, `done REASON` or `error FAULT MESSAGE`; then `continued
  * N`: how often another worker took over. Exit status: 0 done, 1 error, 2 wrong arguments.
  *
- * It reads slowly and grants little credit, so that a worker can be killed in mid-stream. */
+ * It reads slowly and grants little credit, and stops itself (SIGSTOP) behind so many deltas, 0:
+ * never. So its worker is killed in mid-stream, however late that is. */
 #include "ask/ask.h"
 #include "bus/bus_unix.h"
 #include "loop/loop.h"
 
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,7 +31,7 @@ enum {
 struct arguments {
     const char *bus_folder, *model, *prompt;
     double temperature;
-    uint64_t tokens, keep_bytes;
+    uint64_t tokens, keep_bytes, stop_after;
 };
 
 struct asker {
@@ -38,6 +40,7 @@ struct asker {
     struct ask_hub *hub;
     struct deadline read;
     uint32_t unread_events, unread_bytes;
+    uint64_t deltas_to_stop;
     bool is_done;
 };
 
@@ -66,6 +69,8 @@ static void take_delta(struct asker *asker, const struct event *event)
     asker->unread_bytes += event_credit_bytes(event);
     if (!deadline_is_armed(&asker->read))
         deadline_after(&asker->read, READ_US);
+    if (asker->deltas_to_stop > 0 && --asker->deltas_to_stop == 0)
+        (void)raise(SIGSTOP); /* until somebody continues it */
 }
 
 static void on_idle(void *ctx)
@@ -139,7 +144,7 @@ static int ask(struct asker *asker, struct bus *bus, const struct arguments *arg
 
 static int run(const struct arguments *arguments)
 {
-    struct asker asker = {.loop = loop_new()};
+    struct asker asker = {.loop = loop_new(), .deltas_to_stop = arguments->stop_after};
     struct bus_unix *bus_unix = NULL;
     struct bus *bus = NULL;
     deadline_init(&asker.read, asker.loop, read_what_came, &asker);
@@ -160,19 +165,20 @@ static int run(const struct arguments *arguments)
 static bool parse(char **argv, struct arguments *out)
 {
     char *end;
-    *out = (struct arguments){.bus_folder = argv[1], .model = argv[2], .prompt = argv[6]};
+    *out = (struct arguments){.bus_folder = argv[1], .model = argv[2], .prompt = argv[7]};
     out->temperature = strtod(argv[4], &end);
     return slice_parse_u64(slice_str(argv[3]), UINT32_MAX, &out->tokens) == ERR_OK && !*end &&
            out->temperature >= 0 && out->temperature <= 2 &&
-           slice_parse_u64(slice_str(argv[5]), KEEP_BYTES_MAX, &out->keep_bytes) == ERR_OK;
+           slice_parse_u64(slice_str(argv[5]), KEEP_BYTES_MAX, &out->keep_bytes) == ERR_OK &&
+           slice_parse_u64(slice_str(argv[6]), UINT32_MAX, &out->stop_after) == ERR_OK;
 }
 
 int main(int argc, char **argv)
 {
     struct arguments arguments;
-    if (argc != 7 || !parse(argv, &arguments)) {
-        fprintf(stderr,
-                "usage: keep_asking BUS_FOLDER MODEL TOKENS TEMPERATURE KEEP_BYTES PROMPT\n");
+    if (argc != 8 || !parse(argv, &arguments)) {
+        fprintf(stderr, "usage: keep_asking BUS_FOLDER MODEL TOKENS TEMPERATURE KEEP_BYTES "
+                        "STOP_AFTER PROMPT\n");
         return EXIT_USAGE;
     }
     setvbuf(stdout, NULL, _IOLBF, 0);
