@@ -71,7 +71,10 @@ static struct rig *rig_new(size_t prefix_bytes_max)
     struct core_options options = core_options_default();
     options.prefix_bytes_max = prefix_bytes_max;
     options.prefix_disk =
-        (struct prefix_disk_options){.folder = folder, .bytes_max = 1 << 20, .key = "toy"};
+        (struct prefix_disk_options){.folder = folder,
+                                     .bytes_max = 1 << 20,
+                                     .patience_us = UINT64_MAX, /* on a busy machine, too */
+                                     .key = "toy"};
     toy_engine_init(&rig->toy, SLOTS, CONTEXT, 32);
     probes_init(&rig->probes, &rig->toy.engine, &options);
     return rig;

@@ -288,8 +288,6 @@ static void restore_prefix(struct core *core, uint64_t scope, const struct prefi
     }
     token_id *ids = mem_array(answer->blob_count, sizeof(*ids));
     prefix_tree_ids(core->tree, ids);
-    if (core->disk)
-        prefix_disk_settle(core->disk, blob.data);
     prefix_tree_lost(core->tree, scope, ids, answer->blob_count);
     mem_free(ids);
     core_empty_slot(core, answer->slot);
@@ -354,17 +352,19 @@ bool core_prefix_admit(struct core *core, struct sequence *sequence)
                                    .ids = sequence->tokens,
                                    .count = tokens_to_find(core, sequence),
                                    .system_tokens = sequence->job->system_tokens};
-    struct prefix_answer answer = prefix_tree_find(core->tree, &prompt);
-    ASSERT(answer.slot != PREFIX_NO_SLOT);
-    if (waits(core, sequence, &answer)) {
-        ask_to_save(core, core->slots[answer.wait_slot].owner, answer.wait_tokens);
-        return false;
-    }
-    if (answer.how == PREFIX_FETCH) {
+    struct prefix_answer answer;
+    for (;; prompt.without_disk = true) { /* twice at most */
+        answer = prefix_tree_find(core->tree, &prompt);
+        ASSERT(answer.slot != PREFIX_NO_SLOT);
+        if (waits(core, sequence, &answer)) {
+            ask_to_save(core, core->slots[answer.wait_slot].owner, answer.wait_tokens);
+            return false;
+        }
+        if (answer.how != PREFIX_FETCH)
+            break;
         bool is_wanted = !sequence->blob || sequence->position < answer.tokens;
         if (is_wanted && core->disk && core_disk_comes(core, prompt.scope, &answer))
             return false;
-        answer.tokens = 0; /* as if there were none */
     }
     take_slot(core, sequence, &answer);
     if (!sequence->is_noted)

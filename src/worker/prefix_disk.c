@@ -41,11 +41,12 @@ struct prefix_disk {
     struct chan *todo, *done;
     /* The engine thread's. */
     struct thread *thread;
-    struct list jobs, came; /* under way; back, and not yet told (prefix_disk_settle()) */
-    struct job *told;       /* whose ids the caller has */
-    struct job *fetch;      /* NULL: none is under way */
-    uint64_t fetch_us;      /* since when it is */
-    uint32_t writes;        /* under way */
+    struct list jobs;  /* under way */
+    struct job *told;  /* whose ids the caller has */
+    struct job *fetch; /* NULL: none is under way */
+    uint64_t fetch_us; /* since when it is */
+    uint64_t patience_us;
+    uint32_t writes; /* under way */
     size_t write_bytes;
     struct prefix_disk_counts counts;
     /* The disk's. */
@@ -133,7 +134,6 @@ static void job_free(struct job *job)
 static void take_back(struct prefix_disk *disk, struct job *job)
 {
     list_remove(&job->link);
-    list_push_back(&disk->came, &job->link);
     if (job->kind == JOB_STOP)
         return;
     disk->counts.bytes = job->spill.bytes;
@@ -150,12 +150,15 @@ static void take_back(struct prefix_disk *disk, struct job *job)
     }
 }
 
-static bool wait_for_one(struct prefix_disk *disk, uint64_t timeout_us)
+/* NULL: none came back within timeout_us. */
+static struct job *wait_for_one(struct prefix_disk *disk, uint64_t timeout_us)
 {
     struct mail *mail = chan_take(disk->done, timeout_us);
-    if (mail)
-        take_back(disk, CONTAINER_OF(mail, struct job, mail));
-    return mail != NULL;
+    if (!mail)
+        return NULL;
+    struct job *job = CONTAINER_OF(mail, struct job, mail);
+    take_back(disk, job);
+    return job;
 }
 
 static struct job *writes(const struct prefix_disk *disk, const void *blob)
@@ -198,12 +201,6 @@ bool prefix_disk_let_go(void *ctx, uint64_t scope, const token_id *ids, uint32_t
     return true;
 }
 
-void prefix_disk_settle(struct prefix_disk *disk, const void *blob)
-{
-    while (writes(disk, blob))
-        (void)wait_for_one(disk, UINT64_MAX); /* nothing is lost: it is told later */
-}
-
 bool prefix_disk_is_fetching(const struct prefix_disk *disk)
 {
     return disk->fetch != NULL;
@@ -214,7 +211,7 @@ bool prefix_disk_fetch(struct prefix_disk *disk, uint64_t scope, const token_id 
 {
     uint64_t now_us = clock_monotonic_us();
     if (disk->fetch)
-        return now_us - disk->fetch_us < PREFIX_DISK_PATIENCE_US;
+        return now_us - disk->fetch_us < disk->patience_us;
     disk->fetch = job_new(disk, JOB_FETCH, scope, ids, count);
     disk->fetch_us = now_us;
     send(disk, disk->fetch);
@@ -225,12 +222,10 @@ bool prefix_disk_take(struct prefix_disk *disk, uint64_t timeout_us,
                       struct prefix_disk_news *out_news)
 {
     job_free(disk->told);
-    disk->told = NULL;
-    if (list_is_empty(&disk->came) && !wait_for_one(disk, timeout_us))
+    struct job *job = disk->told = wait_for_one(disk, timeout_us);
+    if (!job)
         return false;
-    struct job *job = CONTAINER_OF(disk->came.next, struct job, link);
     bool is_fetch = job->kind == JOB_FETCH;
-    list_remove(&job->link);
     *out_news = (struct prefix_disk_news){.is_fetch = is_fetch,
                                           .is_ok = job->err == ERR_OK,
                                           .scope = job->scope,
@@ -242,7 +237,6 @@ bool prefix_disk_take(struct prefix_disk *disk, uint64_t timeout_us,
         out_news->blob = job->blob;
         job->is_let_go = false;
     }
-    disk->told = job;
     return true;
 }
 
@@ -317,8 +311,8 @@ enum err prefix_disk_open(const struct prefix_disk_options *options, const struc
                           prefix_spill_found_fn *on_found, void *ctx)
 {
     struct prefix_disk *disk = mem_alloc(sizeof(*disk));
+    disk->patience_us = options->patience_us ? options->patience_us : PREFIX_DISK_PATIENCE_US;
     list_init(&disk->jobs);
-    list_init(&disk->came);
     disk->todo = chan_new(JOBS_MAX);
     disk->done = chan_new(JOBS_MAX);
     enum err err = open_spill(disk, options, info, out_note, on_found, ctx);
@@ -339,10 +333,8 @@ void prefix_disk_close(struct prefix_disk *disk)
     if (disk->thread)
         send(disk, job_new(disk, JOB_STOP, 0, NULL, 0));
     while (!list_is_empty(&disk->jobs))
-        (void)wait_for_one(disk, UINT64_MAX); /* rule 2 */
+        job_free(wait_for_one(disk, UINT64_MAX)); /* rule 2 */
     thread_join(&disk->thread);
-    LIST_FOREACH_SAFE (link, &disk->came)
-        job_free(CONTAINER_OF(link, struct job, link));
     job_free(disk->told);
     prefix_spill_close(disk->spill);
     chan_free(disk->todo);

@@ -3,12 +3,12 @@
  * prefix_spill.h.
  *
  * 1. What is written is the tree's own blob, borrowed as long as that takes. Who lets go of one
- * asks prefix_disk_let_go() first, or prefix_disk_settle().
+ *    asks prefix_disk_let_go() first.
  * 2. At most PREFIX_DISK_WRITES_MAX blobs wait to be written, and beside a single one no more than
  *    PREFIX_DISK_WAITING_BYTES_MAX; what is beyond is dropped, and counted. What waits at the end
  *    is still written.
- * 3. One blob is fetched at a time, and waited for no longer than PREFIX_DISK_PATIENCE_US: then the
- *    prompt is computed, and what comes later serves the next one.
+ * 3. One blob is fetched at a time, and waited for no longer than patience_us: then the prompt is
+ *    computed, and what comes later serves the next one.
  * 4. A disk that is full, or gone, costs what is not kept: each failure is counted, the first one
  * is a line in the log.
  * 5. A file is only of use to who has the secret that lies beside it, with the same key and an
@@ -27,9 +27,10 @@ enum {
 };
 
 struct prefix_disk_options {
-    const char *folder; /* its parent exists */
-    uint64_t bytes_max; /* of all files; 0: nothing is kept on disk */
-    const char *key;    /* all that blobs depend on but what the engine says: the model's file.. */
+    const char *folder;   /* its parent exists */
+    uint64_t bytes_max;   /* of all files; 0: nothing is kept on disk */
+    uint64_t patience_us; /* 0: PREFIX_DISK_PATIENCE_US */
+    const char *key; /* all that blobs depend on but what the engine says: the model's file.. */
 };
 
 struct prefix_disk;
@@ -46,8 +47,6 @@ void prefix_disk_write(struct prefix_disk *disk, uint64_t scope, const token_id 
 /* prefix_spill_fn: what is under way is taken over, and is (or is believed to be) on disk then. */
 bool prefix_disk_let_go(void *disk, uint64_t scope, const token_id *ids, uint32_t count,
                         void **blob, size_t bytes);
-/* Nobody reads it any more when this returns: for the rare blob that an engine refuses. */
-void prefix_disk_settle(struct prefix_disk *disk, const void *blob);
 /* True: it is worth waiting for the next news, and asking again then. Else it does not come. While
  * another is under way nobody looks at the ids. */
 bool prefix_disk_fetch(struct prefix_disk *disk, uint64_t scope, const token_id *ids,

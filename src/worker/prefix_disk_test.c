@@ -32,14 +32,21 @@ static void on_found(void *ctx, uint64_t scope, const token_id *found_ids, uint3
     found++;
 }
 
-static struct prefix_disk *open_as(const char *key, const struct engine_info *engine)
+static struct prefix_disk *open_with(const char *key, uint64_t patience_us,
+                                     const struct engine_info *engine)
 {
-    struct prefix_disk_options options = {.folder = folder, .bytes_max = 100000, .key = key};
+    struct prefix_disk_options options = {
+        .folder = folder, .bytes_max = 100000, .patience_us = patience_us, .key = key};
     struct prefix_disk *disk = NULL;
     struct err_note note;
     found = 0;
     CHECK_OK(prefix_disk_open(&options, engine, &disk, &note, on_found, NULL));
     return disk;
+}
+
+static struct prefix_disk *open_as(const char *key, const struct engine_info *engine)
+{
+    return open_with(key, UINT64_MAX, engine);
 }
 
 static struct prefix_disk *open_disk(void)
@@ -165,10 +172,25 @@ TEST(a_blob_that_the_tree_lets_go_of_is_written_all_the_same)
     CHECK(news_of(disk).is_ok);
     CHECK(fetch(disk, 'x'));
     prefix_disk_write(disk, SCOPE, ids, COUNT, other, BLOB_BYTES); /* there already */
-    prefix_disk_settle(disk, other);
-    mem_free(other);
     CHECK(news_of(disk).is_ok);
+    mem_free(other);
     CHECK(fetch(disk, 'x'));
+    prefix_disk_close(disk);
+    remove_folder();
+}
+
+/* It is under way until it is told, also when it has come long ago. */
+TEST(who_waits_for_a_fetch_is_told_when_it_is_no_use_any_more)
+{
+    static const token_id other[] = {1};
+    make_folder();
+    struct prefix_disk *disk = open_with("model", 1, &info);
+    CHECK(prefix_disk_fetch(disk, SCOPE, ids, COUNT));
+    while (prefix_disk_fetch(disk, SCOPE, other, ARRAY_COUNT(other)))
+        continue; /* within a microsecond */
+    CHECK(prefix_disk_is_fetching(disk));
+    struct prefix_disk_news news = news_of(disk); /* of the first one alone */
+    CHECK(news.is_fetch && !news.is_ok && !prefix_disk_is_fetching(disk));
     prefix_disk_close(disk);
     remove_folder();
 }

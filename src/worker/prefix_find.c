@@ -149,7 +149,7 @@ static void consider_blob(struct search *search, struct node *node, uint32_t slo
     bool is_here = node->blob != NULL;
     size_t bytes = is_here ? node->blob_bytes : node->disk_bytes;
     uint32_t tokens = bytes > 0 ? usable_tokens(search, node) : 0;
-    if (tokens == 0)
+    if (tokens == 0 || (!is_here && search->prompt->without_disk))
         return;
     double byte_us = price->restore_us + (is_here ? 0 : price->fetch_us);
     struct prefix_answer way = {.how = is_here ? PREFIX_RESTORE : PREFIX_FETCH,

@@ -515,8 +515,10 @@ void prefix_tree_lost(struct prefix_tree *tree, uint64_t scope, const token_id *
         return;
     if (node == tree->answer)
         tree->answer = NULL;
-    if (node->blob)
+    if (node->blob) {
+        spill(tree, node); /* who still reads it takes it over */
         drop_blob(tree, node);
+    }
     tree->counts.on_disk -= node->disk_bytes > 0;
     node->disk_bytes = 0;
     tidy(tree, node);

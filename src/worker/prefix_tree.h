@@ -71,8 +71,9 @@ struct prefix_price {     /* measured by the caller (step_cost.h; a save and a r
     double answer_tokens; /* for so many steps a request runs, a mean */
 };
 
-/* A blob is dropped for others. True: it will be fetched again when it is asked for (the callback
- * may take *blob and write it elsewhere, later). Borrows ids; may not call the tree. */
+/* A blob is dropped for others, or lost. True: it will be fetched again when it is asked for (the
+ * callback may take *blob and write it elsewhere, later); of a lost one nobody asks what this said.
+ * Borrows ids; may not call the tree. */
 typedef bool prefix_spill_fn(void *ctx, uint64_t scope, const token_id *ids, uint32_t count,
                              void **blob, size_t bytes);
 
@@ -101,6 +102,7 @@ struct prefix_prompt {
     const token_id *ids;
     uint32_t count;         /* >= 1 */
     uint32_t system_tokens; /* where the system prompt (and tools) end; 0: not known */
+    bool without_disk;      /* what lies there does not come: never FETCH, but the next best */
 };
 
 enum prefix_how {
@@ -175,7 +177,7 @@ bool prefix_tree_has(const struct prefix_tree *tree, uint64_t scope, const token
 void prefix_tree_on_disk(struct prefix_tree *tree, uint64_t scope, const token_id *ids,
                          uint32_t count, size_t bytes);
 /* The blob of exactly these ids was refused by the engine, or could not be fetched: forgotten in
- * memory and on disk, and not spilled. Harmless when there is none. */
+ * memory and on disk, also when spill() takes it over. Harmless when there is none. */
 void prefix_tree_lost(struct prefix_tree *tree, uint64_t scope, const token_id *ids,
                       uint32_t count);
 
