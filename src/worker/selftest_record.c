@@ -8,7 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <sys/stat.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 enum { VERSION = 1, PATH_ROOM = 4096 + 128, NAMES_MAX_BYTES = 256, STEP_NUMBERS = 4 };
@@ -184,28 +184,38 @@ enum err selftest_record_read(const char *path, struct slice key,
     return selftest_record_decode(slice_of(bytes, len), key, out_record, out_note);
 }
 
-static bool write_file(const char *path, struct slice bytes)
+static bool write_all(int fd, struct slice bytes)
 {
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd < 0)
-        return false;
     errno = ENOSPC; /* what a short write means */
     bool is_written = write(fd, bytes.data, bytes.len) == (ssize_t)bytes.len;
     return (close(fd) == 0) && is_written;
 }
 
+/* In a file of its own first: workers of one model may be done at the same time. */
+static enum err write_file(const char *path, struct slice bytes, struct err_note *out_note)
+{
+    char draft[PATH_ROOM];
+    int len = snprintf(draft, sizeof(draft), "%s.XXXXXX", path);
+    if (len < 0 || (size_t)len >= sizeof(draft))
+        return err_note_fail(out_note, ERR_LIMIT, "%s is too long a path", path);
+    int fd = mkostemp(draft, O_CLOEXEC);
+    if (fd < 0)
+        return failed(out_note, "cannot write beside", path);
+    if (write_all(fd, bytes) && rename(draft, path) == 0)
+        return ERR_OK;
+    enum err err = failed(out_note, "cannot write", path);
+    (void)unlink(draft); /* nobody else knows its name */
+    return err;
+}
+
 enum err selftest_record_write(const char *path, struct slice key,
                                const struct selftest_record *record, struct err_note *out_note)
 {
-    char draft[PATH_ROOM];
     struct text text;
-    int len = snprintf(draft, sizeof(draft), "%s.new", path);
-    if (len < 0 || (size_t)len >= sizeof(draft))
-        return err_note_fail(out_note, ERR_LIMIT, "%s is too long a path", path);
     text_init(&text, SELFTEST_RECORD_MAX_BYTES);
     selftest_record_encode(record, key, &text);
     ASSERT(text_status(&text) == ERR_OK); /* CALIBRATION_STEPS of 48 bytes at most */
-    bool is_done = write_file(draft, text_slice(&text)) && rename(draft, path) == 0;
+    enum err err = write_file(path, text_slice(&text), out_note);
     text_fini(&text);
-    return is_done ? ERR_OK : failed(out_note, "cannot write", draft);
+    return err;
 }

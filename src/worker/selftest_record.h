@@ -35,7 +35,8 @@ MUST_USE enum err selftest_record_decode(struct slice bytes, struct slice key,
 MUST_USE enum err selftest_record_read(const char *path, struct slice key,
                                        struct selftest_record *out_record,
                                        struct err_note *out_note);
-/* Whole or not at all: PATH.new, renamed. ERR_SYSTEM with note. */
+/* Whole or not at all, also beside others that write it: PATH.XXXXXX, renamed. ERR_SYSTEM with
+ * note. */
 MUST_USE enum err selftest_record_write(const char *path, struct slice key,
                                         const struct selftest_record *record,
                                         struct err_note *out_note);

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static const struct slice KEY = SLICE("model|engine|processor");
@@ -141,11 +142,8 @@ static void set_up(void)
 
 static void tear_down(void)
 {
-    char draft[128];
-    snprintf(draft, sizeof(draft), "%s.new", path);
     (void)unlink(path);
-    (void)unlink(draft);
-    CHECK_EQ(rmdir(folder), 0);
+    CHECK_EQ(rmdir(folder), 0); /* no draft is left */
 }
 
 static void put_file(struct slice bytes)
@@ -186,10 +184,54 @@ TEST(what_is_no_record_of_ours_is_said)
     tear_down();
 }
 
+static void write_often(void)
+{
+    struct selftest_record record = sample();
+    for (int i = 0; i < 200; i++) {
+        record.step_count = (uint32_t)i % CALIBRATION_STEPS;
+        if (selftest_record_write(path, KEY, &record, &note) != ERR_OK)
+            _exit(1);
+    }
+    _exit(0);
+}
+
+TEST(writers_at_the_same_time_are_not_in_each_others_way)
+{
+    enum { WRITERS = 3 };
+    struct selftest_record read;
+    pid_t writers[WRITERS];
+    int status;
+    set_up();
+    for (int i = 0; i < WRITERS; i++) {
+        writers[i] = fork();
+        CHECK(writers[i] >= 0);
+        if (writers[i] == 0)
+            write_often();
+    }
+    for (int i = 0; i < WRITERS; i++) {
+        CHECK_EQ(waitpid(writers[i], &status, 0), writers[i]);
+        CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    }
+    CHECK_OK(selftest_record_read(path, KEY, &read, &note));
+    tear_down();
+}
+
+/* The name is a folder's. */
+TEST(a_record_that_cannot_take_its_place_leaves_nothing_behind)
+{
+    struct selftest_record record = sample();
+    set_up();
+    CHECK_EQ(mkdir(path, 0700), 0);
+    CHECK_ERR(selftest_record_write(path, KEY, &record, &note), ERR_SYSTEM);
+    CHECK(strstr(note.text, path) != NULL);
+    CHECK_EQ(rmdir(path), 0);
+    tear_down();
+}
+
 TEST(a_folder_that_is_not_there_is_an_error)
 {
     struct selftest_record record = sample();
     CHECK_ERR(selftest_record_write("/nonexistent/self-test.json", KEY, &record, &note),
               ERR_SYSTEM);
-    CHECK(strstr(note.text, "/nonexistent/self-test.json.new") != NULL);
+    CHECK(strstr(note.text, "/nonexistent/self-test.json: No such file") != NULL);
 }
