@@ -1,8 +1,9 @@
 /* core - the engine side of a worker: slots, batches, sampling, text. Knows tokens, not the bus.
  *
  * The core itself is single-threaded and reads no clock (core_step gets `now_us`), so tests and the
- * simulator drive it step by step; core_thread.h runs it on the engine thread and carries commands
- * and reports across. Life of a sequence:
+ * simulator drive it step by step; only what it keeps on disk has a thread and a clock of its own
+ * (prefix_disk.h). core_thread.h runs it on the engine thread and carries commands and reports
+ * across. Life of a sequence:
  *
  *   WAITING --slot free--> PREFILL --prompt in--> DECODE --end--> (reported, gone)
  *      ^                      ^  lost cells         |  ^
