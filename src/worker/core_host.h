@@ -6,7 +6,7 @@
 #include "worker/step_cost.h"
 
 /* No sequence is there, not even a saved one, and the engine is not broken: the engine is the
- * host's until the next call of another core function. Before that, core_empty_slots(). */
+ * host's until the next core_step(). Before that, core_empty_slots(). */
 bool core_is_idle(const struct core *core);
 /* Slots 0..count-1, whatever they hold: the prefix cache forgets it. core_is_idle(). */
 void core_empty_slots(struct core *core, uint32_t count);
