@@ -185,3 +185,20 @@ TEST(a_sequence_that_waits_for_the_disk_can_be_cancelled)
     rig_free(rig);
     remove_folder();
 }
+
+/* The disk has it still to write, from where it lies: nobody waits for that. */
+TEST(a_blob_that_the_engine_refuses_while_it_is_written_costs_only_time)
+{
+    make_folder();
+    struct rig *rig = rig_new(1 << 20);
+    rig->toy.next_restore = ERR_PROTOCOL;
+    struct probe *first = start(rig, 0, 7), *second = start(rig, 1, 7);
+    probes_run(&rig->probes);
+    CHECK_EQ(rig->toy.next_restore, ERR_OK); /* it was asked */
+    CHECK_EQ(first->id_count, ANSWER);
+    CHECK_EQ(second->id_count, ANSWER);
+    CHECK_EQ(second->cached_tokens, 0);
+    rig_free(rig);
+    CHECK_EQ(each_file(NULL), 1);
+    remove_folder();
+}
