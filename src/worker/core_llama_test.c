@@ -42,7 +42,7 @@ static void make_behind(const char *shared, struct probes *probes, struct engine
                         size_t place)
 {
     size_t index = place % JOBS;
-    static const char *const questions[JOBS] = {"What is continuous batching?",
+    static const char *const questions[JOBS] = {"Which port does it listen on?",
                                                 "Tell me a story about a fox.",
                                                 "Count to 12.",
                                                 "how can I stop a generation",
@@ -123,7 +123,7 @@ TEST(a_question_is_answered_to_the_end_of_the_turn)
     struct answers *alone = mem_alloc(sizeof(*alone));
     answer_alone(engine, alone);
     CHECK_EQ(alone->reason[0], DONE_EOS);
-    CHECK(strstr(alone->text[0], "Continuous batching"));
+    CHECK(strstr(alone->text[0], "8080"));
     CHECK_EQ(alone->count[1], ANSWER_MAX); /* ignore_eos */
     mem_free(alone);
     engine_close(&engine);
