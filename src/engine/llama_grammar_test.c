@@ -84,8 +84,9 @@ static void rig_close(struct rig *rig)
 }
 
 /* Where the two differ, on purpose. libllama lets some bytes through that no continuation makes a
- * character. And of a character that is cut, it refuses the beginning when one of those that begin
- * so is excluded; ours is refused when all are. */
+ * character, and an answer end within one (the end has no bytes). And of a character that is cut,
+ * it refuses the beginning when one of those that begin so is excluded; ours is refused when all
+ * are. */
 static bool may_differ(struct slice said, struct slice piece, bool theirs)
 {
     struct text all;
@@ -94,7 +95,8 @@ static bool may_differ(struct slice said, struct slice piece, bool theirs)
     text_add(&all, piece);
     struct slice bytes = text_slice(&all);
     size_t settled = utf8_settled(bytes);
-    bool may = theirs ? !utf8_is_valid(slice_first(bytes, settled)) : settled < bytes.len;
+    bool is_cut = settled < bytes.len, is_wrong = !utf8_is_valid(slice_first(bytes, settled));
+    bool may = theirs ? is_wrong || (is_cut && piece.len == 0) : is_cut;
     text_fini(&all);
     return may;
 }
