@@ -2,6 +2,7 @@
 there; and a stop ends the load. The worker runs in slices between signals, so that a load of any speed is met in
 its middle."""
 
+import json
 import os
 import re
 import signal
@@ -12,6 +13,7 @@ import unittest
 from pathlib import Path
 
 from harness import Failure, Server, eventually, main
+from http_client import request
 from roles import role_pid
 from surfaces import completions
 
@@ -103,6 +105,22 @@ class Loading(unittest.TestCase):
                 self.check_fractions(told)
                 self.check_fractions(shown)
                 self.assertEqual(answer.progress[-1], {"state": "started"})
+
+    def test_whoever_follows_it_sees_layers_and_bytes(self):
+        with self.serve(llama_load="mmap") as server, server.connect() as connection:
+            slices = Slices(server, self.model.stat().st_size)
+            slices.run_until_loading()
+            stream = connection.stream(request("GET", "/v1/loading/progress"), "GET")
+            slices.run_until_ready()
+            slices.end()
+            *loads, ready, done = [event.data for event in stream.events()]
+            loads = [json.loads(load) for load in loads]
+            self.check_fractions([load["fraction"] for load in loads])
+            for load in loads[1:]:  # the first word of a worker may come before it has seen its file
+                self.assertEqual(load["layers_loaded"], int(load["fraction"] * load["layers_total"]))
+                self.assertGreater(load["layers_total"], 0)
+                self.assertLessEqual(load["vram_mb"], self.model.stat().st_size / 2**20)
+            self.assertEqual((json.loads(ready)["stage"], done), ("ready", "[DONE]"))
 
     def test_a_stop_in_the_middle_ends_it(self):
         for load in ("mmap", "read"):

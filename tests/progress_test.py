@@ -1,9 +1,11 @@
 """progress - a stream that asked for it tells what it waits for: queued, loading, prefill, started;
 others say nothing of the kind (sessions-queues.md; http-api.md section 1)."""
 
+import json
 import unittest
 
 from harness import Server, main
+from http_client import request
 from surfaces import STREAMING, chat, completions
 
 ASKED = {"stream_options": {"include_progress": True}}
@@ -62,6 +64,21 @@ class Progress(unittest.TestCase):
             self.assertEqual(done, sorted(set(done)))
             self.assertLessEqual(done[-1], 4000)
             self.assertEqual(answer.progress[-1], {"state": "started"})
+
+    def test_whoever_follows_a_load_sees_it_from_here_to_ready(self):
+        with Server(ready=None, default_model="dummy", dummy_load_ms=2000) as server:
+            server.wait_state("dummy", "loading")
+            with server.connect() as connection:
+                stream = connection.stream(request("GET", "/v1/loading/progress?model=dummy"), "GET")
+                *loads, ready, done = [event.data for event in stream.events()]
+            fractions = [load["fraction"] for load in map(json.loads, loads)]
+            self.assertGreater(len(fractions), 1)
+            self.assertEqual(fractions, sorted(set(fractions)))
+            self.assertEqual({json.loads(load)["stage"] for load in loads}, {"loading_to_vram"})
+            self.assertEqual(json.loads(ready), {"stage": "ready", "model": "dummy"})
+            self.assertEqual(done, "[DONE]")
+            server.wait_state("dummy", "ready")
+            self.assertEqual(server.get("/v1/loading/progress").error()["code"], "not_loading")
 
     def test_who_did_not_ask_sees_none(self):
         with Server(dummy_slots=1, dummy_delay_ms=20, dummy_tokens=3, max_queue_wait_ms=LONG_MS) as server:

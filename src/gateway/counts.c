@@ -2,6 +2,7 @@
 #include "gateway/counts.h"
 
 #include "base/mem.h"
+#include "gateway/loading_page.h"
 #include "gateway/reply_state.h"
 #include "gateway/routes.h"
 
@@ -12,7 +13,7 @@ struct counts {
     struct list models; /* struct model_counts.link */
     uint32_t model_count;
     struct model_counts nobody; /* no model was found */
-    struct metric *in_flight, *streams_open, *connections, *deltas_unsent;
+    struct metric *in_flight, *streams_open, *connections, *deltas_unsent, *subscribers;
     struct metric *started, *streams, *errors, *cancelled, *stalled;
 };
 
@@ -118,6 +119,7 @@ void counts_collect(struct counts *counts, const struct gateway *gateway)
     collect_streams(counts, gateway);
     metric_set(counts->in_flight, stats.in_flight);
     metric_set(counts->connections, stats.connections);
+    metric_set(counts->subscribers, (double)loading_subscribers(gateway->loading));
     count_up_to(counts->started, stats.requests);
     count_up_to(counts->streams, stats.streams);
     count_up_to(counts->errors, stats.errors);
@@ -146,6 +148,9 @@ static void make_series(struct counts *counts)
         gauge(counts, "millrace_streams_open", "Streams whose head is out and whose end is not.");
     counts->connections =
         gauge(counts, "millrace_connections", "Open connections of HTTP clients.");
+    counts->subscribers =
+        metrics_get(counts->metrics, METRIC_GAUGE, "millrace_subscribers",
+                    "Clients that follow what happens to the service.", "feed=\"loading\"");
     counts->deltas_unsent =
         gauge(counts, "millrace_deltas_unsent",
               "Deltas that have come from workers and have not left for their clients: credit "

@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "gateway/counts.h"
 #include "gateway/handler.h"
+#include "gateway/loading_page.h"
 #include "gateway/ready.h"
 #include "gateway/reply.h"
 #include "metrics/table.h"
@@ -68,6 +69,7 @@ void gateway_drain(struct gateway *gateway, uint32_t drain_ms, void (*on_drained
     gateway->drained_ctx = ctx;
     deadline_after(&gateway->drain_deadline, drain_ms * 1000ull);
     ready_drain(gateway->ready);
+    loading_drain(gateway->loading);
     http_server_drain(gateway->server, on_server_drained, gateway);
 }
 
@@ -105,6 +107,7 @@ MUST_USE static enum err open_parts(struct gateway *gateway, struct err_note *ou
         caller_new(gateway->bus, &gateway->caller) != ERR_OK)
         return err_note_fail(out_note, ERR_SYSTEM, "the gateway cannot subscribe on the bus");
     ask_hub_on_call_bounce(gateway->hub, caller_on_bounce, gateway->caller);
+    loading_start(gateway->loading);
     if (gateway->options.listen_fd >= 0)
         return http_server_adopt(gateway->loop, gateway->options.listen_fd, &gateway->options.http,
                                  &handler, &gateway->server, out_note);
@@ -128,6 +131,7 @@ enum err gateway_open(struct bus *bus, const struct gateway_options *options,
     gateway->options = *options;
     gateway->counts = counts_new(options->metrics);
     gateway->ready = ready_new(gateway);
+    gateway->loading = loading_new(gateway);
     list_init(&gateway->replies);
     deadline_init(&gateway->drain_deadline, gateway->loop, on_drain_over, gateway);
     deferred_init(&gateway->turn_end, reply_on_turn_end, gateway);
@@ -177,6 +181,7 @@ void gateway_close(struct gateway **gateway_slot)
         metrics_feed_on_collect(gateway->options.feed, NULL, NULL);
     metrics_table_free(gateway->table);
     counts_free(gateway->counts);
+    loading_free(gateway->loading);
     model_table_free(gateway->models);
     key_ring_free(gateway->keys);
     mem_free(gateway->allowed_hosts);

@@ -27,6 +27,7 @@ struct gateway {
     struct counts *counts;       /* never NULL */
     struct metrics_table *table; /* everybody's */
     struct ready *ready;
+    struct loading *loading;
     struct list replies; /* struct reply.link */
     uint32_t reply_count;
     size_t parsed_bytes; /* of bodies, in this turn: see reply.h rule 4 */

@@ -23,6 +23,8 @@ struct model_table {
     struct arena *manager_arena; /* holds the manager's state; NULL: none was heard yet */
     struct manager_state manager;
     uint64_t manager_heard_us;
+    void (*on_change)(void *ctx); /* may be NULL */
+    void *change_ctx;
     struct node nodes[MODEL_TABLE_NODES_MAX];
     size_t count;
 };
@@ -101,18 +103,23 @@ static void take_manager(struct model_table *table, const struct wire_record *re
 
 static void on_state(void *ctx, const struct bus_message *message)
 {
+    struct model_table *table = ctx;
     struct wire_reader reader;
     struct wire_record record;
+    bool is_of_nodes = false;
     if (wire_open(message->frame, &reader) != ERR_OK || reader.kind != WIRE_STATE)
         return;
     while (wire_next(&reader, &record) == ERR_OK) {
+        is_of_nodes |= record.type == WIRE_NODE_STATE || record.type == WIRE_NODE_GONE;
         if (record.type == WIRE_NODE_STATE)
-            take_state(ctx, &record);
+            take_state(table, &record);
         else if (record.type == WIRE_NODE_GONE)
-            take_gone(ctx, record.payload);
+            take_gone(table, record.payload);
         else if (record.type == WIRE_MANAGER_STATE)
-            take_manager(ctx, &record);
+            take_manager(table, &record);
     }
+    if (is_of_nodes && table->on_change)
+        table->on_change(table->change_ctx);
 }
 
 MUST_USE static enum err subscribe(struct model_table *table, struct bus *bus)
@@ -161,6 +168,12 @@ void model_table_free(struct model_table *table)
     for (size_t i = 0; i < table->count; i++)
         arena_free(table->nodes[i].arena);
     mem_free(table);
+}
+
+void model_table_on_change(struct model_table *table, void (*on_change)(void *ctx), void *ctx)
+{
+    table->on_change = on_change;
+    table->change_ctx = ctx;
 }
 
 const struct node_state *model_table_next(struct model_table *table, size_t *cursor)

@@ -19,6 +19,9 @@ struct model_table;
  * "state.wanted". Nodes beyond MODEL_TABLE_NODES_MAX are ignored. */
 MUST_USE enum err model_table_new(struct bus *bus, struct model_table **out_table);
 void model_table_free(struct model_table *table);
+/* From now on called behind each frame that told of nodes; from its turn. NULL: nobody is. Silence,
+ * of which nodes die as well, calls nobody. */
+void model_table_on_change(struct model_table *table, void (*on_change)(void *ctx), void *ctx);
 
 /* The best node of that model: ready before loading before failed. NULL: nobody has it. The state
  * is valid until the end of this turn. */

@@ -4,6 +4,7 @@
 
 #include "gateway/dialect/dialects.h"
 #include "gateway/health.h"
+#include "gateway/loading_page.h"
 #include "gateway/metrics_page.h"
 #include "gateway/models_page.h"
 #include "gateway/ready.h"
@@ -42,6 +43,7 @@ const struct route gateway_routes[] = {
     {HTTP_DELETE, "/v1/inference/{id}", ANSWER(requests_page_cancel)},
     {HTTP_GET, "/v1/models", ANSWER(models_page_list)},
     {HTTP_GET, "/v1/models/{id...}", ANSWER(models_page_one)},
+    {HTTP_GET, "/v1/loading/progress", ANSWER(loading_page_answer)},
     {HTTP_GET, "/metrics", ANSWER(metrics_page_answer)},
     {HTTP_GET, "/metrics.json", ANSWER(metrics_page_json)},
     {HTTP_GET, "/health", OPEN(health_answer)},

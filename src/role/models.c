@@ -3,6 +3,7 @@
 
 #include "base/cpu_list.h"
 #include "base/log.h"
+#include "engine/gguf.h"
 
 #include <limits.h>
 #include <stdio.h>
@@ -26,6 +27,11 @@ MUST_USE static enum err open_llama(void *ctx, engine_progress_fn *on_progress, 
                                     struct engine **out_engine, struct err_note *out_note)
 {
     struct models *models = ctx;
+    struct gguf_summary summary;
+    /* The engine reads it again, and says what is wrong with it. */
+    if (gguf_check_file(models->model_path, &summary, NULL) == ERR_OK)
+        models->llama_file = (struct worker_file){.layers = (uint32_t)summary.block_count,
+                                                  .weights_bytes = summary.data_bytes};
     TRY(engine_llama_open(&models->llama_engine, on_progress, progress_ctx, out_engine, out_note));
     log_geometry(&models->llama_engine, &(*out_engine)->info);
     return ERR_OK;
@@ -171,6 +177,7 @@ void models_from_config(const struct config *config, unsigned cores, struct mode
     out_models->llama.engine_kind = "llama";
     out_models->llama.open_engine = open_llama;
     out_models->llama.open_ctx = out_models;
+    out_models->llama.file = &out_models->llama_file;
     out_models->llama.profile = config->engine_profile;
     out_models->llama.core.learns_steps = true;
     out_models->llama.core.target_itl_ms = config->target_itl_ms;

@@ -61,6 +61,8 @@ void node_state_encode(const struct node_state *state, struct text *out)
     json_out_add_string(&json, "control", state->control);
     json_out_add_string(&json, "phase", slice_str(node_phase_name(state->phase)));
     json_out_add_double(&json, "load_fraction", (double)state->load_fraction);
+    fields_add_count(&json, "layers", state->layers);
+    json_out_add_bool(&json, "reads_only", state->reads_only);
     fields_add_count(&json, "context_tokens", state->context_tokens);
     fields_add_count(&json, "slots", state->slots);
     fields_add_count(&json, "slots_busy", state->slots_busy);
@@ -73,6 +75,15 @@ void node_state_encode(const struct node_state *state, struct text *out)
     if (state->numerics.profile.len > 0)
         add_numerics(&json, &state->numerics);
     json_out_end_object(&json);
+}
+
+/* What an older worker does not say. */
+static void decode_later(struct fields *fields, struct node_state *state)
+{
+    if (fields_has(fields, "layers"))
+        state->layers = fields_u32(fields, "layers");
+    if (fields_has(fields, "reads_only"))
+        state->reads_only = fields_bool(fields, "reads_only");
 }
 
 /* Absent: an older worker, or one that has nothing to say of it. */
@@ -107,6 +118,7 @@ static void decode(struct fields *fields, struct node_state *state)
     state->size_bytes = fields_u64(fields, "size_bytes");
     state->tokens_total = fields_u64(fields, "tokens_total");
     state->last_token_ms = (int64_t)fields_u64(fields, "last_token_ms");
+    decode_later(fields, state);
     decode_numerics(fields, &state->numerics);
 }
 

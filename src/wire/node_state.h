@@ -36,10 +36,12 @@ struct node_state {
     struct slice control; /* subject for direct control */
     enum node_phase phase;
     float load_fraction;
+    uint32_t layers;         /* of the model; 0: it does not say, or not yet */
+    bool reads_only;         /* it makes no tokens: embeddings, scores */
     uint32_t context_tokens; /* of one sequence */
     uint32_t slots, slots_busy, queued, parked;
     int64_t created_s;     /* wall clock: when the model was loaded or its file made */
-    uint64_t size_bytes;   /* of the weights */
+    uint64_t size_bytes;   /* of the weights; 0: not known yet */
     uint64_t tokens_total; /* sampled since start */
     int64_t last_token_ms; /* wall clock of the last sampled token; 0: none yet */
     struct node_numerics numerics;

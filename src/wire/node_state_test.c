@@ -12,6 +12,8 @@ static struct node_state sample(void)
                                .control = SLICE("control.7f3a"),
                                .phase = NODE_READY,
                                .load_fraction = 0.25f,
+                               .layers = 32,
+                               .reads_only = true,
                                .context_tokens = 4096,
                                .slots = 8,
                                .slots_busy = 3,
@@ -42,6 +44,7 @@ TEST(a_state_comes_back)
     CHECK_SLICES(read.detail, state.detail);
     CHECK_SLICES(read.control, state.control);
     CHECK(read.phase == NODE_READY && read.load_fraction == 0.25f);
+    CHECK(read.layers == 32 && read.reads_only);
     CHECK(read.context_tokens == 4096 && read.slots == 8 && read.slots_busy == 3);
     CHECK(read.queued == 2 && read.parked == 1 && read.created_s == 1700000000);
     CHECK(read.size_bytes == 5000000000 && read.last_token_ms == 1700000000123);
@@ -86,6 +89,20 @@ TEST(a_state_that_says_nothing_of_numerics_is_one)
     CHECK_EQ(read.numerics.profile.len, 0);
     CHECK_EQ(read.numerics.determinism, NODE_DETERMINISM_UNKNOWN);
     text_fini(&out);
+    arena_free(arena);
+}
+
+TEST(a_state_of_an_older_worker_is_one)
+{
+    struct node_state read;
+    struct arena *arena = arena_new(64 * 1024);
+    CHECK_OK(node_state_decode(
+        SLICE("{\"node\":\"a\",\"model\":\"m\",\"engine\":\"dummy\",\"detail\":\"\","
+              "\"control\":\"c\",\"phase\":\"loading\",\"load_fraction\":0.5,"
+              "\"context_tokens\":0,\"slots\":0,\"slots_busy\":0,\"queued\":0,\"parked\":0,"
+              "\"created_s\":0,\"size_bytes\":0,\"tokens_total\":0,\"last_token_ms\":0}"),
+        arena, &read));
+    CHECK(read.layers == 0 && !read.reads_only);
     arena_free(arena);
 }
 

@@ -340,6 +340,7 @@ TEST(the_page_shows_a_node_state)
         .control = SLICE("inbox.5c1e.3"),
         .phase = NODE_READY,
         .load_fraction = 1,
+        .layers = 6,
         .context_tokens = 4096,
         .slots = 8,
         .slots_busy = 2,

@@ -131,9 +131,20 @@ static void give_up_waiting(struct worker *worker, enum fault fault, struct slic
     }
 }
 
+/* The thread that wrote it has posted a letter since, which has come. */
+static void read_file(struct worker *worker)
+{
+    const struct worker_file *file = worker->options.file;
+    if (!file)
+        return;
+    worker->layers = file->layers;
+    worker->weights_bytes = file->weights_bytes;
+}
+
 static void on_loading(void *ctx, float fraction)
 {
     struct worker *worker = ctx;
+    read_file(worker);
     worker->load_fraction = fraction;
     worker_state_changed(worker);
 }
@@ -144,8 +155,10 @@ static void on_ready(void *ctx, struct engine *engine)
     if (worker->is_stopping)
         return; /* it was under way */
     worker->engine = engine;
+    read_file(worker);
     worker->context_tokens = engine->info.context_tokens;
     worker->weights_bytes = engine->info.weights_bytes;
+    worker->reads_only = engine->info.reads_only;
     worker->phase = NODE_READY;
     worker->load_fraction = 1;
     worker->created_s = clock_wall_ms() / 1000;

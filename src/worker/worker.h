@@ -25,11 +25,19 @@
 
 enum { WORKER_MODEL_MAX_BYTES = 200 };
 
+/* What is known of a model before it is loaded. */
+struct worker_file {
+    uint32_t layers;
+    uint64_t weights_bytes;
+};
+
 struct worker_options {
     const char *model;           /* the name requests use; 1..WORKER_MODEL_MAX_BYTES */
     const char *engine_kind;     /* "llama", "dummy": for the state before the engine is open */
     engine_open_fn *open_engine; /* runs on the engine thread */
     void *open_ctx;
+    /* Filled by open_engine() before it tells of progress; NULL: nothing is known. */
+    const struct worker_file *file;
     struct core_options core;
     struct selftest_options selftest; /* default: none is done */
     const char *profile;              /* of numbers: "exact", "fast"; NULL: it is not told */

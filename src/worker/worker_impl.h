@@ -122,7 +122,9 @@ struct worker {
     struct engine *engine; /* from on_ready() to core_thread_stop() */
     struct forms *forms;
     uint32_t context_tokens;
+    uint32_t layers;
     uint64_t weights_bytes;
+    bool reads_only;
     struct selftest_result selftest; /* all unknown until it was done */
     struct core_thread *core;
 

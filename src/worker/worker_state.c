@@ -35,6 +35,8 @@ static struct node_state state_now(const struct worker *worker)
         .control = bus_inbox(worker->bus),
         .phase = worker->is_draining ? NODE_DRAINING : worker->phase,
         .load_fraction = worker->load_fraction,
+        .layers = worker->layers,
+        .reads_only = worker->reads_only,
         .context_tokens = worker->context_tokens,
         .slots = worker->slots,
         .slots_busy = slots_busy(worker),
