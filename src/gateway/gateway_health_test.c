@@ -29,7 +29,9 @@ static int take_status(struct client *asker)
         return 0;
     }
     if (status == 503) {
-        CHECK(body_has(&answer, "\"progress_url\":\"/health\""));
+        CHECK(body_has(&answer, body_has(&answer, "\"status\":\"loading\"")
+                                    ? "\"progress_url\":\"/v1/loading/progress\""
+                                    : "\"progress_url\":\"/health\""));
         CHECK_SLICE(answer_field(&answer, "Retry-After"), "1");
     }
     CHECK_SLICE(answer_field(&answer, "Cache-Control"), "no-store");
@@ -469,49 +471,30 @@ TEST(a_busy_model_whose_probe_failed_is_not_trusted_until_it_makes_a_token)
     gateway_rig_close(rig);
 }
 
-/* A worker whose engine reads only says so of what would generate. */
-static void refuse_as_reader(struct job *job, const char *param)
+/* It makes no tokens and cannot be asked for one: neither its silence nor its load says anything.
+ */
+TEST(a_model_that_only_reads_is_ready_as_long_as_its_worker_speaks)
 {
-    struct event event = {.type = EVENT_ERROR};
-    event.error.fault = FAULT_UNSUPPORTED_PARAMETER;
-    event.error.message = SLICE("this model writes nothing");
-    event.error.param = slice_str(param);
-    job_say(job, &event);
-}
-
-TEST(a_model_that_only_reads_is_ready_when_it_says_so)
-{
-    open_with_token(INT64_MAX);
-    CHECK_EQ(ask_ready(), 0);
-    refuse_as_reader(rig_last_job(rig), "model");
-    CHECK_EQ(take_status(&rig->client), 200);
-    check_health("ok");
-    rig_live_ms(rig, 29999);
+    rig = gateway_rig_open_alone(NULL);
+    rig->state.reads_only = true;
+    rig->state.last_token_ms = 0;
+    rig->state.queued = 1; /* from the first moment that this gateway sees, and without a pause */
+    rig_report(rig);
     CHECK_EQ(ask_ready(), 200);
-    CHECK_EQ(rig->job_count, 1);
+    rig_live_ms(rig, 300000);
+    CHECK_EQ(ask_ready(), 200);
+    check_health("ok");
+    CHECK_EQ(rig->job_count, 0);
+    rig_advance_ms(&rig->http, NODE_STATE_DEAD_MS + 1);
+    CHECK_EQ(ask_ready(), 503);
     gateway_rig_close(rig);
 }
 
-TEST(a_model_that_only_reads_is_asked_again_when_it_is_busy)
+TEST(a_probe_that_is_refused_has_failed)
 {
     open_with_token(INT64_MAX);
     CHECK_EQ(ask_ready(), 0);
-    refuse_as_reader(rig_last_job(rig), "model");
-    CHECK_EQ(take_status(&rig->client), 200);
-    rig->state.queued = 1;
-    rig_live_ms(rig, 200000);
-    CHECK_EQ(ask_ready(), 0);
-    CHECK_EQ(rig->job_count, 2);
-    refuse_as_reader(rig_last_job(rig), "model");
-    CHECK_EQ(take_status(&rig->client), 200);
-    gateway_rig_close(rig);
-}
-
-TEST(a_probe_that_is_refused_for_anything_else_has_failed)
-{
-    open_with_token(INT64_MAX);
-    CHECK_EQ(ask_ready(), 0);
-    refuse_as_reader(rig_last_job(rig), "ignore_eos");
+    job_fail(rig_last_job(rig), FAULT_UNSUPPORTED_PARAMETER, "this model writes nothing");
     CHECK_EQ(take_status(&rig->client), 503);
     check_health("degraded");
     gateway_rig_close(rig);

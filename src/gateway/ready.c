@@ -21,7 +21,6 @@ struct ready {
     uint64_t probed_us;          /* when the last one began; 0: never, here and below */
     uint64_t good_us, failed_us; /* when one last ended well, and when one did not */
     uint64_t loaded_us;          /* when the model was first found ready; 0: it is not */
-    bool reads_only;             /* the last probe was told so: the model makes no tokens */
     struct deadline give_up;
     struct list waiting; /* struct waiter.link */
     size_t waiting_count;
@@ -41,6 +40,7 @@ struct waiter {
 /* All nodes that serve the default model, taken together. */
 struct pulse {
     bool is_ready, is_busy;
+    bool reads_only;       /* those that are ready */
     int64_t last_token_ms; /* wall clock; 0: none yet */
 };
 
@@ -53,6 +53,7 @@ static struct pulse take_pulse(const struct gateway *gateway)
         if (node->phase != NODE_READY || !slice_eq(node->model, model))
             continue;
         pulse.is_ready = true;
+        pulse.reads_only |= node->reads_only;
         pulse.is_busy |= node->slots_busy + node->queued + node->parked > 0;
         if (node->last_token_ms > pulse.last_token_ms)
             pulse.last_token_ms = node->last_token_ms;
@@ -127,11 +128,11 @@ static enum verdict judge(struct ready *ready)
     int64_t age_ms = last_good_token_age_ms(ready, &pulse);
     if (ready->gateway->draining || !pulse.is_ready)
         return VERDICT_NO;
-    if (age_ms < FRESH_MS)
+    if (pulse.reads_only || age_ms < FRESH_MS)
         return VERDICT_YES;
     if (ready->probe)
         return VERDICT_PROBE;
-    if (pulse.is_busy && !ready->reads_only) /* else it only has to say so again */
+    if (pulse.is_busy)
         return is_trusted(ready, age_ms) ? VERDICT_YES : VERDICT_NO;
     return may_probe(ready) ? VERDICT_PROBE : VERDICT_NO;
 }
@@ -141,10 +142,12 @@ static enum verdict judge(struct ready *ready)
 static void answer_no(struct gateway *gateway, struct http_conn *conn)
 {
     const char *status = health_status(gateway);
+    bool is_loading = strcmp(status, "loading") == 0;
     struct text body;
     text_init(&body, 256);
-    text_add_f(&body, "{\"status\":\"%s\",\"progress_url\":\"/health\"}",
-               strcmp(status, "ok") == 0 ? "degraded" : status);
+    text_add_f(&body, "{\"status\":\"%s\",\"progress_url\":\"%s\"}",
+               strcmp(status, "ok") == 0 ? "degraded" : status,
+               is_loading ? "/v1/loading/progress" : "/health");
     reply_json(conn, 503, SLICE("Cache-Control: no-store\r\nRetry-After: 1\r\n"), &body);
 }
 
@@ -220,22 +223,12 @@ static void end_probe(struct ready *ready, bool is_good)
     tell_all(ready, is_good);
 }
 
-/* Embeddings and scores are all that it makes: its worker is there and says so, which is as good as
- * a token. */
-static bool is_of_reader(const struct event *event)
-{
-    return event->type == EVENT_ERROR && event->error.fault == FAULT_UNSUPPORTED_PARAMETER &&
-           slice_eq_str(event->error.param, "model");
-}
-
 static void on_probe_event(void *ctx, const struct event *event)
 {
     struct ready *ready = ctx;
     if (!event_is_end(event->type))
         return;
-    bool has_token = event->type == EVENT_DONE && event->done.reason != DONE_CANCELLED;
-    ready->reads_only = is_of_reader(event);
-    end_probe(ready, has_token || ready->reads_only);
+    end_probe(ready, event->type == EVENT_DONE && event->done.reason != DONE_CANCELLED);
 }
 
 static void on_give_up(void *ctx)

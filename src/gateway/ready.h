@@ -5,6 +5,7 @@
  *
  *   the model is        last good token   last probe          answer
  *   not ready           -                 -                   no; nor while the gateway drains
+ *   ready, reads only   -                 -                   yes: it makes none, and says it lives
  *   ready               < 30 s ago        -                   yes
  *   ready               older or none     under way           when it ends; after 2 s: no
  *   ready and busy      < 2 min ago       good or none        yes: a long prefill makes no tokens
@@ -14,8 +15,8 @@
  *   ready and idle      older or none     longer ago          probe, then as above
  *
  * 1. A probe is one token, at most every 10 s, never under load, and is given up after 10 s.
- * 2. A model that only reads (embeddings, rerank) refuses the probe, which counts as a token; it is
- *    then asked when it is busy, too: that takes no slot.
+ * 2. A model that only reads (embeddings, rerank) is never probed. Its workers speak every second;
+ *    one that has not for 5 s, or whose engine broke, is not there, or not ready.
  * 3. At most READY_WAITING_MAX clients wait for its end; one more is told no.
  * Belongs to the gateway's loop. */
 #pragma once
