@@ -18,6 +18,12 @@ struct load_usage {
     uint64_t streams; /* that said it */
 };
 
+/* One that is measured. */
+struct load_stream {
+    struct exchange exchange;
+    struct load_usage told; /* so far; counts when its answer is whole and right */
+};
+
 /* Of a crowd of streams that are measured together. All times in microseconds. */
 struct load_sum {
     uint64_t streams;         /* right ones */
@@ -27,7 +33,7 @@ struct load_sum {
     struct histogram gap;     /* between two events of a stream; those that come with one read: 0 */
     struct histogram request; /* start to the end of the answer */
     struct histogram latency; /* --clock: made to received, each event */
-    struct load_usage usage;  /* --usage */
+    struct load_usage usage;  /* --usage: of the right ones */
 };
 
 /* What a stretch of time cost the server. */
@@ -73,9 +79,9 @@ struct load_crowd {
     void (*on_more)(struct load_crowd *crowd, struct exchange *exchange);
 };
 
-/* An exchange of the crowd: zeroed before, exchange_fini() after. */
-void load_crowd_add(struct load_crowd *crowd, struct exchange *exchange);
-void load_crowd_start(struct exchange *exchange, uint64_t start_us);
+/* A stream of the crowd: zeroed before, exchange_fini() of its exchange after. */
+void load_crowd_add(struct load_crowd *crowd, struct load_stream *stream);
+void load_crowd_start(struct load_stream *stream, uint64_t start_us);
 
 /* --- load_memory.c --- */
 
@@ -100,19 +106,20 @@ MUST_USE enum err load_raise_fd_limit(uint32_t connections, struct err_note *out
 
 /* Something is wrong: said on stderr (the first ten), and in the exit status. */
 void load_doubt(struct load *load, const char *format, ...) PRINTF_LIKE(2, 3);
-/* on_events, on_data and on_end of a measured stream. */
+/* on_events, on_data and on_end of a measured stream. The last one: what it told counts only now,
+ * for a stream may be left behind its usage. */
 void load_sum_events(struct load_sum *sum, const struct exchange *exchange, uint32_t count);
 void load_sum_data(struct load *load, struct load_sum *sum, struct slice data);
-void load_sum_end(struct load *load, struct load_sum *sum, const struct exchange *exchange);
+void load_sum_end(struct load *load, struct load_sum *sum, const struct load_stream *stream);
 /* With --usage instead of load_sum_data(): what an event says of the tokens of its stream, if it
  * does. */
-void load_sum_usage(struct load *load, struct load_sum *sum, struct slice data);
+void load_sum_usage(struct load *load, struct load_stream *stream, struct slice data);
 void load_span_begin(struct load *load, struct load_span *span);
 void load_span_end(struct load *load, struct load_span *span);
 
 /* Members of the report. */
 void load_report_sum(struct json_out *report, const struct load_sum *sum);
-/* With --usage; a doubt if a stream did not tell. */
+/* With --usage; a doubt if a right stream did not tell. */
 void load_report_usage(struct load *load, struct json_out *report, const struct load_sum *sum);
 void load_report_span(struct json_out *report, const struct load_span *span,
                       const struct load_sum *sum);

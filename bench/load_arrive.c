@@ -16,7 +16,7 @@ enum phase { BEGINNING, QUIET, BESIDE };
 
 struct arrive {
     struct load_crowd prompts;
-    struct exchange prompt;
+    struct load_stream prompt;
     uint32_t arrived;
     struct exchange *runners;
     enum phase phase;
@@ -134,7 +134,7 @@ void load_arrive_run(struct load *load, struct json_out *report)
         load_pause(load, load->options->seconds);
     run_prompts(arrive, &span);
     report_all(arrive, &span, report);
-    exchange_fini(&arrive->prompt);
+    exchange_fini(&arrive->prompt.exchange);
     for (uint32_t i = 0; i < load->options->concurrency; i++)
         exchange_fini(&arrive->runners[i]);
     mem_free(arrive->runners);

@@ -9,20 +9,25 @@ static void on_events(struct exchange *exchange, uint32_t count)
         crowd->on_more(crowd, exchange);
 }
 
+static struct load_stream *stream_of(struct exchange *exchange)
+{
+    return CONTAINER_OF(exchange, struct load_stream, exchange);
+}
+
 static void on_data(void *ctx, struct slice data)
 {
-    const struct exchange *exchange = ctx;
+    struct exchange *exchange = ctx;
     struct load_crowd *crowd = exchange->ctx;
     if (crowd->load->options->has_clock)
         load_sum_data(crowd->load, &crowd->sum, data);
     if (crowd->load->options->has_usage)
-        load_sum_usage(crowd->load, &crowd->sum, data);
+        load_sum_usage(crowd->load, stream_of(exchange), data);
 }
 
 static void on_end(struct exchange *exchange)
 {
     struct load_crowd *crowd = exchange->ctx;
-    load_sum_end(crowd->load, &crowd->sum, exchange);
+    load_sum_end(crowd->load, &crowd->sum, stream_of(exchange));
     crowd->on_over(crowd, exchange);
 }
 
@@ -30,19 +35,20 @@ static const struct exchange_events plain = {.on_events = on_events, .on_end = o
 static const struct exchange_events looking = {
     .on_events = on_events, .on_end = on_end, .on_data = on_data};
 
-void load_crowd_add(struct load_crowd *crowd, struct exchange *exchange)
+void load_crowd_add(struct load_crowd *crowd, struct load_stream *stream)
 {
     const struct load_options *options = crowd->load->options;
-    *exchange = (struct exchange){
+    stream->exchange = (struct exchange){
         .events = options->has_clock || options->has_usage ? &looking : &plain, .ctx = crowd};
-    exchange_init(&crowd->load->loop, exchange);
+    exchange_init(&crowd->load->loop, &stream->exchange);
 }
 
-void load_crowd_start(struct exchange *exchange, uint64_t start_us)
+void load_crowd_start(struct load_stream *stream, uint64_t start_us)
 {
-    struct load *load = ((const struct load_crowd *)exchange->ctx)->load;
+    struct load *load = ((const struct load_crowd *)stream->exchange.ctx)->load;
     struct slice request =
         load->requests.count ? load_requests_next(&load->requests) : text_slice(&load->request);
-    exchange_start(exchange, request, load->options->is_json ? ANSWER_OF_JSON : ANSWER_OF_EVENTS,
-                   start_us);
+    stream->told = (struct load_usage){0};
+    exchange_start(&stream->exchange, request,
+                   load->options->is_json ? ANSWER_OF_JSON : ANSWER_OF_EVENTS, start_us);
 }

@@ -10,7 +10,7 @@
 #include <math.h>
 
 struct caller {
-    struct exchange exchange;
+    struct load_stream stream;
     struct caller *next_free;
 };
 
@@ -25,7 +25,7 @@ struct open {
 static void on_over(struct load_crowd *crowd, struct exchange *exchange)
 {
     struct open *open = CONTAINER_OF(crowd, struct open, crowd);
-    struct caller *caller = CONTAINER_OF(exchange, struct caller, exchange);
+    struct caller *caller = CONTAINER_OF(exchange, struct caller, stream.exchange);
     caller->next_free = open->free;
     open->free = caller;
 }
@@ -38,7 +38,7 @@ static struct caller *take_caller(struct open *open)
         open->free = caller->next_free;
     } else if (open->count < LOAD_OPEN_MAX) {
         caller = open->callers[open->count++] = mem_alloc(sizeof *caller);
-        load_crowd_add(&open->crowd, &caller->exchange);
+        load_crowd_add(&open->crowd, &caller->stream);
     }
     return caller;
 }
@@ -52,7 +52,7 @@ static void start_one(struct open *open, uint64_t when_us)
         return;
     }
     histogram_add(&open->late, clock_monotonic_us() - when_us);
-    load_crowd_start(&caller->exchange, when_us);
+    load_crowd_start(&caller->stream, when_us);
 }
 
 /* Exponential: what comes does not depend on what came. */
@@ -98,7 +98,7 @@ void load_open_run(struct load *load, struct json_out *report)
     load_report_times(report, "late_us", &open->late);
     load_report_span(report, &span, &open->crowd.sum);
     for (uint32_t i = 0; i < open->count; i++) {
-        exchange_fini(&open->callers[i]->exchange);
+        exchange_fini(&open->callers[i]->stream.exchange);
         mem_free(open->callers[i]);
     }
     mem_free(open);

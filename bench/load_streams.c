@@ -8,7 +8,7 @@
 #include "base/splitmix.h"
 
 struct member {
-    struct exchange exchange;
+    struct load_stream stream;
     uint32_t leave_at; /* events; 0: it stays */
     bool is_idle;      /* it has left, and may be started again */
 };
@@ -22,7 +22,7 @@ struct streams {
 
 static struct member *member_of(struct exchange *exchange)
 {
-    return CONTAINER_OF(exchange, struct member, exchange);
+    return CONTAINER_OF(exchange, struct member, stream.exchange);
 }
 
 static uint32_t draw_leave_at(struct load *load)
@@ -39,7 +39,7 @@ static void start_next(struct streams *streams, struct member *member)
         return;
     streams->started++;
     member->leave_at = draw_leave_at(streams->crowd.load);
-    load_crowd_start(&member->exchange, clock_monotonic_us());
+    load_crowd_start(&member->stream, clock_monotonic_us());
 }
 
 static void on_over(struct load_crowd *crowd, struct exchange *exchange)
@@ -47,12 +47,14 @@ static void on_over(struct load_crowd *crowd, struct exchange *exchange)
     start_next(CONTAINER_OF(crowd, struct streams, crowd), member_of(exchange));
 }
 
-/* Who leaves starts again behind this turn of the loop: not while its read is being handled. */
+/* Who leaves starts again behind this turn of the loop: not while its read is being handled. What
+ * this read has brought to its end is over, and was not left. */
 static void on_more(struct load_crowd *crowd, struct exchange *exchange)
 {
     struct streams *streams = CONTAINER_OF(crowd, struct streams, crowd);
     struct member *member = member_of(exchange);
-    if (member->leave_at == 0 || exchange->answer.events < member->leave_at)
+    if (member->leave_at == 0 || exchange->answer.events < member->leave_at ||
+        exchange->answer.state != ANSWER_BODY)
         return;
     exchange_leave(exchange);
     member->is_idle = true;
@@ -87,7 +89,7 @@ static uint32_t measure(struct load *load, uint32_t concurrency, uint32_t reques
     streams->requests = requests;
     streams->members = mem_array(concurrency, sizeof *streams->members);
     for (uint32_t i = 0; i < concurrency; i++)
-        load_crowd_add(&streams->crowd, &streams->members[i].exchange);
+        load_crowd_add(&streams->crowd, &streams->members[i].stream);
     load_span_begin(load, out_span);
     for (uint32_t i = 0; i < concurrency; i++)
         start_next(streams, &streams->members[i]);
@@ -97,7 +99,7 @@ static uint32_t measure(struct load *load, uint32_t concurrency, uint32_t reques
     }
     load_span_end(load, out_span);
     for (uint32_t i = 0; i < concurrency; i++)
-        exchange_fini(&streams->members[i].exchange);
+        exchange_fini(&streams->members[i].stream.exchange);
     *out_sum = streams->crowd.sum;
     uint32_t left = streams->started - (uint32_t)(out_sum->streams + out_sum->failed);
     mem_free(streams->members);

@@ -62,9 +62,9 @@ static bool find_count(struct slice data, struct slice key, uint64_t *out)
 }
 
 /* As OpenAI has it: "usage":{"prompt_tokens":9,...}; in each event before the last it is null. */
-void load_sum_usage(struct load *load, struct load_sum *sum, struct slice data)
+void load_sum_usage(struct load *load, struct load_stream *stream, struct slice data)
 {
-    struct load_usage *usage = &sum->usage;
+    struct load_usage *told = &stream->told;
     uint64_t prompt = 0, completion, cached = 0;
     if (!find_count(data, SLICE("\"completion_tokens\":"), &completion))
         return;
@@ -74,10 +74,19 @@ void load_sum_usage(struct load *load, struct load_sum *sum, struct slice data)
     if (completion != load->options->max_tokens)
         load_doubt(load, "a stream of %llu tokens: %u are right", (unsigned long long)completion,
                    load->options->max_tokens);
-    usage->prompt_tokens += prompt;
-    usage->cached_tokens += cached;
-    usage->completion_tokens += completion;
-    usage->streams++;
+    if (told->streams++ > 0)
+        load_doubt(load, "a stream with two usages");
+    told->prompt_tokens = prompt;
+    told->cached_tokens = cached;
+    told->completion_tokens = completion;
+}
+
+static void add_usage(struct load_usage *usage, const struct load_usage *told)
+{
+    usage->prompt_tokens += told->prompt_tokens;
+    usage->cached_tokens += told->cached_tokens;
+    usage->completion_tokens += told->completion_tokens;
+    usage->streams += told->streams > 0;
 }
 
 /* Those that tell their tokens are judged by them: some of them may share an event. */
@@ -90,8 +99,9 @@ static bool has_right_count(struct load *load, const struct answer *answer)
     return answer->events == load->events_each;
 }
 
-void load_sum_end(struct load *load, struct load_sum *sum, const struct exchange *exchange)
+void load_sum_end(struct load *load, struct load_sum *sum, const struct load_stream *stream)
 {
+    const struct exchange *exchange = &stream->exchange;
     const struct answer *answer = &exchange->answer;
     if (answer->state != ANSWER_WHOLE) {
         load_doubt(load, "%s", answer->problem);
@@ -102,6 +112,7 @@ void load_sum_end(struct load *load, struct load_sum *sum, const struct exchange
         sum->failed++;
     } else {
         histogram_add(&sum->request, exchange->loop->now_us - exchange->start_us);
+        add_usage(&sum->usage, &stream->told);
         sum->streams++;
     }
 }
