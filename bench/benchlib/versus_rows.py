@@ -46,9 +46,14 @@ class Versus(Bench):
         self.row_s = row_s
         self.scratch = tempfile.TemporaryDirectory(prefix="millrace-bench-")
         self.states = {}  # {config keys: the state folder of servers with them}
+        self.compared = []  # what alternate() gave, so far: the raw figures
         with self.ours(1, 8192) as server:
             self.trained = server.model(MODEL)["context_tokens"]
             self.prompts = Prompts.learn(server, MODEL)
+
+    def alternate(self, rounds_max=None, /, **measures):
+        self.compared.append(super().alternate(rounds_max, **measures))
+        return self.compared[-1]
 
     def is_enough(self, done, spent_s):
         return done >= ROUNDS_LEAST and spent_s * (done + 1) / done > self.row_s

@@ -5,8 +5,10 @@ import sys
 import tempfile
 import unittest
 from argparse import ArgumentTypeError
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
+from unittest import mock
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -17,7 +19,8 @@ from benchlib.servers import ServerFailed
 from benchlib.stats import Estimate, Goal, ratio
 from benchlib.versus import COLUMNS, Line, against, as_json, better, cells, compare, markdown, plain
 from benchlib.versus_rows import ROUNDS_LEAST, ROWS, Versus, grown_mib, memory_told
-from vs_llama_server import DOCUMENT, MODELS, rows_of
+import vs_llama_server
+from vs_llama_server import DOCUMENT, MODELS, Spell, rows_of
 
 FOUND = {"ours": [{"ms": 10, "rate": 5}, {"ms": 30, "rate": 7}, {"ms": 20, "rate": 6}],
          "peer": [{"ms": 20, "rate": 5}, {"ms": 60, "rate": 5}, {"ms": 40, "rate": 5}]}
@@ -58,6 +61,72 @@ class Lines(unittest.TestCase):
     def test_every_row_says_what_it_is(self):
         for row in ROWS.values():
             self.assertTrue(row.__doc__)
+
+
+class Spells(unittest.TestCase):
+    """Starts of the program with rows that measure nothing: one of them fails, the first time."""
+
+    def setUp(self):
+        scratch = tempfile.TemporaryDirectory()
+        self.addCleanup(scratch.cleanup)
+        folder = Path(scratch.name)
+        self.model = folder / "m.gguf"
+        for file in (self.model, folder / "millrace", folder / "bench" / "load", folder / "bench" / "engine_loop"):
+            file.parent.mkdir(exist_ok=True)
+            file.write_text(file.name)
+        self.given = SimpleNamespace(build=folder, rounds=5, row_s=45, quick=False, no_peer=True, no_defaults=True,
+                                     resume=False, rows=["1", "2", "3"])
+        self.made, self.said, self.is_broken = [], [], True
+        rows = {name: partial(self.row, name) for name in self.given.rows}
+        for patch in (mock.patch.multiple(vs_llama_server, ROWS=rows, OUT=folder / "out", Versus=self.bench,
+                                          say=self.said.append),
+                      mock.patch.dict("os.environ", MILLRACE_ENGINE_DIR=str(folder))):
+            patch.start()
+            self.addCleanup(patch.stop)
+
+    @staticmethod
+    def bench(*_):
+        return SimpleNamespace(charts=[], compared=[])
+
+    def row(self, name, bench):
+        self.made.append(name)
+        bench.compared.append({"ours": [{"ms": 1}]})
+        if name == "2" and self.is_broken:
+            raise ServerFailed("on purpose")
+        return [Line(int(name), "what", "ms", None)]
+
+    def start(self, commit="a1", **how):
+        """The rows that this start has measured, those that are in its table, and those that failed."""
+        self.made.clear()
+        vars(self.given).update(how)
+        spell = Spell(self.given, {"commit": commit, "cpu": "c", "cores": 2, "memory_gib": 4, "kernel": "k"})
+        table = spell.table(self.model)
+        return "".join(self.made), "".join(table), spell.failed
+
+    def test_a_row_that_fails_costs_no_other_and_is_tried_again_alone(self):
+        self.assertEqual(self.start(), ("123", "13", ["2"]))
+        self.is_broken = False
+        self.assertEqual(self.start(resume=True), ("2", "123", []))
+        self.assertIn("m, row 1: kept, measured 0 minutes ago", self.said)
+        self.assertEqual(self.start(), ("", "123", []))
+
+    def test_rows_that_were_not_asked_for_come_from_the_shelf(self):
+        self.is_broken = False
+        self.assertEqual(self.start(rows=["1"]), ("1", "1", []))
+        self.assertEqual(self.start(rows=["3"], resume=True), ("3", "13", []))
+        self.assertEqual(self.start(rows=["3"], resume=False), ("3", "3", []))
+
+    def test_nothing_of_another_commit_build_model_or_setting_is_taken(self):
+        self.is_broken = False
+        self.start(resume=True)
+        self.assertEqual(self.start("b2")[0], "123")
+        self.assertIn("m, row 1: what is kept is of another commit a1 -> b2", self.said)
+        self.assertEqual(self.start("b2", rounds=9)[0], "123")
+        (self.given.build / "millrace").write_text("another")
+        self.assertEqual(self.start("b2")[0], "123")
+        self.model.write_text("another")
+        self.assertEqual(self.start("b2")[0], "123")
+        self.assertEqual(self.start("b2")[0], "")
 
 
 class Events(unittest.TestCase):
