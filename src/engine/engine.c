@@ -1,6 +1,8 @@
 /* engine - the calls every engine answers: what must hold is checked here, once for all of them. */
 #include "engine/engine.h"
 
+#include <math.h>
+
 void engine_close(struct engine **engine)
 {
     if (!*engine)
@@ -115,4 +117,39 @@ enum err engine_pair(struct engine *engine, struct slice query, struct slice doc
 {
     ASSERT(engine->info.pooling == ENGINE_POOL_RANK);
     return engine->ops->pair(engine, query, document, out_tokens, max_tokens, out_count);
+}
+
+bool engine_adapter_set_eq(const struct engine_adapter_set *a, const struct engine_adapter_set *b)
+{
+    if (a->count != b->count)
+        return false;
+    for (uint32_t i = 0; i < a->count; i++)
+        if (a->uses[i].index != b->uses[i].index || a->uses[i].scale != b->uses[i].scale)
+            return false;
+    return true;
+}
+
+struct engine_adapter_set engine_default_adapters(const struct engine_info *info)
+{
+    struct engine_adapter_set set = {0};
+    for (uint32_t i = 0; i < info->adapter_count; i++) {
+        if (info->adapters[i].scale == 0)
+            continue;
+        ASSERT(set.count < ENGINE_ADAPTERS_AT_ONCE);
+        set.uses[set.count++] = (struct engine_adapter_use){i, info->adapters[i].scale};
+    }
+    return set;
+}
+
+void engine_use_adapters(struct engine *engine, const struct engine_adapter_set *set)
+{
+    ASSERT(set->count <= ENGINE_ADAPTERS_AT_ONCE);
+    for (uint32_t i = 0; i < set->count; i++) {
+        ASSERT_MSG(set->uses[i].index < engine->info.adapter_count, "adapter %u of %u",
+                   set->uses[i].index, engine->info.adapter_count);
+        ASSERT(i == 0 || set->uses[i].index > set->uses[i - 1].index);
+        ASSERT(isfinite(set->uses[i].scale) && set->uses[i].scale != 0);
+    }
+    if (engine->info.adapter_count > 0)
+        engine->ops->use_adapters(engine, set);
 }

@@ -13,7 +13,10 @@
  * 6. Token ids given are 0..vocab_size-1 and slots are 0..slots-1 (ASSERT): ids that come from
  *    outside are checked where they come in.
  * 7. What seq_copy() promises is there with the next decode(). Until then neither of the two slots
- *    is saved or restored into (ASSERT). */
+ *    is saved or restored into (ASSERT).
+ * 8. All rows of a decode() go through the adapters that use_adapters() named last (at first: those
+ *    with a scale of their own). What a slot holds is of those that were named when it was put in;
+ *    to go on with others makes no sense, and nobody checks it. */
 #pragma once
 
 #include "base/arena.h"
@@ -36,6 +39,32 @@ enum engine_pooling {
     ENGINE_POOL_RANK
 };
 
+enum {
+    ENGINE_ADAPTERS_MAX = 16,
+    ENGINE_ADAPTER_NAME_MAX_BYTES = 64,
+    /* Of more than two the order in which they are added up would be a matter of addresses: other
+     * bits in another process (docs/design/027). */
+    ENGINE_ADAPTERS_AT_ONCE = 2
+};
+
+struct engine_adapter { /* LoRA: matrices that are added to those of the model */
+    const char *name;   /* unique, at most ENGINE_ADAPTER_NAME_MAX_BYTES */
+    float scale;        /* for who names no adapters; 0: without it */
+    uint64_t bytes;
+    uint8_t digest[32]; /* of its file */
+};
+
+/* Rising indexes into info.adapters, scales other than 0 and finite; what is behind `count` is
+ * 0. */
+struct engine_adapter_set {
+    uint32_t count;
+    struct engine_adapter_use {
+        uint32_t index;
+        float scale;
+    } uses[ENGINE_ADAPTERS_AT_ONCE];
+};
+bool engine_adapter_set_eq(const struct engine_adapter_set *a, const struct engine_adapter_set *b);
+
 struct engine_info {         /* valid as long as the engine */
     const char *kind;        /* "llama", "dummy" */
     const char *description; /* "llama 2.6M Q8_0" */
@@ -45,9 +74,9 @@ struct engine_info {         /* valid as long as the engine */
     uint32_t context_tokens; /* of one sequence */
     uint32_t batch_tokens;   /* most tokens one decode() takes */
     uint32_t vocab_size;
-    /* What it holds: the weights, the cache of all slots, and what computing needs (0: it does not
-     * tell). */
-    uint64_t weights_bytes, kv_bytes, compute_bytes;
+    /* What it holds: the weights, the adapters, the cache of all slots, and what computing needs
+     * (0: it does not tell). */
+    uint64_t weights_bytes, adapter_bytes, kv_bytes, compute_bytes;
     bool add_bos;
     bool has_chat; /* chat() works */
     bool can_save; /* seq_save/seq_restore work */
@@ -66,7 +95,11 @@ struct engine_info {         /* valid as long as the engine */
     enum engine_pooling pooling; /* as the model says */
     bool reads_only; /* there is nothing but text and embed(): no slot may be used, no decode() */
     bool changing_pieces; /* what a token says is not always the same (engine_dummy: says_time) */
+    const struct engine_adapter *adapters;
+    uint32_t adapter_count;
 };
+/* Those with a scale of their own. */
+struct engine_adapter_set engine_default_adapters(const struct engine_info *info);
 
 struct engine_row { /* one token of a batch */
     token_id token;
@@ -96,6 +129,8 @@ struct engine_ops { /* what each engine supplies; others call the engine_* funct
     enum err (*seq_save)(struct engine *engine, uint32_t slot, void **out_blob, size_t *out_bytes);
     enum err (*seq_restore)(struct engine *engine, uint32_t slot, const void *blob, size_t bytes);
     void (*seq_copy)(struct engine *engine, uint32_t from, uint32_t to);
+    /* May be NULL without adapters. */
+    void (*use_adapters)(struct engine *engine, const struct engine_adapter_set *set);
     /* May be NULL with info.embed_numbers 0, pair() also where pooling is not RANK. */
     enum err (*embed)(struct engine *engine, const token_id *tokens, size_t count,
                       enum engine_pooling pooling, bool (*should_abort)(void *ctx), void *ctx,
@@ -151,11 +186,16 @@ MUST_USE enum err engine_seq_restore(struct engine *engine, uint32_t slot, const
  * info.can_cut. It may cost a copy of the whole stream, whatever is in it (rule 7). */
 void engine_seq_copy(struct engine *engine, uint32_t from, uint32_t to);
 
-/* What the model makes of 1..info.embed_tokens tokens: info.embed_numbers numbers as they come, not
- * normalised; with RANK one number. Any thread, but one call at a time, and beside decode(): it
- * slows that down and does not wait for it. The first call may take memory that is kept.
- * `should_abort` is asked as it goes. RANK where info.pooling is RANK, and there alone (ASSERT).
- * ERR_CANCELLED; ERR_NO_MEMORY, ERR_SYSTEM with note. */
+/* Of the decode()s that follow (rule 8). Another set than before makes the next decode() longer:
+ * the graph is laid out anew, and its buffers are taken again (docs/design/027 has what that
+ * costs). */
+void engine_use_adapters(struct engine *engine, const struct engine_adapter_set *set);
+
+/* What the model makes of 1..info.embed_tokens tokens, without adapters: info.embed_numbers numbers
+ * as they come, not normalised; with RANK one number. Any thread, but one call at a time, and
+ * beside decode(): it slows that down and does not wait for it. The first call may take memory that
+ * is kept. `should_abort` is asked as it goes. RANK where info.pooling is RANK, and there alone
+ * (ASSERT). ERR_CANCELLED; ERR_NO_MEMORY, ERR_SYSTEM with note. */
 MUST_USE enum err engine_embed(struct engine *engine, const token_id *tokens, size_t count,
                                enum engine_pooling pooling, bool (*should_abort)(void *ctx),
                                void *ctx, float *out_numbers, struct err_note *out_note);
@@ -198,6 +238,12 @@ MUST_USE enum err engine_dummy_open(const struct engine_dummy_options *options,
  * multiple of that. */
 enum engine_kv_type { ENGINE_KV_F16, ENGINE_KV_F32, ENGINE_KV_Q8_0, ENGINE_KV_Q4_0 };
 
+struct engine_adapter_file {
+    const char *name; /* 1..ENGINE_ADAPTER_NAME_MAX_BYTES, unique */
+    const char *path; /* a GGUF file, as llama.cpp's convert_lora_to_gguf.py writes it */
+    float scale;      /* engine_adapter.scale */
+};
+
 enum engine_load {
     ENGINE_LOAD_AUTO, /* mapped, unless this processor wants the weights in another order */
     ENGINE_LOAD_MAP,  /* shared with other processes; all of it is read ahead */
@@ -227,13 +273,16 @@ struct engine_llama_options {
     /* So many rows of a decode() may want logits, for each slot; 0: any. A few save a row of the
      * vocabulary for each of the others. And logits_extra more, of whatever slots. */
     uint32_t logits_per_slot, logits_extra;
+    /* At most ENGINE_ADAPTERS_MAX; at most ENGINE_ADAPTERS_AT_ONCE of them with a scale. */
+    const struct engine_adapter_file *adapters;
+    uint32_t adapter_count;
 };
 /* ERR_NOT_FOUND: no library (the note says what was tried and how to get it); ERR_REFUSED: a
  * library of another release; ERR_PROTOCOL: the file is not a usable GGUF model (missing,
- * truncated, lying); ERR_NO_MEMORY: does not fit, with the sums; ERR_LIMIT: more than 256 slots, a
- * type of cache that the model or the profile cannot have, GPU layers where there is no GPU, CPUs
- * that this thread may not use;
- * ERR_CANCELLED: on_progress said stop. */
+ * truncated, lying), or an adapter's not one for it; ERR_NO_MEMORY: does not fit, with the sums;
+ * ERR_LIMIT: more than 256 slots, a type of cache that the model or the profile cannot have, GPU
+ * layers where there is no GPU, CPUs that this thread may not use; ERR_CANCELLED: on_progress said
+ * stop. */
 MUST_USE enum err engine_llama_open(const struct engine_llama_options *options,
                                     engine_progress_fn *on_progress, void *progress_ctx,
                                     struct engine **out_engine, struct err_note *out_note);

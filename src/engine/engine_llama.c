@@ -7,6 +7,7 @@
 #include "engine/engine.h"
 
 #include "base/mem.h"
+#include "engine/llama_adapters.h"
 #include "engine/llama_api.h"
 #include "engine/llama_embed.h"
 #include "engine/llama_forecast.h"
@@ -38,6 +39,7 @@ struct llama_engine {
     llama_memory_t memory;
     struct llama_text text;
     struct llama_threads threads;
+    struct llama_adapters adapters;
     struct thread_cpus own_cpus; /* the engine thread's, before it was told where to run */
     bool has_streams;            /* one of cells for each slot (profile exact), not one for all */
     struct llama_embed *embed;   /* makes its context when it is needed */
@@ -65,6 +67,7 @@ static void close_engine(struct engine *engine)
     if (self->context)
         self->api->llama_free(self->context);
     llama_threads_stop(&self->threads);
+    llama_adapters_fini(&self->adapters);
     if (self->model)
         self->api->llama_model_free(self->model);
     mem_free(self->held);
@@ -311,6 +314,12 @@ static void seq_copy(struct engine *engine, uint32_t from, uint32_t to)
     self->is_copied[from] = self->is_copied[to] = true;
 }
 
+static void use_adapters(struct engine *engine, const struct engine_adapter_set *set)
+{
+    struct llama_engine *self = self_of(engine);
+    llama_adapters_use(&self->adapters, self->api, self->context, set);
+}
+
 /* --- texts as a whole; any thread, one at a time --- */
 
 static enum err embed(struct engine *engine, const token_id *tokens, size_t count,
@@ -334,6 +343,7 @@ static const struct engine_ops llama_ops = {
     .seq_save = seq_save,
     .seq_restore = seq_restore,
     .seq_copy = seq_copy,
+    .use_adapters = use_adapters,
     .embed = embed,
     .pair = pair,
 };
@@ -372,6 +382,11 @@ static bool on_load_progress(float fraction, void *ctx)
     return say_progress(load, load->was_read + fraction * (1 - load->was_read));
 }
 
+static bool may_go_on(void *ctx)
+{
+    return say_progress(ctx, 0);
+}
+
 /* Weights that libllama reads itself it counts, tensor by tensor. */
 static enum err read_what_is_mapped(struct load *load, const struct llama_model_params *params)
 {
@@ -381,12 +396,22 @@ static enum err read_what_is_mapped(struct load *load, const struct llama_model_
     return read_ahead(load->options->model_path, on_read_ahead, load, load->note);
 }
 
-static enum err look_at_file(struct load *load)
+static enum err look_at_adapters(struct llama_engine *self, struct load *load)
+{
+    enum err err = llama_adapters_look(&self->adapters, load->options, may_go_on, load, load->note);
+    if (err == ERR_CANCELLED)
+        return err_note_fail(load->note, err, "the load of %s was stopped",
+                             load->options->model_path);
+    return err;
+}
+
+static enum err look_at_file(struct llama_engine *self, struct load *load)
 {
     const struct engine_llama_options *options = load->options;
     /* Missing, unreadable or lying is the same to our caller: not a usable model. */
     if (gguf_check_file(options->model_path, &load->summary, load->note) != ERR_OK)
         return ERR_PROTOCOL;
+    TRY(look_at_adapters(self, load));
     load->wish = (struct llama_wish){
         .slots = options->slots,
         .context_tokens = options->context_tokens,
@@ -394,10 +419,20 @@ static enum err look_at_file(struct load *load)
         .kv_memory_bytes = options->kv_memory_bytes,
         /* What is on a GPU does not count here: libllama refuses what has no room there. */
         .memory_available_bytes = options->gpu_layers ? UINT64_MAX : memory_available_bytes(""),
+        .adapter_bytes = self->adapters.bytes,
         .fast = options->fast,
         .kv_key = options->kv_key,
         .kv_value = options->kv_value};
     return llama_geometry_plan(&load->summary, &load->wish, &load->geometry, load->note);
+}
+
+static uint64_t adapter_compute_bytes(const struct llama_engine *self, const struct load *load)
+{
+    struct llama_context_params params =
+        llama_params_of_context(self->api, load->options, &load->geometry);
+    uint32_t batch = load->geometry.batch_tokens;
+    return llama_adapters_compute_bytes(&self->adapters, batch,
+                                        params.n_outputs_max ? params.n_outputs_max : batch);
 }
 
 /* Slots that nobody asked for make way when computing takes more than was estimated. */
@@ -406,7 +441,8 @@ static enum err forecast(struct llama_engine *self, struct load *load)
     for (;;) {
         TRY(llama_forecast_make(self->api, load->options, &load->geometry, &load->forecast,
                                 load->note));
-        load->geometry.compute_bytes = load->forecast.compute_bytes + load->geometry.scratch_bytes;
+        load->geometry.compute_bytes = load->forecast.compute_bytes + load->geometry.scratch_bytes +
+                                       adapter_compute_bytes(self, load);
         enum err err = llama_geometry_check(&load->geometry, &load->wish, load->note);
         if (err == ERR_OK || load->options->slots || load->geometry.slots == 1)
             return err;
@@ -520,7 +556,11 @@ static void describe(struct llama_engine *self, const struct load *load)
                                        : load->geometry.batch_tokens;
     info->weights_bytes = self->api->llama_model_size(self->model);
     info->kv_bytes = self->context ? load->geometry.kv_bytes : 0;
-    info->compute_bytes = load->log.compute_bytes + load->geometry.scratch_bytes;
+    info->compute_bytes =
+        load->log.compute_bytes + load->geometry.scratch_bytes + adapter_compute_bytes(self, load);
+    info->adapter_bytes = self->adapters.bytes;
+    info->adapters = self->adapters.infos;
+    info->adapter_count = self->context ? self->adapters.count : 0;
     info->add_bos = self->api->llama_vocab_get_add_bos(self->text.vocab);
     info->has_chat = self->text.chat_template != NULL;
     info->can_save = true;
@@ -549,6 +589,7 @@ static void prepare_embed(struct llama_engine *self, const struct load *load)
 static enum err load_all(struct llama_engine *self, struct load *load)
 {
     TRY(load_model(self, load));
+    TRY(llama_adapters_load(&self->adapters, self->api, self->model, &load->log, load->note));
     TRY(make_context(self, load));
     TRY(make_text(self, load));
     if (self->context)
@@ -562,6 +603,8 @@ static enum err load_all(struct llama_engine *self, struct load *load)
     self->is_copied = mem_array(load->geometry.slots, sizeof(*self->is_copied));
     describe(self, load);
     prepare_embed(self, load);
+    struct engine_adapter_set set = engine_default_adapters(&self->engine.info);
+    engine_use_adapters(&self->engine, &set);
     mem_give_back(); /* what the forecast took, and what weights were read through: 20 MB of Q4_0 */
     return ERR_OK;
 }
@@ -569,7 +612,7 @@ static enum err load_all(struct llama_engine *self, struct load *load)
 static enum err open_all(struct llama_engine *self, struct load *load)
 {
     TRY(thread_cpus_set(load->options->cpus, &self->own_cpus, load->note));
-    TRY(look_at_file(load));
+    TRY(look_at_file(self, load));
     TRY(forecast(self, load));
     llama_log_begin(&load->log);
     enum err err = load_all(self, load);
@@ -583,6 +626,7 @@ enum err engine_llama_open(const struct engine_llama_options *options,
 {
     ASSERT(options->threads > 0 && options->threads <= GGML_MAX_N_THREADS);
     ASSERT(options->threads_batch > 0 && options->threads_batch <= GGML_MAX_N_THREADS);
+    ASSERT(options->adapter_count <= ENGINE_ADAPTERS_MAX);
     const struct llama_api *api = NULL;
     TRY(llama_api_load(options->library_dir, options->search, &api, out_note));
 

@@ -32,8 +32,6 @@ enum { /* ggml/docs/gguf.md, "gguf_metadata_value_type" */
 
 enum {
     KEY_MAX_BYTES = 65535,                /* gguf.md */
-    TENSOR_NAME_MAX_BYTES = 64,           /* gguf.md */
-    TENSOR_DIMENSIONS_MAX = 4,            /* gguf.md */
     BLOCKS_MAX = 512,                     /* LLAMA_MAX_LAYERS of v0.5.0 */
     ALIGNMENT_DEFAULT = 32,               /* gguf.md */
     ALIGNMENT_MAX = 1 << 20,              /* ours: a page or two is usual, a gigabyte is a lie */
@@ -357,34 +355,35 @@ static bool tensor_bytes(uint32_t type, const uint64_t *dimensions, uint32_t cou
 }
 
 /* *out_end: where the tensor's bytes end, counted from the start of the data. */
-static enum err take_tensor(struct reader *reader, struct slice *out_name, uint64_t *out_end)
+static enum err take_tensor(struct reader *reader, struct gguf_tensor *tensor, uint64_t *out_end)
 {
-    uint32_t count = 0, type = 0;
-    uint64_t dimensions[TENSOR_DIMENSIONS_MAX] = {0}, offset = 0, bytes = 0;
-    TRY(take_string(reader, out_name));
-    const char *name = log_quote(*out_name, QUOTE_MAX_BYTES);
-    if (out_name->len > TENSOR_NAME_MAX_BYTES)
+    uint32_t count = 0;
+    *tensor = (struct gguf_tensor){.dimensions = {1, 1, 1, 1}};
+    TRY(take_string(reader, &tensor->name));
+    const char *name = log_quote(tensor->name, QUOTE_MAX_BYTES);
+    if (tensor->name.len > GGUF_NAME_MAX_BYTES)
         return err_note_fail(reader->note, ERR_PROTOCOL, "the name of its tensor %s is too long",
                              name);
     TRY(take_u32(reader, &count));
-    if (count < 1 || count > TENSOR_DIMENSIONS_MAX)
+    if (count < 1 || count > ARRAY_COUNT(tensor->dimensions))
         return err_note_fail(reader->note, ERR_PROTOCOL,
-                             "its tensor %s has %u dimensions: allowed are 1..%d", name, count,
-                             TENSOR_DIMENSIONS_MAX);
+                             "its tensor %s has %u dimensions: allowed are 1..%zu", name, count,
+                             ARRAY_COUNT(tensor->dimensions));
+    tensor->dimension_count = count;
     for (uint32_t i = 0; i < count; i++)
-        TRY(take_number(reader, sizeof(dimensions[i]), &dimensions[i]));
-    TRY(take_u32(reader, &type));
-    if (type >= ARRAY_COUNT(tensor_types) || tensor_types[type].values == 0)
+        TRY(take_number(reader, sizeof(tensor->dimensions[i]), &tensor->dimensions[i]));
+    TRY(take_u32(reader, &tensor->type));
+    if (tensor->type >= ARRAY_COUNT(tensor_types) || tensor_types[tensor->type].values == 0)
         return err_note_fail(reader->note, ERR_PROTOCOL,
                              "its tensor %s is of type %u, which llama.cpp v0.5.0 does not know",
-                             name, type);
-    TRY(take_number(reader, sizeof(offset), &offset));
-    if (offset % reader->alignment != 0)
+                             name, tensor->type);
+    TRY(take_number(reader, sizeof(tensor->offset), &tensor->offset));
+    if (tensor->offset % reader->alignment != 0)
         return err_note_fail(reader->note, ERR_PROTOCOL,
                              "its tensor %s does not start at a multiple of %" PRIu64, name,
                              reader->alignment);
-    if (!tensor_bytes(type, dimensions, count, &bytes) ||
-        __builtin_add_overflow(offset, bytes, out_end))
+    if (!tensor_bytes(tensor->type, tensor->dimensions, count, &tensor->bytes) ||
+        __builtin_add_overflow(tensor->offset, tensor->bytes, out_end))
         return err_note_fail(reader->note, ERR_PROTOCOL, "its tensor %s has an impossible size",
                              name);
     return ERR_OK;
@@ -396,11 +395,11 @@ static enum err check_tensors(struct reader *reader)
     struct slice last_name = {0};
     uint64_t last_end = 0;
     for (uint64_t i = 0; i < summary->tensor_count; i++) {
-        struct slice name;
+        struct gguf_tensor tensor;
         uint64_t end = 0;
-        TRY(take_tensor(reader, &name, &end));
+        TRY(take_tensor(reader, &tensor, &end));
         if (end > last_end)
-            last_end = end, last_name = name;
+            last_end = end, last_name = tensor.name;
     }
     uint64_t mask = reader->alignment - 1;
     summary->data_offset = ((uint64_t)reader->at + mask) & ~mask;
@@ -438,25 +437,57 @@ static enum err take_counts(struct reader *reader)
     return ERR_OK;
 }
 
+/* *out_tensors_at: where the table of tensors begins. */
+static enum err check_head(struct reader *reader, size_t *out_tensors_at)
+{
+    struct gguf_summary *summary = reader->summary;
+    TRY(take_counts(reader));
+    size_t metadata_at = reader->at;
+    TRY(each_pair(reader, on_general_pair));
+    if (!summary->architecture[0])
+        return err_note_fail(reader->note, ERR_PROTOCOL, "it does not say its architecture");
+    reader->at = metadata_at;
+    TRY(each_pair(reader, on_architecture_pair));
+    *out_tensors_at = reader->at;
+    return check_tensors(reader);
+}
+
+static struct reader reader_of(struct slice head, uint64_t file_bytes, struct gguf_summary *summary,
+                               struct err_note *note)
+{
+    ASSERT(head.len <= file_bytes);
+    return (struct reader){.head = head,
+                           .file_bytes = file_bytes,
+                           .alignment = ALIGNMENT_DEFAULT,
+                           .summary = summary,
+                           .note = note};
+}
+
 enum err gguf_check(struct slice head, uint64_t file_bytes, struct gguf_summary *out_summary,
                     struct err_note *out_note)
 {
-    ASSERT(head.len <= file_bytes);
     struct gguf_summary summary = {0};
-    struct reader reader = {.head = head,
-                            .file_bytes = file_bytes,
-                            .alignment = ALIGNMENT_DEFAULT,
-                            .summary = &summary,
-                            .note = out_note};
-    TRY(take_counts(&reader));
-    size_t metadata_at = reader.at;
-    TRY(each_pair(&reader, on_general_pair));
-    if (!summary.architecture[0])
-        return err_note_fail(out_note, ERR_PROTOCOL, "it does not say its architecture");
-    reader.at = metadata_at;
-    TRY(each_pair(&reader, on_architecture_pair));
-    TRY(check_tensors(&reader));
+    struct reader reader = reader_of(head, file_bytes, &summary, out_note);
+    size_t tensors_at;
+    TRY(check_head(&reader, &tensors_at));
     *out_summary = summary;
+    return ERR_OK;
+}
+
+enum err gguf_each_tensor(struct slice head, uint64_t file_bytes, gguf_tensor_fn *on_tensor,
+                          void *ctx)
+{
+    struct gguf_summary summary = {0};
+    struct reader reader = reader_of(head, file_bytes, &summary, NULL);
+    size_t tensors_at;
+    TRY(check_head(&reader, &tensors_at));
+    reader.at = tensors_at;
+    for (uint64_t i = 0; i < summary.tensor_count; i++) {
+        struct gguf_tensor tensor;
+        uint64_t end = 0;
+        TRY(take_tensor(&reader, &tensor, &end));
+        TRY(on_tensor(ctx, &tensor));
+    }
     return ERR_OK;
 }
 
@@ -479,7 +510,36 @@ enum err gguf_find(struct slice head, struct slice key, struct slice *out_value)
     return ERR_NOT_FOUND;
 }
 
-static enum err check_open_file(int fd, struct gguf_summary *out_summary, struct err_note *out_note)
+/* What lies behind the type of a value. */
+static enum err find_typed(struct slice head, struct slice key, uint32_t wanted,
+                           struct slice *out_bytes)
+{
+    struct slice value;
+    TRY(gguf_find(head, key, &value));
+    struct reader reader = {.head = value, .file_bytes = value.len};
+    uint32_t type = 0;
+    TRY(take_u32(&reader, &type));
+    *out_bytes = slice_after(value, reader.at);
+    return type == wanted ? ERR_OK : ERR_PROTOCOL;
+}
+
+enum err gguf_find_string(struct slice head, struct slice key, struct slice *out_text)
+{
+    struct slice bytes;
+    TRY(find_typed(head, key, VALUE_STRING, &bytes));
+    *out_text = slice_after(bytes, sizeof(uint64_t)); /* its length */
+    return ERR_OK;
+}
+
+enum err gguf_find_f32(struct slice head, struct slice key, float *out_number)
+{
+    struct slice bytes;
+    TRY(find_typed(head, key, VALUE_F32, &bytes));
+    memcpy(out_number, bytes.data, sizeof(*out_number));
+    return ERR_OK;
+}
+
+static enum err map_open_file(int fd, struct gguf_map *out_map, struct err_note *out_note)
 {
     struct stat status;
     if (fstat(fd, &status) != 0)
@@ -493,24 +553,41 @@ static enum err check_open_file(int fd, struct gguf_summary *out_summary, struct
     void *map = mmap(NULL, head_bytes, PROT_READ, MAP_PRIVATE, fd, 0);
     if (map == MAP_FAILED)
         return err_note_fail(out_note, ERR_SYSTEM, "%s", strerror(errno));
-    enum err err =
-        gguf_check(slice_of(map, head_bytes), (uint64_t)status.st_size, out_summary, out_note);
-    munmap(map, head_bytes);
-    return err;
+    *out_map = (struct gguf_map){slice_of(map, head_bytes), (uint64_t)status.st_size};
+    return ERR_OK;
 }
 
-enum err gguf_check_file(const char *path, struct gguf_summary *out_summary,
-                         struct err_note *out_note)
+enum err gguf_map(const char *path, struct gguf_map *out_map, struct err_note *out_note)
 {
     /* O_NONBLOCK: a FIFO of that name must not hold us up until somebody writes into it. */
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0)
-        return err_note_fail(out_note, errno == ENOENT ? ERR_NOT_FOUND : ERR_SYSTEM,
-                             "cannot open the model file %s: %s", path, strerror(errno));
-    struct err_note why = {{0}};
-    enum err err = check_open_file(fd, out_summary, &why);
+        return err_note_fail(out_note, errno == ENOENT ? ERR_NOT_FOUND : ERR_SYSTEM, "%s",
+                             strerror(errno));
+    enum err err = map_open_file(fd, out_map, out_note);
     close(fd);
-    if (err == ERR_OK)
-        return ERR_OK;
-    return err_note_fail(out_note, err, "%s is not a usable GGUF model: %s", path, why.text);
+    return err;
+}
+
+void gguf_unmap(struct gguf_map *map)
+{
+    if (map->head.data)
+        munmap((void *)(uintptr_t)map->head.data, map->head.len);
+    *map = (struct gguf_map){0};
+}
+enum err gguf_check_file(const char *path, struct gguf_summary *out_summary,
+                         struct err_note *out_note)
+{
+    struct gguf_map map;
+    struct err_note why = {{0}};
+    enum err err = gguf_map(path, &map, &why);
+    if (err != ERR_OK && err != ERR_PROTOCOL)
+        return err_note_fail(out_note, err, "cannot open the model file %s: %s", path, why.text);
+    if (err == ERR_OK) {
+        err = gguf_check(map.head, map.file_bytes, out_summary, &why);
+        gguf_unmap(&map);
+    }
+    return err == ERR_OK
+               ? ERR_OK
+               : err_note_fail(out_note, err, "%s is not a usable GGUF model: %s", path, why.text);
 }

@@ -10,6 +10,7 @@
     X(ggml_backend_reg_get_proc_address)                                                           \
     X(ggml_set_abort_callback)                                                                     \
     X(ggml_threadpool_params_default)                                                              \
+    X(llama_adapter_lora_init_from_file_ptr)                                                       \
     X(llama_attach_threadpool)                                                                     \
     X(llama_backend_init)                                                                          \
     X(llama_chat_apply_template)                                                                   \
@@ -45,6 +46,7 @@
     X(llama_n_batch)                                                                               \
     X(llama_n_ctx_seq)                                                                             \
     X(llama_print_system_info)                                                                     \
+    X(llama_set_adapters_lora)                                                                     \
     X(llama_state_seq_get_data)                                                                    \
     X(llama_state_seq_get_size)                                                                    \
     X(llama_state_seq_set_data)                                                                    \

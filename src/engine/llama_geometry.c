@@ -127,7 +127,8 @@ static void set_slots(const struct gguf_summary *summary, const struct llama_wis
 
 static uint64_t needed(const struct llama_geometry *geometry)
 {
-    return plus(plus(geometry->weights_bytes, geometry->kv_bytes), geometry->compute_bytes);
+    return plus(plus(geometry->weights_bytes, geometry->adapter_bytes),
+                plus(geometry->kv_bytes, geometry->compute_bytes));
 }
 
 static uint64_t kv_memory_of(const struct llama_wish *wish)
@@ -153,12 +154,13 @@ enum err llama_geometry_check(const struct llama_geometry *geometry, const struc
                              wish->kv_memory_bytes ? "" : " (a quarter of what is available)");
     if (needed(geometry) > wish->memory_available_bytes)
         return err_note_fail(out_note, ERR_NO_MEMORY,
-                             "%.1f MiB of weights + %.1f MiB of cache (%u slots of %u tokens) + "
+                             "%.1f MiB of weights%s + %.1f MiB of cache (%u slots of %u tokens) + "
                              "about %.1f MiB to compute are more than the %.1f MiB of memory "
                              "available: take fewer slots, a shorter context or a smaller model",
-                             mib(geometry->weights_bytes), mib(geometry->kv_bytes), geometry->slots,
-                             geometry->context_tokens, mib(geometry->compute_bytes),
-                             mib(wish->memory_available_bytes));
+                             mib(plus(geometry->weights_bytes, geometry->adapter_bytes)),
+                             geometry->adapter_bytes ? " and adapters" : "",
+                             mib(geometry->kv_bytes), geometry->slots, geometry->context_tokens,
+                             mib(geometry->compute_bytes), mib(wish->memory_available_bytes));
     return ERR_OK;
 }
 
@@ -183,7 +185,8 @@ enum err llama_geometry_plan(const struct gguf_summary *summary, const struct ll
         return err_note_fail(out_note, ERR_LIMIT, "%u slots: allowed are 1..%d, or 0 for what fits",
                              wish->slots, LLAMA_SLOTS_MAX);
     struct llama_geometry geometry = {.token_bytes = token_bytes(summary, wish),
-                                      .weights_bytes = summary->data_bytes};
+                                      .weights_bytes = summary->data_bytes,
+                                      .adapter_bytes = wish->adapter_bytes};
     TRY(check_kv_types(summary, wish, out_note));
     TRY(set_context(summary, wish, &geometry, out_note));
     uint32_t slots = wish->slots ? wish->slots : LLAMA_SLOTS_DEFAULT_MAX;

@@ -2,9 +2,9 @@
  * header before anything is loaded. libllama allocates and touches the whole cache when it starts,
  * so what does not fit must be refused here, with the sums. Pure.
  *
- * weights + cache (slots x context x bytes of a token) + compute buffers must be at most what is
- * available; the cache alone at most kv_memory. In profile exact the attention scores of a batch
- * are held whole, batch x context x heads floats, the largest part of the compute buffers: an
+ * weights + adapters + cache (slots x context x bytes of a token) + compute buffers must be at most
+ * what is available; the cache alone at most kv_memory. In profile exact the attention scores of a
+ * batch are held whole, batch x context x heads floats, the largest part of the compute buffers: an
  * estimate, until llama_forecast knows them. */
 #pragma once
 
@@ -17,6 +17,7 @@ struct llama_wish {
     uint32_t batch_tokens;    /* more than 0 */
     uint64_t kv_memory_bytes; /* 0: a quarter of what is available */
     uint64_t memory_available_bytes; /* UINT64_MAX: unknown, everything fits */
+    uint64_t adapter_bytes;          /* beside the weights */
     bool fast;
     enum engine_kv_type kv_key, kv_value;
 };
@@ -27,7 +28,7 @@ struct llama_geometry {
     uint32_t cells;          /* of all slots together, as libllama wants it: n_ctx */
     uint32_t batch_tokens;   /* at least a row for each slot */
     uint64_t token_bytes;    /* of the cache */
-    uint64_t weights_bytes, kv_bytes;
+    uint64_t weights_bytes, adapter_bytes, kv_bytes;
     uint64_t compute_bytes; /* estimated; with scratch_bytes */
     uint64_t scratch_bytes; /* what back-ends take beside libllama's own buffer */
 };

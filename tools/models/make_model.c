@@ -1,4 +1,5 @@
-/* make_model - writes a model of random weights (random_model.h). */
+/* make_model - writes a model of random weights (random_model.h), or an adapter (random_lora.h). */
+#include "models/random_lora.h"
 #include "models/random_model.h"
 
 #include <getopt.h>
@@ -8,16 +9,18 @@
 static const char usage[] =
     "usage: make_model [--kind KIND] [--size SIZE] [--type TYPE] [--seed N] [--vocabulary FILE]\n"
     "                  OUT.gguf\n"
+    "       make_model --lora-for MODEL.gguf [--seed N] OUT.gguf\n"
     "\n"
     "--kind KIND        llama, recurrent, hybrid, window, embedding, rerank\n"
     "--size SIZE        tiny; of llama also 15m, 110m\n"
     "--type TYPE        of the matrices: f32, f16, q8_0, q4_0\n"
     "--seed N           0..2^64-1\n"
     "--vocabulary FILE  the GGUF file whose tokenizer it gets\n"
+    "--lora-for FILE    a LoRA adapter for this model, instead of a model\n"
     "\n"
     "The defaults: --kind llama --size tiny --type q8_0 --seed 1 and the shipped model's.\n";
 
-enum { OPTION_KIND, OPTION_SIZE, OPTION_TYPE, OPTION_SEED, OPTION_VOCABULARY };
+enum { OPTION_KIND, OPTION_SIZE, OPTION_TYPE, OPTION_SEED, OPTION_VOCABULARY, OPTION_LORA };
 
 static const struct option long_options[] = {
     {"kind", required_argument, NULL, OPTION_KIND},
@@ -25,6 +28,7 @@ static const struct option long_options[] = {
     {"type", required_argument, NULL, OPTION_TYPE},
     {"seed", required_argument, NULL, OPTION_SEED},
     {"vocabulary", required_argument, NULL, OPTION_VOCABULARY},
+    {"lora-for", required_argument, NULL, OPTION_LORA},
     {0},
 };
 
@@ -64,7 +68,8 @@ static enum gguf_tensor_type type_named(void)
     die_of_value("type");
 }
 
-static struct random_model parse_options(int argc, char **argv)
+/* *out_base: what an adapter is wanted for. */
+static struct random_model parse_options(int argc, char **argv, const char **out_base)
 {
     struct random_model model = {
         .type = GGUF_TENSOR_Q8_0, .seed = 1, .vocabulary = SOURCE_ROOT "/models/nano.gguf"};
@@ -77,6 +82,8 @@ static struct random_model parse_options(int argc, char **argv)
             model.type = type_named();
         else if (option == OPTION_VOCABULARY)
             model.vocabulary = optarg;
+        else if (option == OPTION_LORA)
+            *out_base = optarg;
         else if (option != OPTION_SEED)
             die_of_usage();
         else if (slice_parse_u64(slice_str(optarg), UINT64_MAX, &model.seed) != ERR_OK)
@@ -87,11 +94,16 @@ static struct random_model parse_options(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-    struct random_model model = parse_options(argc, argv);
+    const char *base = NULL;
+    struct random_model model = parse_options(argc, argv, &base);
     if (argc - optind != 1)
         die_of_usage();
     struct err_note note = {{0}};
-    if (random_model_write(&model, argv[optind], &note) == ERR_OK)
+    struct random_lora lora = random_lora_default(base);
+    lora.seed = model.seed;
+    enum err err = base ? random_lora_write(&lora, argv[optind], &note)
+                        : random_model_write(&model, argv[optind], &note);
+    if (err == ERR_OK)
         return 0;
     fprintf(stderr, "make_model: %s\n", note.text);
     return 1;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "engine/engine.h"
+#include "models/random_lora.h"
 #include "models/random_model.h"
 #include "nano/cpu.h"
 #include "testing/test.h"
@@ -35,6 +36,20 @@ static inline struct made made_of(const struct random_model *model)
 static inline struct made made_kind(enum random_kind kind)
 {
     return made_of(&(struct random_model){.kind = kind, .type = GGUF_TENSOR_Q8_0, .seed = 1});
+}
+
+static inline struct made made_lora(const struct random_lora *lora)
+{
+    cpu_or_skip();
+    struct made made = {"/tmp/millrace-lora-XXXXXX"};
+    int fd = mkstemp(made.path);
+    CHECK(fd >= 0);
+    close(fd);
+    struct err_note note = {{0}};
+    enum err err = random_lora_write(lora, made.path, &note);
+    CHECK_STR(note.text, "");
+    CHECK_OK(err);
+    return made;
 }
 
 static inline void made_fini(struct made *made)
