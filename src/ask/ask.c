@@ -5,6 +5,8 @@
 #include "base/map.h"
 #include "base/mem.h"
 
+#include <stdio.h>
+
 enum {
     US_PER_MS = 1000,
     NO_MANAGER_RETRY_MS = 1000, /* a manager that died is back by then */
@@ -253,13 +255,23 @@ static bool has_room(const struct ask *ask, size_t bytes)
     return hub->kept_bytes <= max && bytes <= max - hub->kept_bytes;
 }
 
-static void begin_said(struct ask *ask, const struct event *started)
+static void make_said(struct ask *ask)
 {
-    if (ask->said || !ask->submit || !has_room(ask, ask->submit_bytes + sizeof(*ask->said)))
+    if (!ask->submit || !has_room(ask, ask->submit_bytes + sizeof(*ask->said)))
         return;
-    ask->said = said_new(started);
+    ask->said = said_new();
     if (ask->said)
         ask->hub->kept_bytes += ask->submit_bytes + said_bytes(ask->said);
+}
+
+/* Also of a second worker, when the first one was lost before it said anything: its seed, and its
+ * numbers, are its own. One that goes on with an answer says what it was told. */
+static void begin_said(struct ask *ask, const struct event *started)
+{
+    if (!ask->said)
+        make_said(ask);
+    if (ask->said && !ask->said->has_begun)
+        said_begin(ask->said, started);
 }
 
 static bool add_said(struct ask *ask, const struct event *delta)
@@ -315,10 +327,41 @@ static void ask_again(struct ask *ask)
     (void)hub_publish_submit(ask->hub, ask);
 }
 
+/* At most; without what was said it left once, and will again. */
+static size_t continued_bytes(const struct ask *ask)
+{
+    enum { MEMBERS_MAX_BYTES = 128 }; /* names, numerics, longer numbers of credit */
+    if (!ask->said || !ask->said->has_begun)
+        return 0;
+    struct continuation continuation = said_continuation(ask->said);
+    return WIRE_FRAME_HEADER_BYTES + WIRE_RECORD_HEADER_BYTES + ask->submit_bytes +
+           MEMBERS_MAX_BYTES + continuation_bytes(&continuation);
+}
+
+static size_t frame_max_bytes(const struct ask *ask)
+{
+    size_t bus_bytes = bus_frame_max_bytes(ask->hub->bus);
+    return bus_bytes < WIRE_FRAME_MAX_BYTES ? bus_bytes : WIRE_FRAME_MAX_BYTES;
+}
+
+/* No frame takes it, now or later. */
+static void end_too_long(struct ask *ask, size_t bytes)
+{
+    char message[160];
+    snprintf(message, sizeof(message),
+             "the worker is lost, and what another one needs to go on is a message of %zu bytes; "
+             "at most %zu can be sent",
+             bytes, frame_max_bytes(ask));
+    end_with_error(ask, FAULT_WORKER_LOST, message, 0);
+}
+
 void ask_on_lost(struct ask *ask, const char *message)
 {
+    size_t bytes = continued_bytes(ask);
     if (ask->state == ASK_CANCELLING) {
         ask_end_cancelled(ask, 0);
+    } else if (may_run_again(ask) && bytes > frame_max_bytes(ask)) {
+        end_too_long(ask, bytes);
     } else if (may_run_again(ask)) {
         ask->rerun_count++;
         ask->hub->stats.reruns++;

@@ -36,12 +36,15 @@
  *    whoever else produces for the ask is told to stop.
  * 8. A worker with streams of ours is pinged every ping_ms; when the ping comes back it is gone.
  * 9. With continue_bytes_max > 0 the ids of an answer and its submit are kept while it runs, as
- * long as those of all asks fit there; one that does not is worker_lost as without. A worker that
- * is lost, or ends it with worker_lost or draining, after the first delta then costs one of
- *    reruns_max: it is submitted again with what was said (wire/continuation.h). The owner sees a
- *    pause and nothing else: no progress, no token twice; `usage` comes with the end. Its events
- * count from the start again, and what it holds of before is taken off the new credit (but one
- * delta). Belongs to the loop of its hub. */
+ *    long as those of all asks fit there; one that does not is worker_lost as without. A worker
+ * that is lost, or ends it with worker_lost or draining, after the first delta then costs one of
+ *    reruns_max: it is submitted again with what was said (wire/continuation.h), unless no frame
+ *    takes so much: then it is worker_lost at once. The owner sees a pause and nothing else: no
+ *    progress, no token twice; `usage` comes with the end. Its events count from the start again,
+ *    and what it holds of before is taken off the new credit (but one delta). Only a worker with
+ *    the same numerics gets it (continuation.h); when none comes it ends with worker_lost.
+ *
+ * Belongs to the loop of its hub. */
 #pragma once
 
 #include "bus/bus.h"

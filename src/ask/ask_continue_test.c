@@ -5,7 +5,11 @@
 #include "base/mem.h"
 #include "testing/test.h"
 
+#include <stdio.h>
+
 enum { ROOM = 1 << 20, SEED = 77 };
+
+#define NUMERICS "0123456789abcdef0123456789abcdef"
 
 static struct stage stage;
 
@@ -15,6 +19,7 @@ static void say_started(const struct owner *owner, uint64_t seq)
     event.started.model = SLICE("m");
     event.started.worker = SLICE("w");
     event.started.seed = SEED;
+    event.started.numerics = SLICE(NUMERICS);
     say(&stage, owner, &event);
 }
 
@@ -63,6 +68,7 @@ static struct wire_credit check_continues(const struct owner *owner, uint32_t ep
     check_last_submit(&stage, owner, epoch);
     CHECK_OK(request_decode(text_slice(&stage.last_submit), arena, &request, NULL));
     CHECK(request.continue_from.is_wanted && request.continue_from.seed == SEED);
+    CHECK_SLICE(request.continue_from.numerics, NUMERICS);
     CHECK_EQ(request.continue_from.token_count, token_count);
     CHECK_EQ(request.continue_from.text_bytes, text_bytes);
     struct wire_credit credit = {.seq_limit = request.credit_events,
@@ -96,6 +102,84 @@ TEST(a_worker_lost_in_mid_stream_is_a_pause_and_nothing_else)
     CHECK(owner_events(&owner, EVENT_STARTED) == 1 && owner_events(&owner, EVENT_ACCEPTED) == 1);
     struct ask_stats stats = ask_hub_stats(stage.hub);
     CHECK(stats.reruns == 1 && stats.continued == 1 && stats.lost == 0);
+    stage_close(&stage);
+}
+
+/* It has made its own seed and has its own numerics: those are to go on with. */
+TEST(a_second_worker_that_began_anew_is_the_one_to_be_gone_on_with)
+{
+    struct owner owner = owner_eager();
+    struct event event = {.type = EVENT_STARTED, .seq = 2};
+    event.started.model = SLICE("m");
+    event.started.worker = SLICE("w");
+    event.started.seed = SEED + 1;
+    open_keeping(ROOM);
+    stage.epoch = 1;
+    owner_start(&owner, &stage);
+    say(&stage, &owner, &event);
+    say_unknown(&stage, &owner);
+    begin_again(&owner, 2);
+    say_delta(&stage, &owner, 3, "ab");
+    say_unknown(&stage, &owner);
+    check_continues(&owner, 3, 1, 2);
+    begin_again(&owner, 3);
+    say_done(&stage, &owner, 3, DONE_EOS);
+    CHECK_EQ(owner.ends, 1);
+    stage_close(&stage);
+}
+
+static char last_message[256];
+
+static void keep_message(struct owner *owner, const struct event *event)
+{
+    (void)owner;
+    if (event->type == EVENT_ERROR)
+        snprintf(last_message, sizeof(last_message), SLICE_FMT, SLICE_ARG(event->error.message));
+}
+
+/* With a prompt of so many bytes, up to `started`. */
+static void begin_long(struct owner *owner, size_t prompt_bytes)
+{
+    static char prompt[8192];
+    struct request request = stage_request(id_new());
+    memset(prompt, 'x', sizeof(prompt));
+    request.prompt = slice_of(prompt, prompt_bytes);
+    owner->stage = &stage;
+    owner->id = request.id;
+    owner->on_event = keep_message;
+    stage.epoch = 1;
+    CHECK_OK(ask_open(stage.hub, &request, owner_on_event, owner, &owner->ask));
+    stage_run(&stage, 0);
+    say_accepted(&stage, owner, 1);
+    say_started(owner, 2);
+}
+
+/* It left the first time, and with what was said it never will. */
+TEST(an_answer_that_has_become_too_long_for_a_frame_ends_at_once_and_says_so)
+{
+    enum { HEADERS = 60 };
+    char most[64];
+    struct owner fits = owner_eager(), owner = owner_eager();
+    stage_init(&stage);
+    stage.options.continue_bytes_max = ROOM;
+    stage.peer_bytes_max = 6000;
+    stage_open(&stage);
+    size_t max = bus_frame_max_bytes(stage.asker);
+    snprintf(most, sizeof(most), "at most %zu can be sent", max);
+    begin(&fits);
+    size_t around = stage.last_submit.len - strlen("hello");
+    say_delta(&stage, &fits, 3, "ab");
+    say_unknown(&stage, &fits);
+    check_continues(&fits, 2, 1, 2);
+    begin_again(&fits, 2);
+    say_done(&stage, &fits, 3, DONE_EOS);
+    begin_long(&owner, max - HEADERS - around);
+    CHECK_EQ(stage.last_submit.len, max - HEADERS); /* it came */
+    say_delta(&stage, &owner, 3, "ab");
+    say_unknown(&stage, &owner);
+    CHECK(owner.ends == 1 && owner.fault == FAULT_WORKER_LOST);
+    CHECK(strstr(last_message, most));
+    CHECK_EQ(ask_hub_stats(stage.hub).reruns, 1);
     stage_close(&stage);
 }
 
@@ -307,14 +391,13 @@ TEST(what_was_kept_is_given_back)
 
 TEST(a_token_that_finds_no_memory_is_not_half_kept)
 {
-    struct event started = {.type = EVENT_STARTED}, delta = {.type = EVENT_DELTA};
-    started.started.seed = SEED;
+    struct event delta = {.type = EVENT_DELTA};
     delta.delta.token_count = 1;
     delta.delta.token_bytes = SLICE("\7\0\0\0");
     delta.delta.text = SLICE("x");
     mem_test_fail_nth(1);
-    CHECK(!said_new(&started));
-    struct said *said = said_new(&started);
+    CHECK(!said_new());
+    struct said *said = said_new();
     mem_test_fail_nth(1);
     CHECK_ERR(said_add(said, &delta), ERR_FULL);
     mem_test_fail_nth(0);

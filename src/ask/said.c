@@ -5,12 +5,22 @@
 
 enum { FIRST_TOKENS = 64 };
 
-struct said *said_new(const struct event *started)
+struct said *said_new(void)
 {
     struct said *said = mem_peer_alloc(sizeof(*said));
     if (said)
-        *said = (struct said){.seed = started->started.seed};
+        *said = (struct said){0};
     return said;
+}
+
+void said_begin(struct said *said, const struct event *started)
+{
+    struct slice numerics = started->started.numerics;
+    ASSERT(!said->has_begun);
+    said->seed = started->started.seed;
+    said->numerics[0] = '\0';
+    if (numerics.len == NODE_FINGERPRINT_BYTES)
+        memcpy(said->numerics, numerics.data, numerics.len); /* the byte behind is 0 */
 }
 
 void said_free(struct said *said)
@@ -71,5 +81,6 @@ struct continuation said_continuation(const struct said *said)
                                  .seed = said->seed,
                                  .tokens = said->tokens,
                                  .token_count = said->count,
-                                 .text_bytes = said->text_bytes};
+                                 .text_bytes = said->text_bytes,
+                                 .numerics = slice_str(said->numerics)};
 }

@@ -19,6 +19,11 @@ static bool is_subject(struct slice subject)
     return subject.len >= 1 && subject.len <= BUS_SUBJECT_MAX_BYTES;
 }
 
+size_t bus_frame_max_bytes(const struct bus *bus)
+{
+    return bus->frame_max_bytes;
+}
+
 enum err bus_publish(struct bus *bus, struct slice subject, struct slice reply, struct slice frame)
 {
     if (!is_subject(subject) || reply.len > BUS_SUBJECT_MAX_BYTES ||

@@ -32,6 +32,8 @@ struct bus_message {
 typedef void bus_message_fn(void *ctx, const struct bus_message *message);
 typedef void bus_bounce_fn(void *ctx, const struct bus_message *message, enum err why);
 
+/* Of one frame: more than may wait for one receiver cannot be sent at all. */
+size_t bus_frame_max_bytes(const struct bus *bus);
 /* Copies the frame. ERR_LIMIT: subject empty or too long, frame larger than what may wait for one
  * receiver, or no memory; ERR_FULL: it would bounce, but peer_bytes_max of frames that came back
  * wait in the loop already, or the way out is full; ERR_CLOSED: this endpoint is closed. What the

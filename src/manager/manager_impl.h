@@ -75,6 +75,7 @@ struct ticket_life {
 
     /* QUEUED */
     struct model *model;
+    char numerics[NODE_FINGERPRINT_BYTES + 1]; /* of the worker that began it; "": of none */
     struct queue_place place;
     bool is_inherited;     /* asked for before we were here: somebody may run it already */
     int64_t told_position; /* -1: none */

@@ -47,6 +47,55 @@ TEST(requests_spread_over_the_workers_with_most_room)
     rig_close(&rig);
 }
 
+static void tell_numerics(struct peer *worker, const char *numerics)
+{
+    worker->numerics = numerics;
+    worker_state(worker, NODE_READY, "");
+}
+
+static void ask_to_go_on(uint64_t stream, const char *numerics)
+{
+    struct request request = rig_request(asker, stream);
+    request.epoch = 2;
+    request.continue_from.numerics = slice_str(numerics);
+    rig_submit(asker, &request);
+}
+
+TEST(an_answer_goes_on_with_a_worker_of_the_same_numerics_and_holds_nobody_up)
+{
+    static const char mine[] = "0123456789abcdef0123456789abcdef";
+    static const char others[] = "0123456789abcdef0123456789abcdee";
+    open_rig();
+    struct peer *other = rig_ready_worker(&rig, "m", 8, 8);
+    struct peer *like = rig_ready_worker(&rig, "m", 1, 1);
+    tell_numerics(other, others);
+    tell_numerics(like, mine);
+    ask_to_go_on(1, mine);
+    CHECK_EQ(heard_for(like, WIRE_SUBMIT, 1), 1);
+    ask_to_go_on(2, mine); /* there is room, but not there */
+    rig_ask(asker, 3);
+    CHECK_EQ(heard_for(other, WIRE_SUBMIT, 3), 1);
+    CHECK_EQ(manager_stats(rig.manager).queued, 1);
+    worker_say_released(like, heard_last(like, WIRE_SUBMIT)->seq, 1, 1, 1, 1000);
+    CHECK_EQ(heard_for(like, WIRE_SUBMIT, 2), 1);
+    CHECK_EQ(heard_for(other, WIRE_SUBMIT, 2), 0);
+    rig_close(&rig);
+}
+
+TEST(an_answer_that_no_worker_may_go_on_with_ends_when_its_time_is_up)
+{
+    open_rig();
+    struct peer *other = rig_ready_worker(&rig, "m", 8, 8);
+    tell_numerics(other, "0123456789abcdef0123456789abcdee");
+    ask_to_go_on(1, "0123456789abcdef0123456789abcdef");
+    keep_alive(&other, 1, rig.options.queue_wait_ms - 500);
+    CHECK_EQ(heard_count(asker, RIG_ERROR), 0);
+    keep_alive(&other, 1, 1000);
+    check_error(asker, 1, FAULT_WORKER_LOST);
+    CHECK_EQ(heard_count(other, WIRE_SUBMIT), 0);
+    rig_close(&rig);
+}
+
 TEST(workers_of_other_models_get_nothing)
 {
     open_rig();

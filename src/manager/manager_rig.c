@@ -345,6 +345,10 @@ void worker_state_from(struct peer *host, const char *node, const char *model,
                                .control = slice_str(host->control),
                                .phase = phase,
                                .load_fraction = fraction};
+    if (host->numerics)
+        state.numerics = (struct node_numerics){.profile = SLICE("exact"),
+                                                .determinism = NODE_EXACT,
+                                                .fingerprint = slice_str(host->numerics)};
     struct wire_writer *writer = peer_frame(host, WIRE_STATE);
     wire_open_record(writer, &(struct wire_record){.type = WIRE_NODE_STATE});
     node_state_encode(&state, writer->out);

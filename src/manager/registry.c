@@ -113,21 +113,38 @@ static void refuse_late(struct model *model, struct ticket *ticket)
     if (place->expires_us == place->deadline_us)
         ticket_fail(ticket, FAULT_QUEUE_TIMEOUT, SLICE("the request's deadline has passed"),
                     retry_ms);
+    else if (model->queue.is_served && ticket->life->numerics[0])
+        ticket_fail(ticket, FAULT_WORKER_LOST,
+                    SLICE("the worker is lost, and no other one with the same numerics became "
+                          "free in time to go on with its answer"),
+                    retry_ms);
     else if (model->queue.is_served)
         ticket_fail(ticket, FAULT_QUEUE_TIMEOUT, SLICE("no place became free in time"), retry_ms);
     else
         ticket_fail(ticket, FAULT_LOADING, SLICE("the model is still loading"), retry_ms);
 }
 
-static void give_all(struct model *model)
+/* The first one that somebody can take. An answer that needs a worker with its numerics holds up
+ * nobody who could have another worker. NULL: none. */
+static struct ticket *next_to_give(struct model *model)
 {
-    for (struct queue_place *place; (place = queue_first(&model->queue));) {
+    struct queue_place *place = NULL;
+    while ((place = queue_after(&model->queue, place))) {
         struct ticket *ticket = ticket_of_place(place);
         if (ticket->life->is_inherited && !manager_is_settled(model->manager))
-            return; /* somebody may run it already, and will say so in a moment */
-        struct sched_node *sched = sched_pick(&model->sched);
-        if (!sched)
-            return;
+            return NULL; /* somebody may run it already, and will say so in a moment */
+        if (sched_has_room(&model->sched, ticket->life->numerics))
+            return ticket;
+        if (!ticket->life->numerics[0])
+            return NULL; /* nobody has room for anything */
+    }
+    return NULL;
+}
+
+static void give_all(struct model *model)
+{
+    for (struct ticket *ticket; (ticket = next_to_give(model));) {
+        struct sched_node *sched = sched_pick(&model->sched, ticket->life->numerics);
         model->queue.room = model->sched.room;
         assign_ticket(ticket, node_of_sched(sched));
     }
@@ -344,6 +361,7 @@ static void take_state(struct manager *manager, const struct node_state *state)
     if (!node->sched.is_worker) /* a worker is where its frames come from */
         set_name(&node->control, state->control);
     set_name(&node->detail, state->detail);
+    sched_take_numerics(&node->sched, state->numerics.fingerprint);
     set_model(node, model);
     model_review(model);
 }

@@ -120,12 +120,33 @@ static bool has_more_room(const struct sched_node *a, const struct sched_node *b
     return (uint64_t)sched_room(a) * b->slots > (uint64_t)sched_room(b) * a->slots;
 }
 
-struct sched_node *sched_pick(struct sched_model *model)
+void sched_take_numerics(struct sched_node *node, struct slice fingerprint)
+{
+    node->numerics[0] = '\0';
+    if (fingerprint.len == NODE_FINGERPRINT_BYTES)
+        memcpy(node->numerics, fingerprint.data, fingerprint.len); /* the byte behind is 0 */
+}
+
+static bool may_take(const struct sched_node *node, const char *numerics)
+{
+    bool is_other = numerics[0] && node->numerics[0] && strcmp(node->numerics, numerics) != 0;
+    return !node->is_doubted && !is_other && sched_room(node) > 0;
+}
+
+bool sched_has_room(const struct sched_model *model, const char *numerics)
+{
+    LIST_FOREACH (link, &model->nodes)
+        if (may_take(node_of(link), numerics))
+            return true;
+    return false;
+}
+
+struct sched_node *sched_pick(struct sched_model *model, const char *numerics)
 {
     struct sched_node *best = NULL;
     LIST_FOREACH (link, &model->nodes) {
         struct sched_node *node = node_of(link);
-        if (!node->is_doubted && sched_room(node) > 0 && (!best || has_more_room(node, best)))
+        if (may_take(node, numerics) && (!best || has_more_room(node, best)))
             best = node;
     }
     if (!best)

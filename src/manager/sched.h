@@ -5,6 +5,8 @@
  *    seen; what it was given since is taken off here.
  * 2. The next request goes to the worker with most room relative to its slots; among equals to the
  *    one that was picked longest ago.
+ *    An answer that was begun elsewhere (continuation.h) goes to no worker that is known to have
+ *    other numerics: it would go on with another answer.
  * 3. A model is served as soon as one worker is ready. While nobody is, it waits as long as
  *    somebody may come: one that loads, or one that was there. A host that holds its worker back
  *    (failed, and no worker behind it) is believed at once; workers that fail or drain by
@@ -32,8 +34,9 @@ struct sched_node {   /* zero it, then list_init() its link */
     bool is_worker;  /* it has told its load: requests can be given to it */
     bool is_doubted; /* somebody thinks that it is gone: it is not picked until it tells its load */
     float load_fraction;
-    uint32_t slots, room; /* as it said last */
-    uint32_t given;       /* assignments it has not seen yet */
+    uint32_t slots, room;                      /* as it said last */
+    uint32_t given;                            /* assignments it has not seen yet */
+    char numerics[NODE_FINGERPRINT_BYTES + 1]; /* its fingerprint; "": it does not know it */
 };
 
 struct sched_model {
@@ -53,5 +56,8 @@ uint32_t sched_room(const struct sched_node *node);
 void sched_review(struct sched_model *model, uint64_t now_us);
 /* When the outlook changes by itself; UINT64_MAX: never. */
 uint64_t sched_wake_us(const struct sched_model *model);
+void sched_take_numerics(struct sched_node *node, struct slice fingerprint);
+/* Some worker has room for an answer that was begun with such numerics ("": a new one). */
+bool sched_has_room(const struct sched_model *model, const char *numerics);
 /* Who gets the next one: counted as given. NULL: nobody has room. */
-struct sched_node *sched_pick(struct sched_model *model);
+struct sched_node *sched_pick(struct sched_model *model, const char *numerics);

@@ -32,7 +32,7 @@ static struct sched_node *add_worker(struct crew *crew, uint32_t slots, uint32_t
 
 static long pick(struct crew *crew)
 {
-    const struct sched_node *node = sched_pick(&crew->model);
+    const struct sched_node *node = sched_pick(&crew->model, "");
     return node ? node - crew->nodes : -1;
 }
 
@@ -58,6 +58,33 @@ TEST(the_worker_with_most_room_for_its_size_is_picked)
     CHECK_EQ(pick(&crew), 0);
     CHECK_EQ(pick(&crew), -1);
     CHECK_EQ(crew.model.room, 0);
+}
+
+static long pick_like(struct crew *crew, const char *numerics)
+{
+    bool has_room = sched_has_room(&crew->model, numerics);
+    const struct sched_node *node = sched_pick(&crew->model, numerics);
+    CHECK_EQ(has_room, node != NULL);
+    return node ? node - crew->nodes : -1;
+}
+
+TEST(who_is_known_to_have_other_numerics_gets_no_answer_that_was_begun_elsewhere)
+{
+    static const char mine[] = "0123456789abcdef0123456789abcdef";
+    static const char other[] = "0123456789abcdef0123456789abcde0";
+    struct crew crew;
+    init(&crew);
+    sched_take_numerics(add_worker(&crew, 8, 8), slice_str(other));
+    sched_take_numerics(add_worker(&crew, 2, 1), slice_str(mine));
+    add_worker(&crew, 2, 1); /* it does not know its own */
+    sched_take_numerics(&crew.nodes[2], SLICE("too short"));
+    sched_review(&crew.model, 1);
+    CHECK_EQ(pick_like(&crew, mine), 1);
+    CHECK_EQ(pick_like(&crew, mine), 2);
+    CHECK_EQ(pick_like(&crew, mine), -1);
+    CHECK_EQ(pick_like(&crew, other), 0);
+    CHECK_EQ(pick_like(&crew, ""), 0);
+    CHECK_EQ(crew.model.room, 6);
 }
 
 TEST(equals_take_turns)

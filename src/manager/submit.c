@@ -102,6 +102,9 @@ static void admit(struct manager *manager, const struct request *request, struct
     manager->stats.submits++;
     ticket->life->wants_progress = request->want_progress;
     ticket->life->is_inherited = is_inherited(manager, request);
+    if (request->continue_from.numerics.len == NODE_FINGERPRINT_BYTES)
+        memcpy(ticket->life->numerics, request->continue_from.numerics.data,
+               NODE_FINGERPRINT_BYTES); /* the byte behind is 0 */
     struct model *model = model_for(manager, request->model);
     if (model)
         enter(ticket, model, request, payload);

@@ -20,6 +20,23 @@ void continuation_encode(const struct continuation *continuation, struct json_ou
     json_out_end_object(json);
 }
 
+static size_t digits_of(uint64_t number)
+{
+    size_t digits = 1;
+    for (; number >= 10; number /= 10)
+        digits++;
+    return digits;
+}
+
+size_t continuation_bytes(const struct continuation *continuation)
+{
+    size_t bytes = sizeof("{\"seed\":\"\",\"tokens\":[],\"text_bytes\":}") - 1;
+    bytes += digits_of(continuation->seed) + digits_of(fields_clamp(continuation->text_bytes));
+    for (size_t i = 0; i < continuation->token_count; i++)
+        bytes += digits_of((uint64_t)continuation->tokens[i]) + (i > 0);
+    return bytes;
+}
+
 void continuation_decode(struct fields *fields, struct continuation *out_continuation)
 {
     struct continuation read = {.is_wanted = true};

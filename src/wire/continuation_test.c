@@ -32,6 +32,7 @@ static void check_back(const struct continuation *continuation)
     struct continuation read = {0};
     struct err_note note = {""};
     struct text text = encoded(continuation);
+    CHECK_EQ(text.len, continuation_bytes(continuation));
     CHECK_OK(decode(text_slice(&text), arena, &read, &note));
     CHECK(read.is_wanted && read.seed == continuation->seed);
     CHECK_EQ(read.text_bytes, continuation->text_bytes);

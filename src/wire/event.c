@@ -75,6 +75,8 @@ static void encode_started(struct json_out *json, const struct event *event)
     fields_add_count(json, "cached_tokens", event->started.cached_tokens);
     snprintf(seed, sizeof(seed), "%llu", (unsigned long long)event->started.seed);
     json_out_add_string(json, "seed", slice_str(seed));
+    if (event->started.numerics.len)
+        json_out_add_string(json, "numerics", event->started.numerics);
 }
 
 static void encode_usage(struct json_out *json, const struct event *event)
@@ -224,6 +226,8 @@ static void decode_members(struct fields *fields, struct event *event)
         event->started.prompt_tokens = fields_u32(fields, "prompt_tokens");
         event->started.cached_tokens = fields_u32(fields, "cached_tokens");
         event->started.seed = fields_u64_text(fields, "seed");
+        event->started.numerics =
+            fields_optional_string(fields, "numerics", NODE_FINGERPRINT_BYTES);
         break;
     case EVENT_USAGE:
         event->usage.prompt_tokens = fields_u32(fields, "prompt_tokens");

@@ -11,6 +11,7 @@
 
 #include "wire/fault.h"
 #include "wire/frame.h"
+#include "wire/node_state.h"
 #include "wire/result.h"
 
 enum event_type {
@@ -68,7 +69,8 @@ struct event {
         struct {
             struct slice model, worker;
             uint32_t prompt_tokens, cached_tokens;
-            uint64_t seed; /* the one in force, so that any answer can be replayed */
+            uint64_t seed;         /* the one in force, so that any answer can be replayed */
+            struct slice numerics; /* the worker's fingerprint (node_state.h); empty: not known */
         } started;
         struct {
             uint16_t choice;

@@ -85,11 +85,13 @@ TEST(started_comes_back_with_all_64_bits_of_its_seed)
     event.started.prompt_tokens = 17;
     event.started.cached_tokens = 3;
     event.started.seed = UINT64_MAX;
+    event.started.numerics = SLICE("0123456789abcdef");
     struct sent sent = sent_event(&event, NULL);
     CHECK_SLICE(sent.event.started.model, "llama");
     CHECK_SLICE(sent.event.started.worker, "w1");
     CHECK(sent.event.started.prompt_tokens == 17 && sent.event.started.cached_tokens == 3);
     CHECK(sent.event.started.seed == UINT64_MAX);
+    CHECK_SLICE(sent.event.started.numerics, "0123456789abcdef");
     sent_fini(&sent);
 }
 

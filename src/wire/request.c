@@ -84,6 +84,7 @@ static void encode_head(struct text *out, const struct request *request)
     json_out_add_i64(&json, "credit_events", request->credit_events);
     json_out_add_i64(&json, "credit_bytes", request->credit_bytes);
     add_optional_string(&json, "task", slice_str(task_name(request->task.kind)));
+    add_optional_string(&json, "numerics", request->continue_from.numerics);
     json_out_end_object(&json);
 }
 
@@ -165,6 +166,19 @@ static struct slice replace_number(struct slice json, struct slice key, uint32_t
     return json;
 }
 
+/* What is left of a head, with one member more. */
+static void add_numerics(struct slice head, struct slice numerics, struct text *out)
+{
+    ASSERT(slice_ends_with(head, SLICE("}")));
+    text_add(out, slice_first(head, head.len - 1));
+    if (numerics.len > 0) {
+        text_add(out, SLICE(",\"numerics\":"));
+        struct json_out json = json_out_to(out);
+        json_out_string(&json, numerics);
+    }
+    text_add_byte(out, '}');
+}
+
 void request_encode_continued(struct slice payload, const struct continuation *continue_from,
                               uint32_t credit_events, uint32_t credit_bytes, struct text *out)
 {
@@ -176,7 +190,7 @@ void request_encode_continued(struct slice payload, const struct continuation *c
     text_add(out, slice_first(payload, PREFIX_BYTES));
     head = replace_number(head, SLICE(",\"credit_events\":"), credit_events, out);
     head = replace_number(head, SLICE(",\"credit_bytes\":"), credit_bytes, out);
-    text_add(out, head);
+    add_numerics(head, continue_from->numerics, out);
     if (text_status(out) != ERR_OK)
         return;
     little_put32(out->data + start, (uint32_t)(out->len - start - PREFIX_BYTES));
@@ -286,6 +300,8 @@ static void decode_head(struct fields *fields, struct request *request)
     request->credit_events = (uint32_t)fields_i64(fields, "credit_events", 1, UINT32_MAX);
     request->credit_bytes = (uint32_t)fields_i64(fields, "credit_bytes", 1, UINT32_MAX);
     request->task.kind = task_decode_kind(fields);
+    request->continue_from.numerics =
+        fields_optional_string(fields, "numerics", NODE_FINGERPRINT_BYTES);
 }
 
 static void decode_body(struct fields *fields, struct request *request)
@@ -300,7 +316,9 @@ static void decode_body(struct fields *fields, struct request *request)
     request->ignore_eos = fields_bool(fields, "ignore_eos");
     if (fields_has(fields, "continue_from")) {
         struct fields from = fields_inside(fields, fields_object(fields, "continue_from"));
+        struct slice numerics = request->continue_from.numerics; /* of the head */
         continuation_decode(&from, &request->continue_from);
+        request->continue_from.numerics = numerics;
         fields->err = from.err;
     }
     struct fields inside = fields_inside(fields, fields_object(fields, "sampling"));

@@ -88,7 +88,8 @@ void request_encode_body(const struct request *request, struct text *out);
 enum { REQUEST_EPOCH_ROOM = 9 };
 size_t request_set_epoch(char *payload, size_t bytes, uint32_t epoch);
 /* Writes such a payload once more, for whoever takes it over in mid-stream: with another first
- * credit, and `continue_from` behind all else in its body, which has none and is no task's. */
+ * credit, the `numerics` behind all else in its head, and `continue_from` behind all else in its
+ * body, which has none and is no task's. */
 void request_encode_continued(struct slice payload, const struct continuation *continue_from,
                               uint32_t credit_events, uint32_t credit_bytes, struct text *out);
 /* The head alone: what belongs to the body is left as in sampling_default() and empty. Errors as

@@ -280,7 +280,8 @@ TEST(a_continued_payload_is_what_encoding_it_would_have_been)
                                                   .seed = UINT64_MAX,
                                                   .tokens = tokens,
                                                   .token_count = ARRAY_COUNT(tokens),
-                                                  .text_bytes = 11};
+                                                  .text_bytes = 11,
+                                                  .numerics = SLICE("0123456789abcdef")};
     request.credit_events = 1;
     request.credit_bytes = UINT32_MAX;
     struct text again = encoded(&request);

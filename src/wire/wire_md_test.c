@@ -135,6 +135,7 @@ TEST(the_page_shows_every_event)
     event.started.worker = SLICE("llama.7f3a");
     event.started.prompt_tokens = 12;
     event.started.seed = UINT64_MAX;
+    event.started.numerics = SLICE("5f1c0a4be2d87a3390c1f6a2d4e8b701");
     check_page_shows_payload(&event);
     event = (struct event){.type = EVENT_USAGE, .usage = {12, 0, 20, 150, 8100, 402000}};
     check_page_shows_payload(&event);

@@ -218,6 +218,7 @@ static void on_started(struct stream *stream, const struct core_result *result)
     event.started.prompt_tokens = stream->prompt_tokens;
     event.started.cached_tokens = result->cached_tokens;
     event.started.seed = stream->seed;
+    event.started.numerics = slice_str(worker->selftest.fingerprint);
     worker_stream_emit(stream, &event, NULL);
     metric_add(worker->metrics.prompt_tokens, stream->prompt_tokens);
     metric_add(worker->metrics.cached_tokens, result->cached_tokens);

@@ -264,6 +264,14 @@ static bool begin_preparing(struct stream *stream, struct slice submit, const st
     return stream->preparation != NULL;
 }
 
+/* What it would say is the rest of another answer. */
+static bool has_other_numerics(const struct worker *worker, const struct request *head)
+{
+    struct slice mine = slice_str(worker->selftest.fingerprint);
+    struct slice begun_with = head->continue_from.numerics;
+    return mine.len > 0 && begun_with.len > 0 && !slice_eq(mine, begun_with);
+}
+
 void worker_stream_prepare(struct stream *stream, struct slice submit, const struct request *head)
 {
     struct worker *worker = stream->worker;
@@ -271,6 +279,13 @@ void worker_stream_prepare(struct stream *stream, struct slice submit, const str
         worker_stream_fail(stream, FAULT_UNSUPPORTED_PARAMETER,
                            SLICE("this model writes nothing: it is for embeddings or reranking"),
                            "model");
+        return;
+    }
+    if (has_other_numerics(worker, head)) { /* the manager did not know */
+        worker_stream_fail(stream, FAULT_WORKER_LOST,
+                           SLICE("the worker is lost, and this one has other numerics than the "
+                                 "one that began the answer"),
+                           NULL);
         return;
     }
     if (worker->living_count > WORKER_LIVING_MAX ||

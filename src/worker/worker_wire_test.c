@@ -4,6 +4,8 @@
 #include "worker/asker_rig.h"
 #include "worker/worker_impl.h"
 
+#include <stdio.h>
+
 enum { MS = 1000 };
 
 TEST(an_asker_that_dies_frees_its_slots_and_its_places)
@@ -100,6 +102,37 @@ TEST(a_later_epoch_takes_the_place_of_an_earlier_one)
     rig_until_idle(rig);
     raw_close(raw);
     rig_free(rig);
+}
+
+/* The manager may not have heard yet what the self-test found. */
+TEST(an_answer_that_was_begun_with_other_numerics_is_not_gone_on_with)
+{
+    static const char mine[] = "0123456789abcdef0123456789abcdef";
+    static const struct {
+        const char *mine, *theirs;
+        size_t refused;
+    } cases[] = {{mine, "0123456789abcdef0123456789abcdee", 1},
+                 {mine, mine, 0},
+                 {mine, "", 0},
+                 {"", mine, 0}};
+    for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+        struct rig *rig = rig_new();
+        rig_start_ready(rig);
+        struct raw *raw = raw_open(rig);
+        struct request request = raw_request(raw);
+        snprintf(rig->worker->selftest.fingerprint, sizeof(mine), "%s", cases[i].mine);
+        request.epoch = 2;
+        request.continue_from.numerics = slice_str(cases[i].theirs);
+        raw_submit(raw, &request);
+        rig_until(rig, raw_has_end, raw);
+        rig_until_idle(rig);
+        CHECK_EQ(worker_stats(rig->worker).refused, cases[i].refused);
+        CHECK_EQ(worker_stats(rig->worker).done, 1 - cases[i].refused);
+        CHECK_EQ(raw->fault == FAULT_WORKER_LOST, cases[i].refused == 1);
+        CHECK_EQ(strstr(raw->message, "other numerics") != NULL, cases[i].refused == 1);
+        raw_close(raw);
+        rig_free(rig);
+    }
 }
 
 TEST(cancel_and_credit_for_a_stream_that_is_not_here_are_answered)
