@@ -8,6 +8,16 @@
 
 enum { PREFIX_BYTES = 4 /* u32: bytes of the head */ };
 
+struct id request_id_new(void)
+{
+    for (;;) { /* a stream is never 0 */
+        struct id id = id_new();
+        id.low -= id.low % REQUEST_CHOICES_MAX;
+        if (id.low != 0)
+            return id;
+    }
+}
+
 static const char *const priority_names[] = {
     [PRIORITY_NORMAL] = "normal", [PRIORITY_HIGH] = "high", [PRIORITY_LOW] = "low"};
 
@@ -106,6 +116,8 @@ void request_encode_body(const struct request *request, struct text *out)
     json_out_add_i64(&json, "max_tokens", request->max_tokens);
     encode_stops(&json, request);
     json_out_add_bool(&json, "ignore_eos", request->ignore_eos);
+    if (request->prompt_is_shared)
+        json_out_add_bool(&json, "prompt_is_shared", true);
     if (request->continue_from.is_wanted) {
         json_out_key(&json, "continue_from");
         continuation_encode(&request->continue_from, &json);
@@ -314,6 +326,8 @@ static void decode_body(struct fields *fields, struct request *request)
     request->max_tokens = fields_u32(fields, "max_tokens");
     decode_stops(fields, request);
     request->ignore_eos = fields_bool(fields, "ignore_eos");
+    if (fields_has(fields, "prompt_is_shared"))
+        request->prompt_is_shared = fields_bool(fields, "prompt_is_shared");
     if (fields_has(fields, "continue_from")) {
         struct fields from = fields_inside(fields, fields_object(fields, "continue_from"));
         struct slice numerics = request->continue_from.numerics; /* of the head */

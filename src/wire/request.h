@@ -29,11 +29,12 @@ enum {
     REQUEST_INBOX_MAX_BYTES = 160,
     REQUEST_NAME_MAX_BYTES = 256,       /* model, tenant, ... */
     REQUEST_HEAD_MAX_BYTES = 16 * 1024, /* more than all of its strings at their limits, escaped */
-    REQUEST_TRACE_MAX_BYTES = 55        /* a W3C traceparent of version 00 */
+    REQUEST_TRACE_MAX_BYTES = 55,       /* a W3C traceparent of version 00 */
+    REQUEST_CHOICES_MAX = 16            /* that one client's request may become */
 };
 
 struct request {
-    struct id id;
+    struct id id;        /* see request_choice_id() */
     uint32_t epoch;      /* 1; one more for each failover */
     struct slice inbox;  /* the reply subject */
     struct slice tenant; /* empty: anonymous */
@@ -57,6 +58,7 @@ struct request {
     const struct slice *stops;
     size_t stop_count;
     bool ignore_eos;
+    bool prompt_is_shared; /* others with the same one are on their way: it is worth keeping */
     struct continuation continue_from; /* what of the answer is there already */
     bool want_progress;                /* queued, loading, prefill events */
 
@@ -69,6 +71,19 @@ struct request {
     struct slice encoded_body; /* what request_encode_body() made of it; empty: nothing yet */
 };
 
+/* A client's request that wants several answers is as many requests here. Their ids differ in the
+ * last hex digit alone, which is the number of the choice: of the first, and of a request that is
+ * the only one, it is 0. Whoever is asked to cancel that one cancels all of them. */
+struct id request_id_new(void);
+static inline struct id request_choice_id(struct id id, uint32_t choice)
+{
+    return (struct id){id.high, id.low + choice};
+}
+static inline bool request_id_names_all(struct id id)
+{
+    return id.low % REQUEST_CHOICES_MAX == 0;
+}
+
 static inline uint64_t request_stream(const struct request *request)
 {
     return request->id.low;
@@ -76,9 +91,8 @@ static inline uint64_t request_stream(const struct request *request)
 
 /* The payload of a submit: u32 bytes of the head, the head (JSON: everything about the request),
  * the body (JSON: prompt, tokens or messages, sampling, form, max_tokens, stops, ignore_eos,
- * continue_from; or a task). So
- * whoever only schedules reads the head and passes the bytes on as they came. text overflow shows
- * in text_status(). */
+ * prompt_is_shared, continue_from; or a task). So whoever only schedules reads the head and passes
+ * the bytes on as they came. text overflow shows in text_status(). */
 void request_encode(const struct request *request, struct text *out);
 /* The body alone, for a large one that another thread encodes: it takes 7 ns a byte where there is
  * much to escape. request_encode() then copies it. */

@@ -33,6 +33,7 @@ static struct request full_request(void)
                               .stops = stops,
                               .stop_count = 2,
                               .ignore_eos = true,
+                              .prompt_is_shared = true,
                               .priority = PRIORITY_LOW,
                               .deadline_ms = 1234,
                               .arrival_ms = 1700000000000,
@@ -137,6 +138,7 @@ TEST(a_request_with_everything_comes_back)
     CHECK(read.sampling.bias[0].token == 0 && read.sampling.bias[0].bias == -100);
     CHECK(read.sampling.bias[1].token == INT32_MAX && read.sampling.bias[1].bias == 0.1f);
     CHECK(read.max_tokens == UINT32_MAX && read.ignore_eos && !read.want_progress);
+    CHECK(read.prompt_is_shared);
     CHECK_EQ(read.stop_count, 2);
     CHECK_SLICE(read.stops[1], "</s>");
     CHECK(read.priority == PRIORITY_LOW && read.deadline_ms == 1234);
@@ -366,8 +368,8 @@ enum part { HEAD, BODY, SAMPLING };
 
 static enum part part_of(bool inside, const char *key)
 {
-    static const char *const body[] = {"prompt",     "tokens", "messages",  "sampling",
-                                       "max_tokens", "stops",  "ignore_eos"};
+    static const char *const body[] = {"prompt",     "tokens", "messages",   "sampling",
+                                       "max_tokens", "stops",  "ignore_eos", "prompt_is_shared"};
     for (size_t i = 0; i < ARRAY_COUNT(body); i++) {
         if (!inside && strcmp(body[i], key) == 0)
             return BODY;
@@ -438,13 +440,25 @@ TEST(what_is_always_sent_is_required)
         "id",          "epoch",      "inbox",       "model",    "prompt",
         "sampling",    "max_tokens", "ignore_eos",  "priority", "want_progress",
         "deadline_ms", "arrival_ms", "credit_bytes"};
-    static const char *const optional[] = {"tenant", "session", "label", "trace", "stops"};
+    static const char *const optional[] = {"tenant", "session", "label",
+                                           "trace",  "stops",   "prompt_is_shared"};
     for (size_t i = 0; i < ARRAY_COUNT(required); i++)
         CHECK_ERR(decode_with(false, required[i], NULL), ERR_PROTOCOL);
     for (size_t i = 0; i < ARRAY_COUNT(optional); i++)
         CHECK_OK(decode_with(false, optional[i], NULL));
     CHECK_ERR(decode_with(true, "temperature", NULL), ERR_PROTOCOL);
     CHECK_OK(decode_with(true, "seed", NULL));
+}
+
+TEST(the_choices_of_a_request_are_found_by_its_id)
+{
+    for (int i = 0; i < 100; i++) {
+        struct id id = request_id_new(), last = request_choice_id(id, REQUEST_CHOICES_MAX - 1);
+        CHECK(id.low != 0 && request_id_names_all(id) && !request_id_names_all(last));
+        CHECK(id_eq(request_choice_id(id, 0), id));
+        CHECK(last.high == id.high &&
+              last.low / REQUEST_CHOICES_MAX == id.low / REQUEST_CHOICES_MAX);
+    }
 }
 
 TEST(fields_are_held_to_their_ranges)
@@ -469,6 +483,7 @@ TEST(fields_are_held_to_their_ranges)
         {false, "stops", "\"x\"", ERR_PROTOCOL},
         {false, "stops", "[1]", ERR_PROTOCOL},
         {false, "ignore_eos", "1", ERR_PROTOCOL},
+        {false, "prompt_is_shared", "1", ERR_PROTOCOL},
         {false, "priority", "\"highest\"", ERR_PROTOCOL},
         {false, "priority", "\"high\"", ERR_OK},
         {false, "arrival_ms", "-1", ERR_LIMIT},

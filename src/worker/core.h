@@ -87,6 +87,7 @@ struct core_job {
     uint32_t max_tokens; /* >= 1; already bounded by the context */
     bool ignore_eos;     /* end tokens are never picked */
     bool want_progress;
+    bool prompt_is_shared; /* others with the same prompt come: it is saved when it is in (rule 9) */
     /* What the answer has to look like, at its beginning, or behind what is said of it (with
      * mirostat always at its beginning); NULL: anything. Its tokens are those of `vocab`, which is
      * the same for all jobs and outlives the core. */

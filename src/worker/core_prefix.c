@@ -327,6 +327,17 @@ static void take_slot(struct core *core, struct sequence *sequence,
     slot->held_count = 0;
 }
 
+/* Choices of one request come in one frame, and yet the engine thread may have taken a step with
+ * the first of them before it hears of the second: a prompt that fits one step would be put in once
+ * more, for nobody asked in time to have it saved. */
+static void save_for_others(struct core *core, struct sequence *sequence)
+{
+    if (core->engine->info.can_cut)
+        sequence->saves_prompt = true;
+    else /* one token less than all of it: who comes needs one to put in */
+        ask_to_save(core, sequence, sequence->job->prompt_count - 1);
+}
+
 static void note(struct core *core, struct sequence *sequence, const struct prefix_answer *answer)
 {
     struct prefix_prompt prompt = {.scope = sequence->job->scope,
@@ -344,6 +355,8 @@ static void note(struct core *core, struct sequence *sequence, const struct pref
         sequence->save_count--;
         memmove(sequence->save_at, sequence->save_at + 1, sequence->save_count * sizeof(uint32_t));
     }
+    if (sequence->job->prompt_is_shared)
+        save_for_others(core, sequence);
 }
 
 bool core_prefix_admit(struct core *core, struct sequence *sequence)

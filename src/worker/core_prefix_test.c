@@ -153,6 +153,41 @@ TEST(the_end_of_a_system_prompt_is_saved_at_once)
     CHECK(without == 0 && with == 1);
 }
 
+/* What the second choice of a request finds that the engine thread hears of a step too late to wait
+ * for the first, whose prompt fitted that step. */
+static uint32_t cached_of_a_late_twin(bool can_cut, bool is_shared)
+{
+    struct core_options options = options_default();
+    struct rig *rig = rig_of(CONTEXT, true, can_cut, &options);
+    struct probe *twins[2];
+    for (size_t i = 0; i < ARRAY_COUNT(twins); i++) {
+        twins[i] = make(rig, i, 0);
+        memcpy(rig->prompts[i], rig->prompts[0], sizeof(rig->prompts[i]));
+        twins[i]->job.prompt_is_shared = is_shared;
+    }
+    probe_start(&rig->probes, 0);
+    while (twins[0]->id_count == 0)
+        probes_step(&rig->probes);
+    CHECK_EQ(rig->toy.saves, is_shared);
+    probe_start(&rig->probes, 1);
+    probes_run(&rig->probes);
+    check_answer(twins[0]);
+    check_answer(twins[1]);
+    uint32_t cached = twins[1]->cached_tokens;
+    rig_free(rig);
+    return cached;
+}
+
+TEST(a_prompt_that_choices_share_is_put_in_once_however_late_the_second_comes)
+{
+    uint32_t alone = cached_of_a_late_twin(true, false);
+    printf("cached of %d, the first one's prompt in already: %u -> %u\n", PROMPT, alone,
+           cached_of_a_late_twin(true, true));
+    CHECK_EQ(alone, 0);
+    CHECK_EQ(cached_of_a_late_twin(true, true), PROMPT - 1);
+    CHECK_EQ(cached_of_a_late_twin(false, true), PROMPT - 1);
+}
+
 /* A crowd that has a few more tokens in common than the mark says does not have them saved twice.
  */
 TEST(a_mark_near_enough_serves_those_that_wait_for_the_first)

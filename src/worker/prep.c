@@ -332,6 +332,7 @@ static enum err make_job(struct engine *engine, const struct request *request,
     job->max_tokens = max_tokens(engine, request, limits, tokens->count);
     job->ignore_eos = request->ignore_eos;
     job->want_progress = request->want_progress;
+    job->prompt_is_shared = request->prompt_is_shared;
     enum err err = copy_lists(job, request) == ERR_OK ? ERR_OK : refuse_memory(refusal);
     if (err == ERR_OK && request->continue_from.is_wanted)
         err = check_said(engine, &request->continue_from, job, refusal);
