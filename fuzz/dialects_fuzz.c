@@ -33,7 +33,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size < 2)
         return 0;
     struct slice rest = slice_of(data + 2, size - 2);
-    struct call call = {.dialect = all[data[0] % ARRAY_COUNT(all)], .choices = 1};
+    struct call call = {.dialect = all[data[0] % ARRAY_COUNT(all)], .choices = 1, .per_prompt = 1};
     struct dialect_input input = {0};
     struct api_error error = {0};
     json_t *body = NULL;

@@ -121,7 +121,7 @@ class Errors(unittest.TestCase):
         self.assertIn("dummy", error["message"])
 
     def test_what_is_not_there_yet_is_refused_by_name(self):
-        for member, value in (("n", 2), ("best_of", 3), ("logprobs", 1), ("tools", [{}]),
+        for member, value in (("best_of", 3), ("logprobs", 1), ("tools", [{}]),
                               ("resumable", True), ("tool_choice", "required"), ("suffix", "x")):
             self.refused("/v1/completions", {"prompt": "x", member: value}, 400, "unsupported_parameter", member)
         for member, value in (("n", 1), ("logprobs", False), ("tools", []), ("response_format", {"type": "text"})):

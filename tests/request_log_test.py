@@ -10,7 +10,7 @@ from harness import Server, main
 from http_client import request
 from surfaces import completions, infer
 
-FIELDS = ["req", "key", "tenant", "model", "worker", "dialect", "stream", "status", "end", "queue_ms", "prefill_ms",
+FIELDS = ["req", "key", "tenant", "model", "worker", "dialect", "choices", "stream", "status", "end", "queue_ms", "prefill_ms",
           "ttft_ms", "total_ms", "prompt_tokens", "out_tokens", "seed", "label", "trace"]
 TRACE_ID, PARENT_ID = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 

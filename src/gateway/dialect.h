@@ -16,22 +16,24 @@
 #include "wire/event.h"
 #include "wire/request.h"
 
-enum { CALL_CHOICES_MAX = 16 }; /* prompts in one request */
+enum { CALL_CHOICES_MAX = REQUEST_CHOICES_MAX };
 
 /* One HTTP request on its way through: what the dialect read, and what has happened so far. */
 struct call {
     struct arena *arena; /* everything parsed lives here, until the workers have been asked */
     const struct dialect *dialect;
     struct request request;     /* prompt of choice 0 */
-    struct slice *more_prompts; /* choices 1.. (PROMPT_TEXT), NULL if one; prompts that no answer
+    struct slice *more_prompts; /* prompts 1.. (PROMPT_TEXT), NULL if one; prompts that no answer
                                    repeats are gone when the workers have been asked */
     struct slice *encoded;      /* of each choice, when the pool has encoded it; may be empty */
-    uint32_t choices;           /* 1..CALL_CHOICES_MAX */
+    uint32_t choices;           /* 1..CALL_CHOICES_MAX, of all prompts together */
+    uint32_t per_prompt;        /* `n`: so many of these in a row are of one prompt; at least 1 */
     bool stream;
     bool query_stream; /* streaming was asked for by the query and not by the body ("Serving v2") */
     bool include_usage;
     bool include_progress; /* stream_options.include_progress */
     bool echo;
+    bool seed_is_drawn; /* and not the client's: reply_choices.h rule 2 */
     bool is_base64;     /* embeddings are given so, and not as numbers */
     int64_t created_s;  /* wall clock of arrival */
     int64_t started_ms; /* wall clock when a worker started it; 0 before */
@@ -39,6 +41,7 @@ struct call {
     void *own; /* the dialect's own state, from the arena */
 
     struct call_choice { /* as events go by; `choices` of them once it is parsed, NULL before */
+        bool is_started; /* what `started` says of it is known */
         uint64_t seed;
         uint32_t prompt_tokens, cached_tokens, completion_tokens, pieces;
         bool done;
@@ -47,6 +50,13 @@ struct call {
         struct text whole; /* the gathered text, for non-stream answers */
     } * choice;
 };
+
+/* What a choice goes on from (PROMPT_TEXT). */
+static inline struct slice call_prompt(const struct call *call, uint32_t choice)
+{
+    uint32_t prompt = choice / call->per_prompt;
+    return prompt == 0 ? call->request.prompt : call->more_prompts[prompt - 1];
+}
 
 /* What came in. Slices live in call->arena; parse() may run on a pool thread. */
 struct dialect_input {

@@ -4,10 +4,11 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "gateway/dialect/dialects.h"
+#include "gateway/reply_choices.h"
 #include "gateway/trace.h"
 
 enum {
-    CALL_ARENA_BYTES = 1024 * 1024,    /* and four times the body on top */
+    CALL_ARENA_BYTES = 1024 * 1024,    /* and what arena_max_bytes() adds */
     WHOLE_MAX_BYTES = 4 * 1024 * 1024, /* text of one choice of a non-stream answer */
     /* TASK_RESULTS_MAX_BYTES as JSON: a token of 4 bytes is 11 characters, a byte of a piece 4. */
     RESULTS_MAX_BYTES = 8 * TASK_RESULTS_MAX_BYTES,
@@ -32,7 +33,7 @@ static void release(void *pointer)
     arena_free(reply->call->arena);
     mem_free(reply->call);
     if (reply->key)
-        reply->key->streams--;
+        reply->key->streams -= reply->key_streams;
     key_unref(reply->key);
     mem_free(reply);
     gateway_reply_gone(gateway);
@@ -163,28 +164,35 @@ MUST_USE static enum err resolve_model(struct reply *reply, struct api_error *ou
     return reply_unknown_model(reply, out_error);
 }
 
-/* Here and not in the worker: a request that is run again elsewhere must say the same again
- * (docs/design/008). 53 bits: it is told to clients as a number, which JavaScript keeps exactly. */
-static void choose_seed(struct sampling *sampling)
+/* Every slot that some worker of the model has could be this request's. */
+static uint32_t slots_of_largest(struct reply *reply)
 {
-    enum { SEED_BITS = 53 };
-    sampling->has_seed = true;
-    sampling->seed = random_u64() >> (64 - SEED_BITS);
+    uint32_t slots = 0;
+    const struct node_state *state;
+    for (size_t cursor = 0; (state = model_table_next(reply->gateway->models, &cursor));)
+        if (slice_eq(state->model, reply->call->request.model) && state->slots > slots)
+            slots = state->slots;
+    return slots;
 }
 
-/* What a choice asks for. Any thread. */
-static struct request request_of(const struct call *call, uint32_t index)
+/* Its other choices are streams of the key as well. */
+MUST_USE static enum err charge_key(struct reply *reply, struct api_error *out_error)
 {
-    struct request request = call->request;
-    if (index > 0) {
-        request.id = id_new();
-        request.prompt = call->more_prompts[index - 1];
-    }
-    if (!request.sampling.has_seed)
-        choose_seed(&request.sampling);
-    if (call->encoded)
-        request.encoded_body = call->encoded[index]; /* with a seed of its own */
-    return request;
+    struct key *key = reply->key;
+    if (!key)
+        return ERR_OK;
+    TRY(choices_check_key(reply->call, key->streams, reply->gateway->streams_per_key, out_error));
+    key->streams += reply->call->choices - reply->key_streams;
+    reply->key_streams = reply->call->choices;
+    return ERR_OK;
+}
+
+/* Of what is left to refuse when it is known which model is meant. */
+MUST_USE static enum err admit(struct reply *reply, struct api_error *out_error)
+{
+    TRY(resolve_model(reply, out_error));
+    TRY(choices_check_slots(reply->call, slots_of_largest(reply), out_error));
+    return charge_key(reply, out_error);
 }
 
 MUST_USE static enum err open_asks(struct reply *reply, struct api_error *out_error)
@@ -192,7 +200,7 @@ MUST_USE static enum err open_asks(struct reply *reply, struct api_error *out_er
     struct call *call = reply->call;
     for (uint32_t i = 0; i < call->choices; i++) {
         struct choice *choice = &reply->choices[i];
-        struct request request = request_of(call, i);
+        struct request request = choices_request(call, i);
         *choice = (struct choice){.reply = reply, .index = i};
         enum err err =
             ask_open(reply->gateway->hub, &request, reply_on_event, choice, &choice->ask);
@@ -253,7 +261,7 @@ static void ask_all(struct reply *reply)
 {
     struct call *call = reply->call;
     struct api_error error;
-    if (resolve_model(reply, &error) != ERR_OK) {
+    if (admit(reply, &error) != ERR_OK) {
         reply_answer_error(reply, &error);
         return;
     }
@@ -299,8 +307,9 @@ MUST_USE static enum err select_format(struct parsing *parsing)
         return api_error_set(&parsing->error, 400, "unsupported_parameter", "format",
                              "format=raw is for streams, which this is not");
     if (call->choices > 1) /* it has no word for which of them */
-        return api_error_set(&parsing->error, 400, "unsupported_parameter", "prompt",
-                             "format=raw takes one prompt");
+        return api_error_set(&parsing->error, 400, "unsupported_parameter",
+                             call->per_prompt > 1 ? "n" : "prompt",
+                             "format=raw takes one prompt, and n = 1");
     call->dialect = &dialect_raw;
     call->stream = true;
     return ERR_OK;
@@ -325,6 +334,11 @@ static void parse(void *ctx)
     parsing->result = call->dialect->parse(call, &parsing->input, &parsing->error);
     if (parsing->result == ERR_OK)
         parsing->result = select_format(parsing);
+    if (parsing->result == ERR_OK)
+        parsing->result = choices_check_bytes(
+            call, parsing->body.len, parsing->reply->gateway->options.http.message.body_max_bytes,
+            &parsing->error);
+    choices_draw_seed(call);
     json_decref(body);
     text_fini(&parsing->body);
 }
@@ -332,7 +346,7 @@ static void parse(void *ctx)
 /* What has no room in the arena is encoded by who needs it. */
 static void encode_choice(struct call *call, uint32_t index)
 {
-    struct request request = request_of(call, index);
+    struct request request = choices_request(call, index);
     struct text body;
     text_init(&body, WIRE_FRAME_MAX_BYTES);
     request_encode_body(&request, &body);
@@ -428,13 +442,22 @@ MUST_USE static enum err keep(struct reply *reply, const struct http_request *re
     return ERR_OK;
 }
 
-static struct call *call_new(const struct dialect *dialect, size_t body_bytes)
+/* What is parsed, and what is encoded of it for each of `n` choices: all of these together are no
+ * longer than a body may be. */
+static size_t arena_max_bytes(const struct gateway *gateway, size_t body_bytes)
+{
+    size_t copies = CALL_CHOICES_MAX * body_bytes;
+    size_t copies_max = gateway->options.http.message.body_max_bytes;
+    return CALL_ARENA_BYTES + 4 * body_bytes + (copies < copies_max ? copies : copies_max);
+}
+
+static struct call *call_new(const struct dialect *dialect, size_t arena_bytes)
 {
     struct call *call = mem_alloc(sizeof(*call));
-    call->arena = arena_new(CALL_ARENA_BYTES + 4 * body_bytes);
+    call->arena = arena_new(arena_bytes);
     call->dialect = dialect;
-    call->choices = 1;
-    call->request.id = id_new();
+    call->choices = call->per_prompt = 1;
+    call->request.id = request_id_new();
     call->request.epoch = 1;
     call->request.sampling = sampling_default();
     call->request.arrival_ms = clock_wall_ms();
@@ -450,6 +473,7 @@ static void take_key(struct reply *reply, struct key *key)
     if (!key)
         return;
     key->streams++;
+    reply->key_streams = 1;
     reply->call->request.tenant = slice_str(key->tenant);
 }
 
@@ -459,7 +483,7 @@ static struct reply *reply_new(struct gateway *gateway, struct http_conn *conn,
     struct reply *reply = mem_alloc(sizeof(*reply));
     reply->gateway = gateway;
     reply->conn = conn;
-    reply->call = call_new(dialect, body_bytes);
+    reply->call = call_new(dialect, arena_max_bytes(gateway, body_bytes));
     take_key(reply, key);
     reply->counts = counts_model(gateway->counts, SLICE(""));
     reply->mark = http_conn_mark(conn);

@@ -27,7 +27,7 @@ static long long ttft_ms(const struct reply *reply)
     return (long long)ms_of(reply->first_delta_us - reply->arrived_us);
 }
 
-/* A request of several prompts has the figures of the first; tokens are those of all. */
+/* A request of several choices has the figures of the first; tokens are those of all. */
 static void log_done(const struct reply *reply, uint64_t total_us)
 {
     const struct call *call = reply->call;
@@ -36,18 +36,19 @@ static void log_done(const struct reply *reply, uint64_t total_us)
     const struct request *request = &call->request;
     struct slice trace_id = slice_first(slice_after(request->trace, TRACE_ID_AT), ID_TEXT_BYTES);
     log_event(LOG_INFO, "request_done",
-              "req=%s key=%s tenant=%s model=%s worker=%s dialect=%s stream=%d status=%d end=%s "
+              "req=%s key=%s tenant=%s model=%s worker=%s dialect=%s choices=%u stream=%d "
+              "status=%d end=%s "
               "queue_ms=%llu prefill_ms=%llu ttft_ms=%lld total_ms=%llu prompt_tokens=%u "
               "out_tokens=%u seed=%llu label=%s trace=" SLICE_FMT,
               call->id_text,
               log_quote(slice_str(reply->key ? reply->key->name : ""), LOGGED_NAME_MAX_BYTES),
               log_quote(request->tenant, LOGGED_NAME_MAX_BYTES),
               log_quote(request->model, LOGGED_NAME_MAX_BYTES),
-              log_quote(reply->worker, LOGGED_NAME_MAX_BYTES), call->dialect->name, call->stream,
-              reply->status, reply->end, ms_of(first->queue_us), ms_of(first->prefill_us),
-              ttft_ms(reply), ms_of(total_us), first->prompt_tokens, tokens_of(call),
-              (unsigned long long)first->seed, log_quote(request->label, LOGGED_NAME_MAX_BYTES),
-              SLICE_ARG(trace_id));
+              log_quote(reply->worker, LOGGED_NAME_MAX_BYTES), call->dialect->name, call->choices,
+              call->stream, reply->status, reply->end, ms_of(first->queue_us),
+              ms_of(first->prefill_us), ttft_ms(reply), ms_of(total_us), first->prompt_tokens,
+              tokens_of(call), (unsigned long long)first->seed,
+              log_quote(request->label, LOGGED_NAME_MAX_BYTES), SLICE_ARG(trace_id));
 }
 
 void reply_done(const struct reply *reply)

@@ -19,7 +19,8 @@ struct reply {
     struct gateway *gateway;
     struct http_conn *conn; /* NULL: the client is gone, or the answer is complete */
     enum reply_state state;
-    struct key *key; /* on whose behalf; NULL: nobody's */
+    struct key *key;      /* on whose behalf; NULL: nobody's */
+    uint32_t key_streams; /* counted there for it */
     struct call *call;
     const struct model_counts *counts;
     uint32_t mark;             /* of the connection, for when it is gone */

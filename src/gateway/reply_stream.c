@@ -301,6 +301,7 @@ static void take_started(struct reply *reply, uint32_t index, const struct event
     struct call_choice *choice = &call->choice[index];
     /* A new gateway let a model pass that it had not heard of: now it is no client's word only. */
     reply->counts = counts_model(reply->gateway->counts, call->request.model);
+    choice->is_started = true;
     choice->seed = event->started.seed;
     choice->prompt_tokens = event->started.prompt_tokens;
     choice->cached_tokens = event->started.cached_tokens;
@@ -449,10 +450,10 @@ void reply_stream_init(struct reply *reply)
 
 static size_t echo_max_bytes(const struct call *call)
 {
-    size_t bytes = call->request.prompt.len;
-    for (uint32_t i = 1; i < call->choices; i++)
-        bytes += call->more_prompts[i - 1].len;
-    return call->echo ? bytes * ESCAPED_MAX : 0;
+    size_t bytes = 0;
+    for (uint32_t i = 0; call->echo && i < call->choices; i++)
+        bytes += call_prompt(call, i).len;
+    return bytes * ESCAPED_MAX;
 }
 
 void reply_stream_prepare(struct reply *reply)

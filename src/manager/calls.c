@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "wire/call.h"
+#include "wire/request.h"
 
 enum {
     LIMIT_DEFAULT = 1000,
@@ -133,6 +134,21 @@ static struct ticket *find_for(const struct manager *manager, struct id id, stru
     return tenant.len == 0 || slice_eq(tenant, ticket->life->tenant) ? ticket : NULL;
 }
 
+/* The id of a first choice means the request of the client, which may have others. True: there was
+ * something to cancel. */
+static bool cancel_all(const struct manager *manager, struct id id, struct slice tenant)
+{
+    uint32_t count = request_id_names_all(id) ? REQUEST_CHOICES_MAX : 1;
+    bool is_found = false;
+    for (uint32_t i = 0; i < count; i++) {
+        struct ticket *ticket = find_for(manager, request_choice_id(id, i), tenant);
+        if (ticket)
+            submit_cancel(ticket);
+        is_found |= ticket != NULL;
+    }
+    return is_found;
+}
+
 static void answer_cancel(const struct manager *manager, const json_t *question, struct text *out)
 {
     struct id id;
@@ -140,12 +156,10 @@ static void answer_cancel(const struct manager *manager, const json_t *question,
         answer_error(out, "id: 32 hex digits are required");
         return;
     }
-    struct ticket *ticket = find_for(manager, id, string_of(question, "tenant"));
-    if (ticket)
-        submit_cancel(ticket);
+    bool is_found = cancel_all(manager, id, string_of(question, "tenant"));
     struct json_out json = json_out_to(out);
     json_out_begin_object(&json);
-    json_out_add_bool(&json, "found", ticket != NULL);
+    json_out_add_bool(&json, "found", is_found);
     json_out_end_object(&json);
 }
 

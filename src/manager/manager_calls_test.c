@@ -107,6 +107,34 @@ TEST(a_request_is_cancelled_by_its_id_wherever_it_is)
     rig_close(&rig);
 }
 
+/* Its first one may be over, then the others still are what the client's id means. */
+TEST(the_id_of_a_request_cancels_all_of_its_choices)
+{
+    open_rig();
+    struct peer *worker = rig_ready_worker(&rig, "m", 2, 2);
+    struct peer *curious = rig_peer(&rig);
+    for (uint64_t choice = 1; choice < 4; choice++)
+        ask_as(0x20 + choice, SLICE("a"));
+    ask_as(0x1f, SLICE("a"));
+    ask_as(0x30, SLICE("a"));
+    const char *all =
+        "{\"call\":\"cancel\",\"id\":\"0000000000abcdef0000000000000020\",\"tenant\":\"a\"}";
+    const char *strangers =
+        "{\"call\":\"cancel\",\"id\":\"0000000000abcdef0000000000000020\",\"tenant\":\"b\"}";
+    const char *one =
+        "{\"call\":\"cancel\",\"id\":\"0000000000abcdef000000000000001f\",\"tenant\":\"a\"}";
+    CHECK_STR(call(curious, strangers), "{\"found\":false}");
+    CHECK_STR(call(curious, all), "{\"found\":true}");
+    CHECK_EQ(heard_for(worker, WIRE_CANCEL, 0x21), 1);
+    CHECK_EQ(heard_for(worker, WIRE_CANCEL, 0x22), 1);
+    CHECK_EQ(heard_for(asker, RIG_DONE, 0x23), 1); /* it waited */
+    CHECK_EQ(heard_for(asker, RIG_DONE, 0x1f) + heard_for(asker, RIG_DONE, 0x30), 0);
+    CHECK_STR(call(curious, one), "{\"found\":true}");
+    CHECK_EQ(heard_for(asker, RIG_DONE, 0x1f), 1);
+    CHECK_EQ(heard_for(asker, RIG_DONE, 0x30), 0);
+    rig_close(&rig);
+}
+
 TEST(an_answer_that_would_be_too_long_is_cut)
 {
     static char name[256];

@@ -10,6 +10,7 @@
  *                      "age_ms","worker"}],"is_cut":false}
  *                  (tenant "": of all; eta_ms 0: not known)
  *                  {"call":"cancel","id":"32 hex digits","tenant":""} -> {"found":true}
+ *                  (an id that ends in 0: all choices of that request, request.h)
  *   host.calls     {"call":"roles"} -> {"roles":[{"role","name","pid","state","restarts","up_ms",
  *                      "pss_bytes","streams","note"}]}
  *

@@ -130,6 +130,7 @@ MUST_USE static enum err parse(struct call *call, const struct dialect_input *in
     TRY(param_integer(input->body, "max_completion_tokens", 1, 1024 * 1024, &max_tokens,
                       out_error));
     call->request.max_tokens = (uint32_t)max_tokens;
+    TRY(openai_choices(call, input->body, 1, out_error));
     return read_messages(call, json_object_get(input->body, "messages"), out_error);
 }
 
@@ -169,7 +170,7 @@ static void stream_event(struct call *call, uint32_t choice, const struct event 
     else if (event->type == EVENT_DONE)
         add_done(call, choice, event->done.reason, out);
     else
-        openai_progress(call, &kind, event, out);
+        openai_progress(call, &kind, choice, event, out);
 }
 
 static void stream_end(struct call *call, struct text *out)
@@ -182,10 +183,13 @@ static void stream_end(struct call *call, struct text *out)
 static void whole(struct call *call, struct text *out)
 {
     openai_whole_open(call, &kind, out);
-    text_add(out, SLICE("{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":"));
-    json_add_string(out, text_slice(&call->choice[0].whole));
-    text_add_f(out, ",\"refusal\":null},\"logprobs\":null,\"finish_reason\":\"%s\"}",
-               openai_finish_reason(call->choice[0].reason));
+    for (uint32_t i = 0; i < call->choices; i++) {
+        text_add_f(out, "%s{\"index\":%u,\"message\":{\"role\":\"assistant\",\"content\":",
+                   i > 0 ? "," : "", i);
+        json_add_string(out, text_slice(&call->choice[i].whole));
+        text_add_f(out, ",\"refusal\":null},\"logprobs\":null,\"finish_reason\":\"%s\"}",
+                   openai_finish_reason(call->choice[i].reason));
+    }
     openai_whole_close(call, out);
 }
 

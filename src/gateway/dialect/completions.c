@@ -1,6 +1,6 @@
 /* completions - POST /v1/completions, in OpenAI's form; and in that of "Serving v2" when streaming
  * is chosen by the query alone: each chunk then carries a top-level "delta" too, and the last one
- * "done":true. */
+ * "done":true. Choices are numbered prompt by prompt. */
 #include "gateway/dialect/dialects.h"
 #include "gateway/dialect/openai.h"
 #include "gateway/params.h"
@@ -64,7 +64,7 @@ MUST_USE static enum err read_strings(struct call *call, const json_t *list,
     }
     call->request.prompt = prompts[0];
     call->more_prompts = prompts + 1;
-    call->choices = (uint32_t)count;
+    call->choices = (uint32_t)count; /* as far as this is known: `n` is another factor */
     return ERR_OK;
 }
 
@@ -92,6 +92,7 @@ MUST_USE static enum err parse(struct call *call, const struct dialect_input *in
     TRY(openai_parse(call, input, out_error));
     TRY(param_bool(input->body, "echo", &call->echo, out_error));
     TRY(read_prompt(call, input->body, out_error));
+    TRY(openai_choices(call, input->body, call->choices, out_error));
     if (call->echo && call->request.prompt_kind == PROMPT_TOKENS)
         return api_error_set(out_error, 400, "unsupported_parameter", "echo",
                              "echo is not supported for a prompt of token ids");
@@ -99,11 +100,6 @@ MUST_USE static enum err parse(struct call *call, const struct dialect_input *in
 }
 
 /* --- stream --- */
-
-static struct slice prompt_of(const struct call *call, uint32_t choice)
-{
-    return choice == 0 ? call->request.prompt : call->more_prompts[choice - 1];
-}
 
 static void add_piece(struct call *call, uint32_t choice, struct slice text, struct text *out)
 {
@@ -115,6 +111,14 @@ static void add_piece(struct call *call, uint32_t choice, struct slice text, str
     openai_chunk_end(out);
 }
 
+static bool is_last(const struct call *call)
+{
+    for (uint32_t i = 0; i < call->choices; i++)
+        if (!call->choice[i].done)
+            return false;
+    return true;
+}
+
 static void add_done(struct call *call, uint32_t choice, enum done_reason reason, struct text *out)
 {
     openai_chunk_open(call, &kind, choice, out);
@@ -122,14 +126,15 @@ static void add_done(struct call *call, uint32_t choice, enum done_reason reason
                choice, openai_finish_reason(reason));
     openai_choices_close(call, out);
     if (call->query_stream)
-        text_add(out, SLICE(",\"delta\":\"\",\"done\":true"));
+        text_add(out,
+                 is_last(call) ? SLICE(",\"delta\":\"\",\"done\":true") : SLICE(",\"delta\":\"\""));
     openai_chunk_end(out);
 }
 
 static void stream_begin(struct call *call, uint32_t choice, struct text *out)
 {
     if (call->echo)
-        add_piece(call, choice, prompt_of(call, choice), out);
+        add_piece(call, choice, call_prompt(call, choice), out);
 }
 
 static void stream_event(struct call *call, uint32_t choice, const struct event *event,
@@ -140,7 +145,7 @@ static void stream_event(struct call *call, uint32_t choice, const struct event 
     else if (event->type == EVENT_DONE)
         add_done(call, choice, event->done.reason, out);
     else
-        openai_progress(call, &kind, event, out);
+        openai_progress(call, &kind, choice, event, out);
 }
 
 static void stream_end(struct call *call, struct text *out)
@@ -156,7 +161,7 @@ static void whole(struct call *call, struct text *out)
     for (uint32_t i = 0; i < call->choices; i++) {
         text_add(out, i > 0 ? SLICE(",{\"text\":\"") : SLICE("{\"text\":\""));
         if (call->echo)
-            json_add_escaped(out, prompt_of(call, i));
+            json_add_escaped(out, call_prompt(call, i));
         json_add_escaped(out, text_slice(&call->choice[i].whole));
         text_add_f(out, "\",\"index\":%u,\"logprobs\":null,\"finish_reason\":\"%s\"}", i,
                    openai_finish_reason(call->choice[i].reason));

@@ -17,7 +17,8 @@ static enum err parse_in(struct fixture *fixture, const struct dialect *dialect,
                          const char *query, size_t arena_bytes)
 {
     struct dialect_input input = {.query = slice_str(query)};
-    *fixture = (struct fixture){.call = {.dialect = dialect, .choices = 1, .created_s = 7}};
+    *fixture = (struct fixture){
+        .call = {.dialect = dialect, .choices = 1, .per_prompt = 1, .created_s = 7}};
     fixture->call.arena = arena_new(arena_bytes);
     fixture->call.request.sampling = sampling_default();
     fixture->call.request.model = SLICE("m");
@@ -54,6 +55,7 @@ static void start(struct fixture *fixture)
 {
     struct call *call = &fixture->call;
     call->started_ms = 5000;
+    call->choice[0].is_started = true;
     call->choice[0].seed = 42;
     call->choice[0].prompt_tokens = 3;
     if (call->dialect->stream_begin)
@@ -284,7 +286,7 @@ TEST(chat_joins_text_parts)
 
 TEST(what_is_not_there_yet_is_refused_by_name)
 {
-    static const char *const members[][2] = {{"n", "2"},
+    static const char *const members[][2] = {{"best_of", "2"},
                                              {"logprobs", "true"},
                                              {"top_logprobs", "3"},
                                              {"tools", "[{}]"},
@@ -345,6 +347,172 @@ TEST(a_list_of_strings_is_a_choice_each)
     done(&fixture);
 }
 
+/* --- n --- */
+
+#define HI "\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]"
+
+TEST(n_is_a_number_of_choices_of_each_prompt)
+{
+    struct fixture fixture;
+    CHECK_OK(parse(&fixture, &dialect_chat, "{\"n\":16," HI "}", ""));
+    CHECK_EQ(fixture.call.choices, 16);
+    CHECK_EQ(fixture.call.per_prompt, 16);
+    done(&fixture);
+    CHECK_OK(parse(&fixture, &dialect_chat, "{\"n\":null," HI "}", ""));
+    CHECK_EQ(fixture.call.choices, 1);
+    done(&fixture);
+    CHECK_OK(parse(&fixture, &dialect_completions, "{\"n\":2,\"prompt\":[\"a\",\"b\",\"c\"]}", ""));
+    CHECK_EQ(fixture.call.choices, 6);
+    CHECK_SLICE(call_prompt(&fixture.call, 1), "a");
+    CHECK_SLICE(call_prompt(&fixture.call, 2), "b");
+    CHECK_SLICE(call_prompt(&fixture.call, 5), "c");
+    done(&fixture);
+    CHECK_OK(parse(&fixture, &dialect_completions, "{\"n\":3,\"prompt\":[5,6]}", ""));
+    CHECK_EQ(fixture.call.choices, 3);
+    done(&fixture);
+    check_refused(&dialect_chat, "{\"n\":0," HI "}", "invalid_value", "n",
+                  "n is 0: allowed is 1..16");
+    check_refused(&dialect_chat, "{\"n\":17," HI "}", "invalid_value", "n",
+                  "n is 17: allowed is 1..16");
+    check_refused(&dialect_chat, "{\"n\":\"2\"," HI "}", "invalid_type", "n",
+                  "n must be an integer");
+    check_refused(&dialect_completions, "{\"n\":6,\"prompt\":[\"a\",\"b\",\"c\"]}", "invalid_value",
+                  "n", "n is 6: allowed is 1..5");
+}
+
+/* The last one's must be a seed that a request of its own can name. */
+TEST(a_seed_leaves_room_for_those_of_all_choices)
+{
+    struct fixture fixture;
+    CHECK_OK(parse(&fixture, &dialect_chat, "{\"n\":3,\"seed\":9223372036854775805," HI "}", ""));
+    done(&fixture);
+    check_refused(&dialect_chat, "{\"n\":3,\"seed\":9223372036854775806," HI "}", "invalid_value",
+                  "seed",
+                  "seed is 9223372036854775806: with n = 3 allowed is 0..9223372036854775805");
+}
+
+/* The second one came first: two tokens of the prompt were there then, and the first found more. */
+static void two_choices(struct fixture *fixture)
+{
+    struct call *call = &fixture->call;
+    for (uint32_t i = 0; i < 2; i++) {
+        call->choice[i].is_started = true;
+        call->choice[i].seed = 42 + i;
+        call->choice[i].prompt_tokens = 7;
+        call->choice[i].cached_tokens = i == 0 ? 6 : 2;
+        call->choice[i].completion_tokens = 1 + i;
+        call->choice[i].reason = i == 0 ? DONE_EOS : DONE_LENGTH;
+    }
+}
+
+static void say_of(struct fixture *fixture, uint32_t choice, const struct event *event)
+{
+    if (event->type == EVENT_DONE)
+        fixture->call.choice[choice].done = true;
+    fixture->call.dialect->stream_event(&fixture->call, choice, event, &fixture->out);
+}
+
+static void expect_chunk(struct text *expected, int seed, const char *choice, const char *rest)
+{
+    text_add_f(expected,
+               "data: {\"id\":\"chatcmpl-ab\",\"object\":\"chat.completion.chunk\",\"created\":7,"
+               "\"model\":\"m\",\"system_fingerprint\":\"seed_%d\",\"choices\":[%s],%s}\n\n",
+               seed, choice, rest);
+}
+
+static void expect_choice(struct text *expected, int index, const char *delta, const char *finish)
+{
+    char choice[256];
+    snprintf(choice, sizeof(choice),
+             "{\"index\":%d,\"delta\":{%s},\"logprobs\":null,\"finish_reason\":%s}", index, delta,
+             finish);
+    expect_chunk(expected, 42 + index, choice, "\"usage\":null");
+}
+
+TEST(choices_are_streamed_each_with_its_index_its_seed_and_its_end)
+{
+    struct fixture fixture;
+    struct text expected;
+    text_init(&expected, 65536);
+    CHECK_OK(parse(&fixture, &dialect_chat,
+                   "{\"n\":2,\"stream\":true,\"stream_options\":{\"include_usage\":true}," HI "}",
+                   ""));
+    two_choices(&fixture);
+    dialect_chat.stream_begin(&fixture.call, 1, &fixture.out);
+    say_of(&fixture, 1, &(struct event){.type = EVENT_DELTA, .delta.text = SLICE("b")});
+    dialect_chat.stream_begin(&fixture.call, 0, &fixture.out);
+    say_of(&fixture, 1, &(struct event){.type = EVENT_DONE, .done.reason = DONE_LENGTH});
+    say_of(&fixture, 0, &(struct event){.type = EVENT_DELTA, .delta.text = SLICE("a")});
+    say_of(&fixture, 0, &(struct event){.type = EVENT_DONE, .done.reason = DONE_EOS});
+    dialect_chat.stream_end(&fixture.call, &fixture.out);
+    expect_choice(&expected, 1, "\"role\":\"assistant\",\"content\":\"\"", "null");
+    expect_choice(&expected, 1, "\"content\":\"b\"", "null");
+    expect_choice(&expected, 0, "\"role\":\"assistant\",\"content\":\"\"", "null");
+    expect_choice(&expected, 1, "", "\"length\"");
+    expect_choice(&expected, 0, "\"content\":\"a\"", "null");
+    expect_choice(&expected, 0, "", "\"stop\"");
+    expect_chunk(&expected, 42, "",
+                 "\"usage\":{\"prompt_tokens\":7,\"completion_tokens\":3,\"total_tokens\":10,"
+                 "\"prompt_tokens_details\":{\"cached_tokens\":2}}");
+    text_add(&expected, SLICE("data: [DONE]\n\n"));
+    CHECK_SLICES(text_slice(&fixture.out), text_slice(&expected));
+    text_fini(&expected);
+    done(&fixture);
+}
+
+TEST(choices_of_a_whole_answer_are_in_order)
+{
+    struct fixture fixture;
+    CHECK_OK(parse(&fixture, &dialect_chat, "{\"n\":2," HI "}", ""));
+    two_choices(&fixture);
+    text_add(&fixture.call.choice[0].whole, SLICE("a\"1"));
+    text_add(&fixture.call.choice[1].whole, SLICE("b1"));
+    dialect_chat.whole(&fixture.call, &fixture.out);
+    CHECK_SLICE(text_slice(&fixture.out),
+                "{\"id\":\"chatcmpl-ab\",\"object\":\"chat.completion\",\"created\":7,"
+                "\"model\":\"m\",\"system_fingerprint\":\"seed_42\",\"choices\":["
+                "{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":\"a\\\"1\","
+                "\"refusal\":null},\"logprobs\":null,\"finish_reason\":\"stop\"},"
+                "{\"index\":1,\"message\":{\"role\":\"assistant\",\"content\":\"b1\","
+                "\"refusal\":null},\"logprobs\":null,\"finish_reason\":\"length\"}],"
+                "\"usage\":{\"prompt_tokens\":7,\"completion_tokens\":3,\"total_tokens\":10,"
+                "\"prompt_tokens_details\":{\"cached_tokens\":2}}}");
+    done(&fixture);
+}
+
+/* Its clients stop reading there. */
+TEST(done_of_serving_v2_is_in_the_last_chunk_of_all_choices)
+{
+    struct fixture fixture;
+    CHECK_OK(parse(&fixture, &dialect_completions, "{\"n\":2,\"prompt\":\"x\"}", "stream=true"));
+    two_choices(&fixture);
+    say_of(&fixture, 0, &(struct event){.type = EVENT_DONE, .done.reason = DONE_EOS});
+    CHECK(slice_ends_with(text_slice(&fixture.out), SLICE("],\"delta\":\"\"}\n\n")));
+    say_of(&fixture, 1, &(struct event){.type = EVENT_DONE, .done.reason = DONE_EOS});
+    CHECK(slice_ends_with(text_slice(&fixture.out), SLICE("],\"delta\":\"\",\"done\":true}\n\n")));
+    done(&fixture);
+}
+
+/* A choice that has not started has no seed to tell, and none is remembered for it. */
+TEST(progress_says_of_which_choice_it_is)
+{
+    struct fixture fixture;
+    struct event queued = {.type = EVENT_QUEUED, .queued = {.position = 2}};
+    CHECK_OK(parse(&fixture, &dialect_chat, "{\"n\":2,\"stream\":true," HI "}", ""));
+    fixture.call.choice[1].is_started = true;
+    fixture.call.choice[1].seed = 8;
+    say_of(&fixture, 0, &queued);
+    CHECK(slice_ends_with(text_slice(&fixture.out),
+                          SLICE("\"seed_0\",\"choices\":[],\"progress\":{\"state\":\"queued\","
+                                "\"index\":0,\"position\":2,\"eta_ms\":0}}\n\n")));
+    fixture.call.choice[0].is_started = true;
+    fixture.call.choice[0].seed = 7;
+    say_of(&fixture, 0, &(struct event){.type = EVENT_DELTA, .delta.text = SLICE("a")});
+    CHECK(slice_find(text_slice(&fixture.out), SLICE("seed_7")) != SLICE_NPOS);
+    done(&fixture);
+}
+#undef HI
+
 /* What the wire cannot carry is refused here, by name. */
 TEST(a_prompt_has_at_most_2_mi_token_ids)
 {
@@ -387,7 +555,8 @@ TEST(parsing_survives_every_failed_allocation)
                        "\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"text\","
                        "\"text\":\"x\"}]}]}";
     for (uint64_t nth = 1; nth < 60; nth++) {
-        struct fixture fixture = {.call = {.dialect = &dialect_chat, .choices = 1}};
+        struct fixture fixture = {
+            .call = {.dialect = &dialect_chat, .choices = 1, .per_prompt = 1}};
         json_t *value;
         CHECK_OK(json_read(slice_str(body), JSON_DEPTH_MAX, &value, NULL));
         fixture.call.arena = arena_new(1 << 20);

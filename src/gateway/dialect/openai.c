@@ -13,7 +13,6 @@ static bool is_auto_or_none(const json_t *value) /* tool_choice without tools */
 }
 
 static const struct param_refusal refusals[] = {
-    {"n", param_is_one},
     {"best_of", param_is_one},
     {"logprobs", param_is_false},
     {"top_logprobs", param_is_false},
@@ -36,6 +35,28 @@ enum err openai_parse(struct call *call, const struct dialect_input *input,
     TRY(param_refuse(input->body, refusals, ARRAY_COUNT(refusals), out_error));
     TRY(param_generation(call, input, out_error));
     return param_stream(call, input, out_error);
+}
+
+/* Choice i is drawn with seed + i, which must be one that a request of its own can name. */
+MUST_USE static enum err check_last_seed(const struct call *call, struct api_error *out_error)
+{
+    const struct sampling *sampling = &call->request.sampling;
+    uint64_t most = (uint64_t)INT64_MAX - (call->per_prompt - 1);
+    if (!sampling->has_seed || sampling->seed <= most)
+        return ERR_OK;
+    return api_error_set(
+        out_error, 400, "invalid_value", "seed", "seed is %llu: with n = %u allowed is 0..%llu",
+        (unsigned long long)sampling->seed, call->per_prompt, (unsigned long long)most);
+}
+
+enum err openai_choices(struct call *call, const json_t *body, uint32_t prompts,
+                        struct api_error *out_error)
+{
+    int64_t n = 1, most = CALL_CHOICES_MAX / prompts;
+    TRY(param_integer(body, "n", 1, most, &n, out_error));
+    call->per_prompt = (uint32_t)n;
+    call->choices = prompts * call->per_prompt;
+    return check_last_seed(call, out_error);
 }
 
 /* --- chunks --- */
@@ -88,16 +109,15 @@ static enum err make_frame(struct call *call, const struct openai_kind *kind, ui
     return err;
 }
 
-/* NULL before `started`, when the seed is not known, and without room: then each chunk is made
- * anew.
- */
+/* NULL before its `started`, when the seed is not known, and without room: then each chunk is made
+ * anew. */
 static const struct openai_frame *frame_of(struct call *call, const struct openai_kind *kind,
                                            uint32_t choice)
 {
     struct openai_frame *frames = call->own;
     if (frames && frames[choice].before_text.len > 0)
         return &frames[choice];
-    if (call->started_ms == 0)
+    if (!call->choice[choice].is_started)
         return NULL;
     if (!frames)
         call->own = frames = arena_array(call->arena, call->choices, sizeof(*frames));
@@ -150,12 +170,14 @@ const char *openai_finish_reason(enum done_reason reason)
 
 /* --- progress, usage, ends --- */
 
-void openai_progress(struct call *call, const struct openai_kind *kind, const struct event *event,
-                     struct text *out)
+void openai_progress(struct call *call, const struct openai_kind *kind, uint32_t choice,
+                     const struct event *event, struct text *out)
 {
-    openai_chunk_open(call, kind, 0, out);
+    openai_chunk_open(call, kind, choice, out);
     openai_choices_close(call, out);
     text_add_f(out, ",\"progress\":{\"state\":\"%s\"", event_type_name(event->type));
+    if (call->choices > 1)
+        text_add_f(out, ",\"index\":%u", choice);
     if (event->type == EVENT_QUEUED)
         text_add_f(out, ",\"position\":%u,\"eta_ms\":%u", event->queued.position,
                    event->queued.eta_ms);
@@ -168,14 +190,27 @@ void openai_progress(struct call *call, const struct openai_kind *kind, const st
     openai_chunk_end(out);
 }
 
+/* What was there of a prompt before this request: whichever of its choices came first put in the
+ * rest, and the others found that. */
+static uint32_t cached_before(const struct call *call, uint32_t first_choice)
+{
+    uint32_t cached = UINT32_MAX;
+    for (uint32_t i = first_choice; i < first_choice + call->per_prompt; i++)
+        if (call->choice[i].cached_tokens < cached)
+            cached = call->choice[i].cached_tokens;
+    return cached;
+}
+
+/* A prompt counts once, however many choices it has. */
 static void add_usage(const struct call *call, struct text *out)
 {
     uint32_t prompt = 0, cached = 0, completion = 0;
-    for (uint32_t i = 0; i < call->choices; i++) {
+    for (uint32_t i = 0; i < call->choices; i += call->per_prompt) {
         prompt += call->choice[i].prompt_tokens;
-        cached += call->choice[i].cached_tokens;
-        completion += call->choice[i].completion_tokens;
+        cached += cached_before(call, i);
     }
+    for (uint32_t i = 0; i < call->choices; i++)
+        completion += call->choice[i].completion_tokens;
     text_add_f(out,
                "\"usage\":{\"prompt_tokens\":%u,\"completion_tokens\":%u,\"total_tokens\":%u,"
                "\"prompt_tokens_details\":{\"cached_tokens\":%u}}",

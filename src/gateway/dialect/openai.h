@@ -14,10 +14,12 @@ struct openai_kind {
     void (*close_text)(uint32_t choice, struct text *out);
 };
 
-/* Refuses by name what is not there yet (n, logprobs, tools ...), then reads what is
- * common. */
+/* Refuses by name what is not there yet (logprobs, tools ...), then reads what is common. */
 MUST_USE enum err openai_parse(struct call *call, const struct dialect_input *input,
                                struct api_error *out_error);
+/* `n`: as many choices of each of so many prompts. Behind openai_parse(): it looks at the seed. */
+MUST_USE enum err openai_choices(struct call *call, const json_t *body, uint32_t prompts,
+                                 struct api_error *out_error);
 
 /* The chunk of a piece of text, up to openai_chunk_end(): more members may follow. What stands
  * around the text is made once per call and choice, and copied after that. */
@@ -34,10 +36,9 @@ void openai_chunk_end(struct text *out);
 
 /* "stop" or "length". */
 const char *openai_finish_reason(enum done_reason reason);
-/* A chunk without choices and with "progress":{...} for queued, loading, prefill and started;
- * nothing for others. */
-void openai_progress(struct call *call, const struct openai_kind *kind, const struct event *event,
-                     struct text *out);
+/* A chunk without choices and with "progress":{...} for queued, loading, prefill and started. */
+void openai_progress(struct call *call, const struct openai_kind *kind, uint32_t choice,
+                     const struct event *event, struct text *out);
 
 void openai_stream_fault(struct call *call, const struct api_error *error, struct text *out);
 /* The usage chunk if it was asked for and all ended well, then data: [DONE]. */
