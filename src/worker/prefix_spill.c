@@ -2,6 +2,7 @@
 #include "worker/prefix_spill.h"
 
 #include "base/hex.h"
+#include "base/id.h"
 #include "base/mem.h"
 
 #include <dirent.h>
@@ -9,10 +10,16 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { NAME_DIGITS = 32, NAME_ROOM = NAME_DIGITS + sizeof(".kv.part") };
+enum {
+    NAME_DIGITS = 32,
+    PART_DIGITS = 16,
+    NAME_ROOM = NAME_DIGITS + sizeof(".kv"),
+    PART_ROOM = NAME_DIGITS + 1 + PART_DIGITS + sizeof(".part")
+};
 
 struct entry {
     char name[NAME_ROOM]; /* NAME.kv */
@@ -30,13 +37,26 @@ struct prefix_spill {
 
 /* --- names --- */
 
-static bool is_name(const char *name, const char *ending)
+/* Lower case, as we write them. */
+static bool are_digits(const char *text, int count)
 {
-    for (int i = 0; i < NAME_DIGITS; i++) {
-        if (hex_value(name[i]) < 0 || (name[i] >= 'A' && name[i] <= 'F'))
-            return false;
+    for (int i = 0; i < count; i++) {
+        if (hex_value(text[i]) < 0 || (text[i] >= 'A' && text[i] <= 'F'))
+            return false; /* also at the end of a short one */
     }
-    return strcmp(name + NAME_DIGITS, ending) == 0;
+    return true;
+}
+
+static bool is_name(const char *name)
+{
+    return are_digits(name, NAME_DIGITS) && strcmp(name + NAME_DIGITS, ".kv") == 0;
+}
+
+static bool is_part(const char *name)
+{
+    const char *own = name + NAME_DIGITS + 1;
+    return are_digits(name, NAME_DIGITS) && name[NAME_DIGITS] == '.' &&
+           are_digits(own, PART_DIGITS) && strcmp(own + PART_DIGITS, ".part") == 0;
 }
 
 static void name_of(const struct prefix_spill *spill, uint64_t scope, const token_id *ids,
@@ -96,7 +116,7 @@ static void add_entry(struct prefix_spill *spill, const char *name, uint64_t byt
 {
     struct entry *entry = &spill->entries[spill->counts.files++];
     *entry = (struct entry){.bytes = bytes, .used = used};
-    snprintf(entry->name, sizeof(entry->name), "%s", name);
+    memcpy(entry->name, name, NAME_ROOM); /* all are so long (is_name()), end and all */
     spill->counts.bytes += bytes;
 }
 
@@ -231,6 +251,18 @@ static void number_uses(struct prefix_spill *spill)
         spill->entries[i].used = ++spill->uses;
 }
 
+/* Whoever writes it holds its lock, which goes with the process. One that is met in the moment
+ * between its making and its lock is lost to its writer, and will be saved another time. */
+static void remove_if_left(const struct prefix_spill *spill, const char *part)
+{
+    int file = openat(spill->folder, part, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    if (file < 0)
+        return; /* a link, or gone */
+    if (flock(file, LOCK_EX | LOCK_NB) == 0)
+        (void)unlinkat(spill->folder, part, 0); /* another process does the same */
+    (void)close(file);                          /* nothing was written */
+}
+
 static enum err look_around(struct prefix_spill *spill, prefix_spill_found_fn *on_found, void *ctx)
 {
     int copy = openat(spill->folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -238,11 +270,9 @@ static enum err look_around(struct prefix_spill *spill, prefix_spill_found_fn *o
     if (!folder)
         return ERR_SYSTEM;
     for (struct dirent *found; (found = readdir(folder));) {
-        if (strlen(found->d_name) < NAME_DIGITS)
-            continue;
-        if (is_name(found->d_name, ".kv.part"))
-            (void)unlinkat(spill->folder, found->d_name, 0); /* rule 2 */
-        else if (is_name(found->d_name, ".kv"))
+        if (is_part(found->d_name))
+            remove_if_left(spill, found->d_name); /* rule 2 */
+        else if (is_name(found->d_name))
             look_at(spill, found->d_name, on_found, ctx);
     }
     closedir(folder);
@@ -292,13 +322,13 @@ void prefix_spill_close(struct prefix_spill *spill)
 static enum err write_file(const struct prefix_spill *spill, const char *name, const void *head,
                            size_t head_bytes, struct slice blob)
 {
-    char part[NAME_ROOM];
-    snprintf(part, sizeof(part), "%.*s.kv.part", NAME_DIGITS, name);
-    (void)unlinkat(spill->folder, part,
-                   0); /* of another process that died: ours would be refused */
+    char part[PART_ROOM];
+    snprintf(part, sizeof(part), "%.*s.%016llx.part", NAME_DIGITS, name,
+             (unsigned long long)random_u64()); /* another process may write the same one */
     int file = openat(spill->folder, part, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (file < 0)
         return ERR_SYSTEM;
+    (void)flock(file, LOCK_EX | LOCK_NB); /* without: a start of another one may remove it */
     bool is_written = write_all(file, head, head_bytes) && write_all(file, blob.data, blob.len);
     is_written = close(file) == 0 && is_written;
     if (is_written && renameat(spill->folder, part, spill->folder, name) == 0)

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -222,14 +223,32 @@ TEST(only_names_of_our_form_are_touched_and_links_not_followed)
     touch("notes.txt");
     touch("0123456789abcdef0123456789abcdef.txt");
     touch("0123456789ABCDEF0123456789abcdef.kv");
-    touch("0123456789abcdef0123456789abcdef.kv");      /* empty */
-    touch("0123456789abcdef0123456789abcdee.kv.part"); /* half written */
+    touch("0123456789abcdef0123456789abcdef.kv");                    /* empty */
+    touch("0123456789abcdef0123456789abcdee.0123456789abcdef.part"); /* half written */
     snprintf(path, sizeof(path), "%s/%s", folder, "0123456789abcdef0123456789abcdea.kv");
     CHECK(symlink("notes.txt", path) == 0);
+    touch("0123456789abcdef0123456789abcdee.1.part");
     struct prefix_spill *spill = open_spill(1000);
-    CHECK_EQ(each_file(NULL), 3);
+    CHECK_EQ(each_file(NULL), 4);
     CHECK_EQ(prefix_spill_counts(spill).removed_bad, 2);
     prefix_spill_close(spill);
+    remove_folder();
+}
+
+TEST(what_another_process_still_writes_is_not_removed)
+{
+    static const char part[] = "0123456789abcdef0123456789abcdee.0123456789abcdef.part";
+    char path[400];
+    make_folder();
+    touch(part);
+    snprintf(path, sizeof(path), "%s/%s", folder, part);
+    int file = open(path, O_WRONLY);
+    CHECK(file >= 0 && flock(file, LOCK_EX | LOCK_NB) == 0);
+    prefix_spill_close(open_spill(1000));
+    CHECK_EQ(each_file(NULL), 1);
+    close(file); /* it has died */
+    prefix_spill_close(open_spill(1000));
+    CHECK_EQ(each_file(NULL), 0);
     remove_folder();
 }
 
