@@ -37,7 +37,9 @@
  * from as if it were alone, up to the first token that was not guessed; the cells behind it are cut
  * off before anybody else sees the slot. So an answer is what it is without, wherever a row among
  * its own gives the bits that it gives alone: not where single rows differ, nor, with
- * draft_is_exact, beyond the widths that were tested. And not where cells cannot be cut. */
+ * draft_is_exact, beyond the widths that were tested. And not where cells cannot be cut. After a
+ * step for whose drafts the engine had no room (ERR_FULL) there are none for 64 steps, then, if it
+ * has none again, for 128 .. 4096. */
 #pragma once
 
 #include "base/arena.h"

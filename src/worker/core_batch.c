@@ -356,6 +356,7 @@ void core_run_batch(struct core *core, uint64_t now_us)
     make_batch(core, &batch);
     switch (decode(core, &batch)) {
     case ERR_OK:
+        core_draft_done(core, batch.draft_count);
         finish_batch(core, &batch, now_us);
         break;
     case ERR_CANCELLED:
@@ -365,7 +366,7 @@ void core_run_batch(struct core *core, uint64_t now_us)
     case ERR_FULL: /* drafts make way, or the youngest, so that the others can go on */
         core_recover(core);
         if (batch.draft_count > 0) {
-            core->drafts_have_no_room = true;
+            core_draft_refused(core);
             break;
         }
         core_end_failed(core, core->batch[batch.part_count - 1], FAULT_INSUFFICIENT_MEMORY,

@@ -2,6 +2,9 @@
  * back, as many as it has logits for, and of each sequence no more than can be of use. */
 #include "worker/core_impl.h"
 
+/* In steps. A step that is refused is done again: one of 64 costs 2 %, one of 4096 nothing. */
+enum { DRAFT_PAUSE_MIN = 64, DRAFT_PAUSE_MAX = 4096 };
+
 static uint32_t min_u32(uint32_t a, uint32_t b)
 {
     return a < b ? a : b;
@@ -16,11 +19,25 @@ uint32_t core_draft_rows(const struct core *core)
 {
     const struct engine_info *info = &core->engine->info;
     uint32_t rows = min_u32(core->options.draft_tokens_max, DRAFT_MAX);
-    if (!info->can_cut || info->single_rows_differ || core->drafts_have_no_room)
+    if (!info->can_cut || info->single_rows_differ || core->draft_pause > 0)
         return 0;
     if (core->options.draft_is_exact && core->draft_rows_exact_max == 1)
         return 0;
     return info->logits_max == 0 ? rows : min_u32(rows, info->logits_max - info->slots);
+}
+
+void core_draft_done(struct core *core, uint32_t count)
+{
+    if (core->draft_pause > 0)
+        core->draft_pause--;
+    if (count > 0)
+        core->draft_pause_next = 0;
+}
+
+void core_draft_refused(struct core *core)
+{
+    core->draft_pause = core->draft_pause_next ? core->draft_pause_next : DRAFT_PAUSE_MIN;
+    core->draft_pause_next = min_u32(2 * core->draft_pause, DRAFT_PAUSE_MAX);
 }
 
 /* Of what is left of context, answer and credit, behind the token that its own row gives. */

@@ -106,7 +106,7 @@ struct core {
     struct prefix_disk *disk;
     struct step_cost cost; /* what was measured so far */
     uint32_t draft_rows_exact_max;
-    bool drafts_have_no_room; /* the engine said so once */
+    uint32_t draft_pause, draft_pause_next; /* steps without drafts: left, and of the next pause */
     size_t saved_bytes;
     bool broken;
 
@@ -194,6 +194,10 @@ void core_say_all(struct core *core, struct sequence *sequence);
 
 /* How many guessed tokens may be in this step (core.h rule 10). */
 uint32_t core_draft_rows(const struct core *core);
+/* A step with so many of them is done; or the engine had no room for them: for a while there are
+ * none, longer each time. */
+void core_draft_done(struct core *core, uint32_t count);
+void core_draft_refused(struct core *core);
 /* What is guessed behind the row of a sequence that decodes. */
 void core_draft_offer(const struct core *core, struct sequence *sequence,
                       struct plan_seq *out_plan);
