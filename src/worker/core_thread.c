@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/list.h"
+#include "base/log.h"
 #include "base/map.h"
 #include "base/mem.h"
 
@@ -52,17 +53,23 @@ struct letter { /* to the loop */
     struct engine *engine;
     struct core_report report;
     struct selftest_result selftest;
+    struct text file; /* of it, to be written; empty: not */
 };
 
 struct core_thread {
     /* The loop's. */
+    struct loop *loop;
     struct core_thread_events events;
     void *ctx;
     struct thread *thread;
     struct list gathered; /* commands that the chan did not take */
     struct map *gathered_by_key;
     struct deadline retry;
-    bool is_stopped;
+    bool is_joined, is_stopped;
+    bool is_writing;  /* the pool has these: */
+    struct text file; /* of the self-test */
+    enum err file_err;
+    struct err_note file_note;
 
     /* Both threads'. */
     struct chan *commands;
@@ -162,6 +169,7 @@ static void letter_free(struct letter *letter)
     if (!letter)
         return;
     core_report_fini(&letter->report);
+    text_fini(&letter->file);
     mem_free(letter->note);
     mem_free(letter);
 }
@@ -224,6 +232,7 @@ static void tell_selftest(struct core_thread *thread)
         return;
     struct letter *letter = letter_new(LETTER_SELFTEST);
     letter->selftest = result;
+    letter->file = selftest_run_take_file(thread->selftest);
     post(thread, letter);
 }
 
@@ -356,17 +365,56 @@ static void drop_letter(void *ctx, struct mail *mail)
     letter_free(CONTAINER_OF(mail, struct letter, mail));
 }
 
+static void stop_if_done(struct core_thread *thread)
+{
+    if (!thread->is_joined || thread->is_writing)
+        return;
+    thread->is_stopped = true;
+    thread->events.on_stopped(thread->ctx); /* may free the thread */
+}
+
 static void finish(struct core_thread *thread)
 {
     thread_join(&thread->thread);
     mailbox_close(thread->letters, drop_letter, NULL); /* LETTER_STOPPED was the last */
     deadline_clear(&thread->retry);
     drop_commands(thread);
-    thread->is_stopped = true;
-    thread->events.on_stopped(thread->ctx); /* may free the thread */
+    thread->is_joined = true;
+    stop_if_done(thread);
 }
 
-static void deliver(struct core_thread *thread, const struct letter *letter)
+static void write_file(void *ctx) /* a thread of the pool */
+{
+    struct core_thread *thread = ctx;
+    thread->file_err = selftest_record_write(thread->selftest_options.path,
+                                             text_slice(&thread->file), &thread->file_note);
+}
+
+static void on_file_written(void *ctx, enum err status)
+{
+    struct core_thread *thread = ctx;
+    (void)status; /* it is never cancelled */
+    if (thread->file_err != ERR_OK)
+        log_event(LOG_WARN, "self_test_file_not_kept", "note=%s",
+                  log_quote(slice_str(thread->file_note.text), sizeof(thread->file_note.text)));
+    text_fini(&thread->file);
+    thread->is_writing = false;
+    stop_if_done(thread);
+}
+
+/* There is one at most: a test ends once. */
+static void keep_selftest(struct core_thread *thread, struct letter *letter)
+{
+    if (letter->file.len == 0)
+        return;
+    ASSERT(!thread->is_writing);
+    thread->is_writing = true;
+    thread->file = letter->file;
+    letter->file = (struct text){0};
+    (void)loop_work_start(thread->loop, write_file, on_file_written, thread); /* to its end */
+}
+
+static void deliver(struct core_thread *thread, struct letter *letter)
 {
     switch (letter->kind) {
     case LETTER_LOADING:
@@ -382,6 +430,7 @@ static void deliver(struct core_thread *thread, const struct letter *letter)
         thread->events.on_report(thread->ctx, &letter->report);
         break;
     case LETTER_SELFTEST:
+        keep_selftest(thread, letter);
         if (thread->events.on_selftest)
             thread->events.on_selftest(thread->ctx, &letter->selftest);
         break;
@@ -396,6 +445,8 @@ static void on_letter(void *ctx, struct mail *mail)
     struct core_thread *thread = ctx;
     struct letter *letter = CONTAINER_OF(mail, struct letter, mail);
     /* Once it is stopping, an engine that was ready may be closed already. */
+    if (is_stopping(thread) && letter->kind == LETTER_SELFTEST)
+        keep_selftest(thread, letter);
     if (!is_stopping(thread) || letter->kind == LETTER_STOPPED)
         deliver(thread, letter); /* may free the thread, when it was the last one */
     if (letter->kind == LETTER_REPORT)
@@ -519,6 +570,7 @@ enum err core_thread_start(struct loop *loop, const char *name, engine_open_fn *
                            struct core_thread **out_thread)
 {
     struct core_thread *thread = mem_alloc(sizeof(*thread));
+    thread->loop = loop;
     thread->events = *events;
     thread->ctx = ctx;
     thread->open_engine = open_engine;

@@ -18,7 +18,8 @@
  *    dropped: those events speak for all of them. What still runs at a stop ends without a result.
  * 4. When the loop is too slow to take reports, the engine thread waits for it: nothing is lost.
  * 5. A self-test runs only while the core has no sequence at all. A command ends the decode() that
- *    it is in (within some ms: should_abort), and the core goes first. */
+ *    it is in (within some ms: should_abort), and the core goes first. Its file is written by the
+ *    loop's pool: a folder that hangs delays on_stopped(), and nothing else. */
 #pragma once
 
 #include "loop/mailbox.h"
@@ -43,8 +44,9 @@ struct core_thread_events {                        /* all on the loop */
 };
 
 struct core_thread;
-/* name: at most 15 bytes. Events and options are copied; what the options say of a host is not
- * used. `selftest` NULL: none is done.
+/* name: at most 15 bytes. Events and options are copied (what those of the self-test point to is
+ * borrowed until on_stopped()); what the options say of a host is not used. `selftest` NULL: none
+ * is done.
  * ERR_SYSTEM: no thread. */
 MUST_USE enum err core_thread_start(struct loop *loop, const char *name,
                                     engine_open_fn *open_engine, void *open_ctx,

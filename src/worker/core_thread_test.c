@@ -8,6 +8,7 @@
 
 #include <unistd.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <time.h>
 
 static const uint64_t PATIENCE_US = 60000000;
@@ -353,6 +354,24 @@ TEST(a_self_test_runs_by_itself_when_nothing_else_does)
     CHECK_EQ(host->selftest_result.determinism, NODE_EXACT);
     CHECK_EQ(host->selftest_result.width_max, 4);
     CHECK(host->engine != NULL);
+    host_free(host);
+}
+
+/* The pool writes it, and whoever stops waits for that: also when the result came too late to be
+ * told. */
+TEST(what_a_self_test_found_is_in_its_file_when_the_thread_has_stopped)
+{
+    char folder[] = "/tmp/millrace-selftest-XXXXXX", path[64];
+    struct host *host = host_new(2, 20);
+    CHECK(mkdtemp(folder) != NULL);
+    snprintf(path, sizeof(path), "%s/self-test.json", folder);
+    host->selftest = (struct selftest_options){.budget_us = UINT64_MAX, .path = path, .key = "k"};
+    host_start(host);
+    UNTIL(host, host->selftest_count == 1);
+    core_thread_stop(host->thread);
+    UNTIL(host, host->is_stopped);
+    CHECK_EQ(unlink(path), 0);
+    CHECK_EQ(rmdir(folder), 0); /* and nothing else is there */
     host_free(host);
 }
 

@@ -192,7 +192,7 @@ static bool write_all(int fd, struct slice bytes)
 }
 
 /* In a file of its own first: workers of one model may be done at the same time. */
-static enum err write_file(const char *path, struct slice bytes, struct err_note *out_note)
+enum err selftest_record_write(const char *path, struct slice bytes, struct err_note *out_note)
 {
     char draft[PATH_ROOM];
     int len = snprintf(draft, sizeof(draft), "%s.XXXXXX", path);
@@ -205,17 +205,5 @@ static enum err write_file(const char *path, struct slice bytes, struct err_note
         return ERR_OK;
     enum err err = failed(out_note, "cannot write", path);
     (void)unlink(draft); /* nobody else knows its name */
-    return err;
-}
-
-enum err selftest_record_write(const char *path, struct slice key,
-                               const struct selftest_record *record, struct err_note *out_note)
-{
-    struct text text;
-    text_init(&text, SELFTEST_RECORD_MAX_BYTES);
-    selftest_record_encode(record, key, &text);
-    ASSERT(text_status(&text) == ERR_OK); /* CALIBRATION_STEPS of 48 bytes at most */
-    enum err err = write_file(path, text_slice(&text), out_note);
-    text_fini(&text);
     return err;
 }

@@ -1,6 +1,6 @@
 /* selftest_record - what a self-test and a calibration found, as a file that the next start reads.
  * JSON; believed only if all of it is right and it was made under the same key: of the model's
- * file, the engine, the processor and whatever else the numbers depend on. The engine thread's. */
+ * file, the engine, the processor and whatever else the numbers depend on. */
 #pragma once
 
 #include "worker/calibration.h"
@@ -22,7 +22,7 @@ struct selftest_record {
     uint32_t step_count;
 };
 
-/* `key`: any text; its digest stands in the file. */
+/* `key`: any text; its digest stands in the file. `out` holds SELFTEST_RECORD_MAX_BYTES. */
 void selftest_record_encode(const struct selftest_record *record, struct slice key,
                             struct text *out);
 /* ERR_PROTOCOL, ERR_LIMIT: it is not one, or damaged (note); ERR_NOT_FOUND: of another key or
@@ -35,8 +35,7 @@ MUST_USE enum err selftest_record_decode(struct slice bytes, struct slice key,
 MUST_USE enum err selftest_record_read(const char *path, struct slice key,
                                        struct selftest_record *out_record,
                                        struct err_note *out_note);
-/* Whole or not at all, also beside others that write it: PATH.XXXXXX, renamed. ERR_SYSTEM with
- * note. */
-MUST_USE enum err selftest_record_write(const char *path, struct slice key,
-                                        const struct selftest_record *record,
+/* What encode() made. Whole or not at all, also beside others that write it: PATH.XXXXXX, renamed.
+ * ERR_SYSTEM with note. Any thread that may wait for a disk. */
+MUST_USE enum err selftest_record_write(const char *path, struct slice bytes,
                                         struct err_note *out_note);

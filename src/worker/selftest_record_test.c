@@ -146,6 +146,17 @@ static void tear_down(void)
     CHECK_EQ(rmdir(folder), 0); /* no draft is left */
 }
 
+static enum err write_record(const char *name, const struct selftest_record *record)
+{
+    struct text bytes;
+    text_init(&bytes, SELFTEST_RECORD_MAX_BYTES);
+    selftest_record_encode(record, KEY, &bytes);
+    CHECK_OK(text_status(&bytes));
+    enum err err = selftest_record_write(name, text_slice(&bytes), &note);
+    text_fini(&bytes);
+    return err;
+}
+
 static void put_file(struct slice bytes)
 {
     int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
@@ -159,9 +170,9 @@ TEST(a_file_comes_back_and_is_replaced)
     struct selftest_record record = sample(), read;
     set_up();
     CHECK_ERR(selftest_record_read(path, KEY, &read, &note), ERR_NOT_FOUND);
-    CHECK_OK(selftest_record_write(path, KEY, &record, &note));
+    CHECK_OK(write_record(path, &record));
     record.result.width_max = 4;
-    CHECK_OK(selftest_record_write(path, KEY, &record, &note));
+    CHECK_OK(write_record(path, &record));
     CHECK_OK(selftest_record_read(path, KEY, &read, &note));
     check_same(&read, &record);
     tear_down();
@@ -189,7 +200,7 @@ static void write_often(void)
     struct selftest_record record = sample();
     for (int i = 0; i < 200; i++) {
         record.step_count = (uint32_t)i % CALIBRATION_STEPS;
-        if (selftest_record_write(path, KEY, &record, &note) != ERR_OK)
+        if (write_record(path, &record) != ERR_OK)
             _exit(1);
     }
     _exit(0);
@@ -222,7 +233,7 @@ TEST(a_record_that_cannot_take_its_place_leaves_nothing_behind)
     struct selftest_record record = sample();
     set_up();
     CHECK_EQ(mkdir(path, 0700), 0);
-    CHECK_ERR(selftest_record_write(path, KEY, &record, &note), ERR_SYSTEM);
+    CHECK_ERR(write_record(path, &record), ERR_SYSTEM);
     CHECK(strstr(note.text, path) != NULL);
     CHECK_EQ(rmdir(path), 0);
     tear_down();
@@ -231,7 +242,6 @@ TEST(a_record_that_cannot_take_its_place_leaves_nothing_behind)
 TEST(a_folder_that_is_not_there_is_an_error)
 {
     struct selftest_record record = sample();
-    CHECK_ERR(selftest_record_write("/nonexistent/self-test.json", KEY, &record, &note),
-              ERR_SYSTEM);
+    CHECK_ERR(write_record("/nonexistent/self-test.json", &record), ERR_SYSTEM);
     CHECK(strstr(note.text, "/nonexistent/self-test.json: No such file") != NULL);
 }

@@ -1,7 +1,7 @@
 /* selftest_run - calibration and self-test of a loaded model, whenever its engine has nothing else
  * to do; what they find is kept in a file for the next start. The engine thread's (core_thread.h).
  *
- *   NEW --a file of this key--> OVER
+ *   NEW --a file of this key--> OVER, or, if it says `unknown`, TEST
  *    \--idle--> CALIBRATION --> TEST --> OVER
  *
  * 1. A step is one decode(). Before the core steps, selftest_run_yield(): what was under way begins
@@ -10,9 +10,10 @@
  *    for others it waits until the core has been idle for SELFTEST_QUIET_US, and empties them then.
  * 3. All decode()s together, also those that were in vain, take no longer than budget_us, and one
  *    step; the calibration no longer than a quarter of that. Then what is known is the result, and
- *    `unknown` for the rest of it. The file remembers that, too.
+ *    `unknown` for the rest of it. The next start keeps the calibration, and tries the test again.
  * 4. Files are a help: one that cannot be read or written costs a warning, and a test at the next
- * start. */
+ *    start. They are read here, once, while the model is not ready yet; the writing is the host's,
+ *    for a disk may hang. */
 #pragma once
 
 #include "worker/core_host.h"
@@ -42,3 +43,5 @@ void selftest_run_step(struct selftest_run *run, uint64_t (*clock_us)(void *host
 void selftest_run_yield(struct selftest_run *run, uint64_t now_us);
 /* Once after it was found or read: true. */
 bool selftest_run_take_result(struct selftest_run *run, struct selftest_result *out_result);
+/* And with it, once, what the file is to hold now (text_fini() it); empty: as it does. */
+struct text selftest_run_take_file(struct selftest_run *run);
