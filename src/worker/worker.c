@@ -390,6 +390,7 @@ static void init(struct worker *worker, struct bus *bus, const struct worker_opt
     worker->pace = (struct worker_pace){.ended_max = 4096,
                                         .ended_ms = 60000,
                                         .kept_bytes_max = (size_t)256 << 20,
+                                        .kept_tenant_bytes_max = (size_t)128 << 20,
                                         .beat_ms = 500,
                                         .load_ms = LOAD_INTERVAL_MS,
                                         .state_ms = 50,

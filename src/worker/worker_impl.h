@@ -27,7 +27,8 @@ enum {
 struct worker_pace {
     uint32_t ended_max;    /* ended requests remembered, */
     uint32_t ended_ms;     /* for so long */
-    size_t kept_bytes_max; /* that wait for askers: results that would be more are not kept */
+    size_t kept_bytes_max; /* that wait for askers: results that would be more are not kept, */
+    size_t kept_tenant_bytes_max; /* nor those of a tenant of which so much waits */
     uint32_t beat_ms;
     uint32_t load_ms;  /* between two full lists for the manager */
     uint32_t state_ms; /* between two node states, however much changes */
@@ -71,6 +72,7 @@ struct stream {
     struct list link; /* in worker->living or ->ended */
     enum stream_state state;
     struct id id;
+    uint64_t tenant; /* its hash; 0: of none */
     uint32_t epoch;
     bool is_known;             /* in worker->streams; a superseded epoch is not */
     bool is_handed_back;       /* ENDED without an end event: it may run elsewhere */

@@ -2,6 +2,7 @@
 #include "worker/worker_impl.h"
 
 #include "base/clock.h"
+#include "base/hash.h"
 #include "base/mem.h"
 
 enum {
@@ -436,6 +437,7 @@ struct stream *worker_stream_new(struct worker *worker, const struct request *he
     *stream = (struct stream){.worker = worker,
                               .state = STREAM_PREPARING,
                               .id = head->id,
+                              .tenant = head->tenant.len ? hash_bytes(head->tenant) : 0,
                               .epoch = head->epoch,
                               .is_known = true,
                               .arrived_us = loop_now_us(worker->loop),

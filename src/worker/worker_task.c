@@ -64,12 +64,36 @@ static void answer(struct task_run *run)
     worker_stream_end(run->stream, &(struct event){.type = EVENT_DONE, .done.reason = DONE_STOP});
 }
 
-/* Who does not read has 8 MiB here for each task, and no slot is what it takes to have many. */
+static size_t kept_in(const struct list *streams, uint64_t tenant)
+{
+    size_t bytes = 0;
+    LIST_FOREACH (link, streams) {
+        const struct stream *stream = CONTAINER_OF(link, struct stream, link);
+        if (stream->tenant == tenant && stream->out)
+            bytes += outbox_kept_bytes(stream->out);
+    }
+    return bytes;
+}
+
+static bool fits(size_t bytes, size_t kept, size_t max)
+{
+    return kept <= max && bytes <= max - kept;
+}
+
+/* Who does not read has 8 MiB here for each task, and no slot is what it takes to have many. So a
+ * tenant may not have all of the room; where nobody is one, everybody is the same. Streams are
+ * counted only when so much waits that it matters. */
 static bool has_room(const struct task_run *run)
 {
     const struct worker *worker = run->worker;
-    size_t kept = outbox_all_kept_bytes(worker->outbox), max = worker->pace.kept_bytes_max;
-    return kept <= max && text_slice(&run->answer.parts).len <= max - kept;
+    size_t bytes = text_slice(&run->answer.parts).len, kept = outbox_all_kept_bytes(worker->outbox);
+    size_t tenant_max = worker->pace.kept_tenant_bytes_max;
+    uint64_t tenant = run->stream->tenant;
+    if (!fits(bytes, kept, worker->pace.kept_bytes_max))
+        return false;
+    return tenant == 0 || fits(bytes, kept, tenant_max) ||
+           fits(bytes, kept_in(&worker->living, tenant) + kept_in(&worker->ended, tenant),
+                tenant_max);
 }
 
 static void refuse_results(struct task_run *run)

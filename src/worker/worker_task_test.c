@@ -138,6 +138,41 @@ TEST(results_that_wait_for_their_askers_are_bounded_together)
     rig_free(rig);
 }
 
+/* What one does not read is in the way of itself alone. */
+TEST(a_tenant_has_a_share_of_what_may_wait_and_leaves_the_rest_to_others)
+{
+    struct rig *rig = rig_new();
+    rig_start_ready(rig);
+    rig->worker->pace.kept_bytes_max = 20 * LONG_BYTES;
+    rig->worker->pace.kept_tenant_bytes_max = 6 * LONG_BYTES; /* one of 4 */
+    struct request request = task_request(TASK_TOKENIZE, long_input());
+    request.tenant = SLICE("a");
+    struct answer *first = rig_ask(rig, 0, &request);
+    first->reads = false;
+    rig_until(rig, has_results, first);
+    request.id = id_new();
+    struct answer *second = rig_ask(rig, 1, &request);
+    rig_until_ended(second);
+    rig_check_error(second, FAULT_QUEUE_FULL);
+    for (int i = 2; i < 5; i++) { /* of another one, of nobody, and of nobody once more */
+        request.id = id_new();
+        request.tenant = i == 2 ? SLICE("b") : SLICE("");
+        struct answer *other = rig_ask(rig, i, &request);
+        other->reads = i != 3;
+        rig_until(rig, has_results, other);
+        if (other->reads) {
+            rig_until_ended(other);
+            check_is_all_of_it(other);
+        }
+    }
+    rig_read_on(first);
+    rig_until_ended(first);
+    check_is_all_of_it(first);
+    rig_read_on(&rig->answers[3]);
+    rig_until_ended(&rig->answers[3]);
+    rig_free(rig);
+}
+
 TEST(lost_frames_are_made_good)
 {
     struct rig *rig = rig_new();
