@@ -17,7 +17,8 @@
  * 2. Everything a step has to say leaves as one report.
  * 3. A sequence emits a delta only while its credit covers it: the deltas and the payload bytes
  * sent so far are below the limits (so the last one may pass byte_limit by what it is long). It
- * parks otherwise; the others go on. End and usage need no credit.
+ * parks otherwise; the others go on. End and usage need no credit, nor does, of an answer that was
+ * whole when it came (core_said.is_over), what of its text its asker does not have: one last delta.
  * 4. Every sequence that core_start() took ends with exactly one CORE_DONE or CORE_FAILED.
  * 5. What a sequence gets does not depend on its company: own history, counter RNG (seed, index).
  * 6. After a decode() that failed or was aborted, every slot is cut back to what its sequence knows

@@ -221,6 +221,7 @@ static void on_started(struct stream *stream, const struct core_result *result)
     event.started.numerics = slice_str(worker->selftest.fingerprint);
     worker_stream_emit(stream, &event, NULL);
     metric_add(worker->metrics.prompt_tokens, stream->prompt_tokens);
+    metric_add(worker->metrics.replayed_tokens, stream->replayed_tokens);
     metric_add(worker->metrics.cached_tokens, result->cached_tokens);
     metric_add(worker->metrics.prefix_hits, result->cached_tokens > 0);
     metric_observe(worker->metrics.prefill_seconds, (double)result->prefill_us / 1e6);

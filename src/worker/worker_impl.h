@@ -92,6 +92,7 @@ struct stream {
     uint64_t cancelled_us;             /* while RUNNING: the core was told then; 0: it was not */
     bool is_drained;                   /* and it was us who wanted it, not the asker */
     uint32_t prompt_tokens, tokens;    /* put in; sampled */
+    uint32_t replayed_tokens;          /* said elsewhere, and put in behind the prompt */
     uint64_t delta_count, delta_bytes; /* made: what the core counts against its credit */
     uint64_t seed;
     struct outbox_limits told_limits; /* to the core */

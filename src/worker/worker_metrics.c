@@ -38,6 +38,9 @@ void worker_metrics_init(struct worker_metrics *metrics, struct metrics *registr
                                  "Of these, tokens that were there already.", no_end);
     metrics->prefix_hits = get(metrics, METRIC_COUNTER, "millrace_prefix_hits_total",
                                "Prompts of which a beginning was there already.", no_end);
+    metrics->replayed_tokens =
+        get(metrics, METRIC_COUNTER, "millrace_replayed_tokens_total",
+            "Tokens of answers that were begun by another worker, put in again.", no_end);
     metrics->prefix_bytes = get(metrics, METRIC_GAUGE, "millrace_prefix_cache_bytes",
                                 "Blobs of beginnings of prompts.", no_end);
     metrics->draft_tokens = get(metrics, METRIC_COUNTER, "millrace_draft_tokens_total",

@@ -13,6 +13,7 @@ struct worker_metrics {
     struct metric *slots, *slots_busy, *parked;
     struct metric *tokens, *prompt_tokens, *prefill_seconds, *cancel_seconds;
     struct metric *cached_tokens, *prefix_hits, *prefix_bytes;
+    struct metric *replayed_tokens;
     struct metric *disk_bytes, *disk_written, *disk_fetched, *disk_dropped, *disk_failed;
     struct prefix_disk_counts disk_counted;
     struct metric *exact; /* made when it is known */

@@ -186,6 +186,7 @@ static void take_job(struct stream *stream, struct core_job *job)
     list_push_back(&stream->worker->queue, &stream->queue_link);
     stream->job = job;
     stream->prompt_tokens = job->prompt_count;
+    stream->replayed_tokens = job->said.is_over ? 0 : job->said.count;
     stream->seed = job->sampling.seed;
 }
 
