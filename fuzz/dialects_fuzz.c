@@ -1,8 +1,9 @@
-/* dialects_fuzz - whatever body or query a client sends, every dialect either makes a request that
+/* dialects_fuzz - whatever body or query a client sends, every dialect either makes requests that
  * the wire takes or answers with a complete error. The first byte picks the dialect, the second GET
  * or POST. */
 #include "base/mem.h"
 #include "gateway/dialect/dialects.h"
+#include "gateway/reply_choices.h"
 
 #include <stdint.h>
 
@@ -13,11 +14,11 @@ static const struct dialect *const all[] = {
     &dialect_generate,   &dialect_generate_stream, &dialect_tokenize, &dialect_detokenize,
     &dialect_embeddings, &dialect_rerank};
 
-static void check_request(const struct call *call)
+static void check_request(const struct request *request)
 {
     struct text encoded;
     text_init(&encoded, 16 << 20);
-    request_encode(&call->request, &encoded);
+    request_encode(request, &encoded);
     ASSERT(text_status(&encoded) == ERR_OK);
     struct arena *arena = arena_new(64 << 20);
     struct request back;
@@ -38,7 +39,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct api_error error = {0};
     json_t *body = NULL;
     call.arena = arena_new(64 << 20);
-    call.request.id = (struct id){1, 2};
+    call.request.id = (struct id){1, 16};
     call.request.epoch = 1;
     call.request.sampling = sampling_default();
     call.request.inbox = SLICE("inbox");
@@ -55,7 +56,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     } else {
         if (slice_is_empty(call.request.model)) /* the gateway fills it in */
             call.request.model = SLICE("model");
-        check_request(&call);
+        ASSERT(call.choices >= 1 && call.choices <= CALL_CHOICES_MAX);
+        ASSERT(call.choices % call.per_prompt == 0);
+        choices_draw_seed(&call);
+        for (uint32_t i = 0; i < call.choices; i++) {
+            struct request request = choices_request(&call, i);
+            check_request(&request);
+        }
     }
 done:
     json_decref(body);
