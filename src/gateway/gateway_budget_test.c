@@ -55,6 +55,8 @@ TEST(a_streamed_token_costs_no_allocation_from_the_record_to_the_socket)
         {"serving v2", "/v1/completions?stream=true", "{\"prompt\":\"x\"}"},
         {"chat", "/v1/chat/completions",
          "{\"stream\":true,\"messages\":[{\"role\":\"user\",\"content\":\"x\"}]}"},
+        {"chat, n = 3", "/v1/chat/completions",
+         "{\"stream\":true,\"n\":3,\"messages\":[{\"role\":\"user\",\"content\":\"x\"}]}"},
         {"infer", "/v1/infer", "{\"prompt\":\"x\",\"stream\":true}"},
         {"inference", "/v1/inference", "{\"prompt\":\"x\"}"},
         {"generate", "/generate/stream", "{\"prompt\":\"x\"}"},
@@ -63,7 +65,8 @@ TEST(a_streamed_token_costs_no_allocation_from_the_record_to_the_socket)
     for (size_t i = 0; i < ARRAY_COUNT(surfaces); i++) {
         struct gateway_rig *rig = gateway_rig_open(NULL);
         struct job *job = client_ask(&rig->client, surfaces[i].path, surfaces[i].body);
-        job_start(job);
+        for (int choice = 0; choice < rig->job_count; choice++)
+            job_start(&rig->jobs[choice]);
         stream(job, WARM_UP_TOKENS);
         int credits = job->credits;
         (void)alloc_count_take(); /* the warm-up's */
@@ -73,7 +76,8 @@ TEST(a_streamed_token_costs_no_allocation_from_the_record_to_the_socket)
         printf("%-12s %d tokens, a turn each: %ld allocations, of these bus %ld\n",
                surfaces[i].name, TOKENS, allocations, bus);
         CHECK_EQ(allocations - bus, 0);
-        job_done(job, DONE_EOS);
+        for (int choice = 0; choice < rig->job_count; choice++)
+            job_done(&rig->jobs[choice], DONE_EOS);
         client_settle(&rig->client);
         CHECK(rig_is_idle(rig));
         gateway_rig_close(rig);
