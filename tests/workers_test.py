@@ -9,7 +9,7 @@ import unittest
 
 from harness import Server, eventually, main
 from http_client import Stream
-from roles import role_pid
+from roles import ps, role_pid, role_pids
 from roles_by_hand_test import ByHand
 from surfaces import infer
 
@@ -51,6 +51,32 @@ class Workers(unittest.TestCase):
             self.assertEqual((response.status, response.error()["code"]), (429, "queue_full"))
             connections[0].close()  # wherever it ran, the next one gets the place
             server.wait_model(slots_busy=6, queued=0)
+            for connection in connections:
+                connection.close()
+            server.wait_idle()
+
+    def test_the_configuration_starts_as_many_as_it_names(self):
+        with Server(dummy_workers=3, dummy_slots=2, dummy_delay_ms=LONG_MS, solo=False) as server:
+            server.wait_model(workers=3, slots=6)
+            connections = [self.start(server) for _ in range(6)]
+            self.assertEqual(self.spread(server, 6), [2, 2, 2])
+            rows = [row for row in ps(server) if (row["role"], row["name"]) == ("worker", "dummy")]
+            self.assertEqual(sorted(int(row["pid"]) for row in rows), role_pids(server, "worker", "dummy"))
+            self.assertEqual([row["state"] for row in rows], ["ready"] * 3)
+            for connection in connections:
+                connection.close()
+            server.wait_idle()
+            killed = role_pids(server, "worker", "dummy")[0]
+            os.kill(killed, signal.SIGKILL)
+            eventually(lambda: len(pids := role_pids(server, "worker", "dummy")) == 3 and killed not in pids,
+                       "another one is started")
+            server.wait_model(workers=3, slots=6)
+
+    def test_in_one_process_too(self):
+        with Server(dummy_workers=2, dummy_slots=1, dummy_delay_ms=LONG_MS, solo=True) as server:
+            server.wait_model(workers=2, slots=2)
+            connections = [self.start(server) for _ in range(2)]
+            self.assertEqual(self.spread(server, 2), [1, 1])
             for connection in connections:
                 connection.close()
             server.wait_idle()

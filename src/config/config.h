@@ -20,7 +20,8 @@ enum config_source {
 };
 
 enum {
-    CONFIG_KEYS_MAX = 96, /* rows of the table */
+    CONFIG_KEYS_MAX = 96,   /* rows of the table */
+    CONFIG_WORKERS_MAX = 8, /* of one model, from the configuration */
     CONFIG_API_KEYS_MAX = 1024,
     CONFIG_API_KEY_NAME_MAX_BYTES = 64,
     CONFIG_TENANT_MAX_BYTES = 128,
@@ -53,8 +54,9 @@ struct config {
     const char *default_model;
     const char *llama_model_path; /* "": the shipped model below data_dir */
     uint32_t llama_n_ctx;
+    uint32_t llama_workers; /* 1..CONFIG_WORKERS_MAX processes, each with all of what follows */
     uint32_t llama_slots;                            /* 0: what fits kv_memory, at most 8 */
-    uint32_t llama_n_threads, llama_n_threads_batch; /* 0: min(4, max(1, cores - 1)) */
+    uint32_t llama_n_threads, llama_n_threads_batch; /* 0: as many as role/models.c finds */
     const char *llama_cpus;                          /* "0-3,8" (base/cpu_list.h); "": any */
     uint64_t kv_memory; /* bytes for the caches of all slots; 0: a quarter of what is available */
     const char *kv_type_k, *kv_type_v; /* "f16", "f32", "q8_0" or "q4_0" */
@@ -84,8 +86,8 @@ struct config {
     uint32_t sse_chunk_size;
     const char *log_level; /* "error", "warn", "info" or "debug" */
     /* the built-in model `dummy` */
-    uint32_t dummy_tokens, dummy_delay_ms, dummy_prefill_us, dummy_slots, dummy_fail_at,
-        dummy_stall_at, dummy_load_ms;
+    uint32_t dummy_workers, dummy_tokens, dummy_delay_ms, dummy_prefill_us, dummy_slots,
+        dummy_fail_at, dummy_stall_at, dummy_load_ms;
     const char *dummy_text;
     bool dummy_clock;
 

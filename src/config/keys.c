@@ -87,10 +87,13 @@ const struct config_key config_keys[] = {
                "GGUF file; empty: the shipped model"),
     ROW_U32(llama_n_ctx, "LLAMA_N_CTX", NULL, "4096", 64, 1048576,
             "tokens of one sequence; capped at what the model was trained for"),
+    ROW_U32(llama_workers, "LLAMA_WORKERS", NULL, "1", 1, CONFIG_WORKERS_MAX,
+            "workers of the GGUF model: processes, each with slots, kv_memory, prefix cache and "
+            "threads of its own; weights are shared where they are mapped"),
     ROW_U32(llama_slots, "LLAMA_SLOTS", NULL, "0", 0, 256,
             "sequences at once; 0: what fits kv_memory, at most 8"),
     ROW_U32(llama_n_threads, "LLAMA_N_THREADS", NULL, "0", 0, 512,
-            "engine threads while decoding; 0: min(4, max(1, cores - 1))"),
+            "engine threads while decoding; 0: min(4, max(1, (cores - 1) / llama_workers))"),
     ROW_U32(llama_n_threads_batch, "LLAMA_N_THREADS_BATCH", NULL, "0", 0, 512,
             "engine threads for prompts; 0: as llama_n_threads"),
     ROW_CPUS(
@@ -189,6 +192,8 @@ const struct config_key config_keys[] = {
             "group streamed text into pieces of about so many characters; 0: as produced"),
     ROW_CHOICE(log_level, "LOG_LEVEL", "info", "error|warn|info|debug",
                "least severe lines that are logged", CONFIG_LIVE),
+    ROW_U32(dummy_workers, "DUMMY_WORKERS", NULL, "1", 1, CONFIG_WORKERS_MAX,
+            "workers of the dummy model"),
     ROW_U32(dummy_tokens, "DUMMY_TOKENS", NULL, "20", 1, 65536,
             "tokens of the dummy model's answer"),
     ROW_U32(dummy_delay_ms, "DUMMY_DELAY_MS", NULL, "20", 0, 60000, "time between two of them, ms"),

@@ -161,6 +161,8 @@ static void speak_for(struct census *census, const struct supervisor_row *row)
     char node[256];
     struct wire_writer writer;
     snprintf(node, sizeof(node), "%.200s.host", row->spec->model);
+    if (row->spec->number > 0) /* several may be absent */
+        snprintf(node, sizeof(node), "%.200s.host%u", row->spec->model, row->spec->number);
     struct node_state state = {.node = slice_str(node),
                                .model = slice_str(row->spec->model),
                                .engine = SLICE("none"),

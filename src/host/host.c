@@ -208,19 +208,29 @@ MUST_USE static enum err open_bus(struct host *host, struct err_note *out_note)
     return ERR_OK;
 }
 
+_Static_assert(2 + 2 * CONFIG_WORKERS_MAX <= SUPERVISOR_ROLES_MAX, "a place for each of them");
+
+static void add_role(struct supervisor_options *options, const struct role_spec *spec)
+{
+    options->roles[options->role_count++] = *spec;
+}
+
+static void add_workers(struct supervisor_options *options, const char *model, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++)
+        add_role(options, &(struct role_spec){.role = "worker", .model = model, .number = i});
+}
+
 /* The manager is replaced as the gateway is: a request that it has not assigned yet is repeated and
  * reaches the next one. Two workers of a model may not fit the memory. */
 static void list_roles(const struct config *config, struct supervisor_options *options)
 {
-    struct role_spec *roles = options->roles;
-    size_t count = 0;
-    roles[count++] =
-        (struct role_spec){.role = "gateway", .listens = true, .overlaps = true, .is_vital = true};
-    roles[count++] = (struct role_spec){.role = "manager", .overlaps = true, .is_vital = true};
-    roles[count++] = (struct role_spec){.role = "worker", .model = "dummy"};
+    add_role(options, &(struct role_spec){
+                          .role = "gateway", .listens = true, .overlaps = true, .is_vital = true});
+    add_role(options, &(struct role_spec){.role = "manager", .overlaps = true, .is_vital = true});
+    add_workers(options, "dummy", config->dummy_workers);
     if (strcmp(config->default_model, "dummy") != 0) /* asked for dummy alone: no weights at all */
-        roles[count++] = (struct role_spec){.role = "worker", .model = config->default_model};
-    options->role_count = count;
+        add_workers(options, config->default_model, config->llama_workers);
 }
 
 MUST_USE static enum err start_roles(struct host *host, struct err_note *out_note)

@@ -1,8 +1,9 @@
 /* supervisor - keeps the role processes running: starts them, hears them, kills who hangs, starts
  * anew who ended (restart.h, watch.h decide), and ends all of them in order.
  *
- * 1. Every role has at most one process that is meant to serve, and at most SUPERVISOR_LEAVING_MAX
- *    that drain after their successor was started; the oldest of more is killed.
+ * 1. Every role (each worker is one) has at most one process that is meant to serve, and at most
+ *    SUPERVISOR_LEAVING_MAX that drain after their successor was started; the oldest of more is
+ *    killed.
  * 2. A process is looked at every SUPERVISOR_LOOK_MS. When the looks themselves were held up, that
  *    time counts against nobody.
  * 3. Stopping: the roles that listen are told to (SIGTERM) and have drain_ms and 5 s, then the
@@ -17,11 +18,12 @@
 #include "host/watch.h"
 #include "loop/loop.h"
 
-enum { SUPERVISOR_ROLES_MAX = 16, SUPERVISOR_LEAVING_MAX = 4, SUPERVISOR_LOOK_MS = 50 };
+enum { SUPERVISOR_ROLES_MAX = 24, SUPERVISOR_LEAVING_MAX = 4, SUPERVISOR_LOOK_MS = 50 };
 
 struct role_spec {
     const char *role;  /* "gateway", "manager", "worker": its command */
     const char *model; /* of a worker; else NULL */
+    uint32_t number;   /* of that model's workers: 0, 1 .. */
     bool listens;      /* it gets the listening sockets, and is stopped first */
     bool overlaps, is_vital;
 };

@@ -55,10 +55,10 @@ static struct worker_options worker_from_config(const struct config *config)
 
 /* One core stays free for the loops: an engine that spins on all of them starves everything.
  * `cpus`: those that it stays on; two threads on one of them wait for each other at every node of
- * the graph. */
-static uint32_t default_threads(unsigned cores, unsigned cpus)
+ * the graph. The workers of a model share the cores. */
+static uint32_t default_threads(unsigned cores, unsigned cpus, uint32_t workers)
 {
-    uint32_t threads = cores > 1 ? cores - 1 : 1;
+    uint32_t threads = cores > workers ? (cores - 1) / workers : 1;
     threads = threads < cpus ? threads : cpus;
     return threads < 4 ? threads : 4;
 }
@@ -130,7 +130,7 @@ static void llama_from_config(const struct config *config, unsigned cores, struc
     models->search[0] = models->engine_search[0];
     models->search[1] = models->engine_search[1];
     uint32_t threads =
-        config->llama_n_threads ? config->llama_n_threads : default_threads(cores, cpus);
+        config->llama_n_threads ? config->llama_n_threads : default_threads(cores, cpus, config->llama_workers);
     models->llama_engine = (struct engine_llama_options){
         .library_dir = config->engine_dir[0] ? config->engine_dir : NULL,
         .search = models->search,

@@ -36,7 +36,7 @@ struct solo {
     struct role_thread *manager_thread;
     struct manager_role *manager;
     struct gateway_role *gateway;
-    struct solo_worker workers[2];
+    struct solo_worker workers[2 * CONFIG_WORKERS_MAX];
     unsigned worker_count;
     bool stopping;
     int exit_status;
@@ -197,6 +197,14 @@ MUST_USE static enum err open_worker(struct solo *solo, const char *thread_name,
                             &worker->role, out_note);
 }
 
+MUST_USE static enum err open_workers(struct solo *solo, const char *thread_name, const char *model,
+                                      uint32_t count, struct err_note *out_note)
+{
+    for (uint32_t i = 0; i < count; i++)
+        TRY(open_worker(solo, thread_name, model, out_note));
+    return ERR_OK;
+}
+
 /* --- start --- */
 
 MUST_USE static enum err open_bus(void *ctx, struct loop *loop, struct bus **out_bus,
@@ -233,10 +241,11 @@ MUST_USE static enum err open_roles(struct solo *solo, struct err_note *out_note
     TRY(manager_role_open(&solo->place, role_thread_loop(solo->manager_thread), &solo->manager,
                           out_note));
     TRY(gateway_role_open(&place, solo->loop, &solo->address, NULL, 0, &solo->gateway, out_note));
-    TRY(open_worker(solo, "worker-dummy", "dummy", out_note));
-    if (strcmp(config->default_model, "dummy") != 0) /* asked for dummy alone: no weights at all */
-        TRY(open_worker(solo, "worker-llama", config->default_model, out_note));
-    return ERR_OK;
+    TRY(open_workers(solo, "worker-dummy", "dummy", config->dummy_workers, out_note));
+    if (strcmp(config->default_model, "dummy") == 0) /* asked for dummy alone: no weights at all */
+        return ERR_OK;
+    return open_workers(solo, "worker-llama", config->default_model, config->llama_workers,
+                        out_note);
 }
 
 MUST_USE static enum err open_all(struct solo *solo, struct err_note *out_note)
