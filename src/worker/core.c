@@ -220,10 +220,12 @@ void core_restore(struct core *core, struct sequence *sequence)
     if (!sequence->blob)
         return;
     uint32_t slot = (uint32_t)sequence->slot;
+    uint64_t begin_us = core_clock_us(core);
     if (engine_seq_restore(core->engine, slot, sequence->blob, sequence->blob_bytes) != ERR_OK) {
         core_empty_slot(core, slot);
         sequence->position = 0;
     }
+    core->kept_us += core_clock_us(core) - begin_us;
     core_free_blob(core, sequence);
 }
 
@@ -245,12 +247,21 @@ static void give_slot(struct core *core, struct sequence *sequence)
     core_move_to_run(core, sequence);
 }
 
+/* What a slot held is saved when it is taken, and that may take longer than a step (72 MB: 85 ms).
+ * Beyond a round of those that run, the next slot is given in the next step. */
+static bool keeps_others_waiting(const struct core *core)
+{
+    uint32_t running = core->counts[SEQ_DECODE];
+    return core->options.learns_steps && running > 0 &&
+           (double)core->kept_us > step_cost_round_us(&core->cost, running);
+}
+
 static void give_slots(struct core *core)
 {
     static const enum seq_state states[] = {SEQ_RETURNING, SEQ_WAITING};
     for (size_t i = 0; i < ARRAY_COUNT(states); i++) {
         LIST_FOREACH_SAFE (link, &core->lists[states[i]]) {
-            if (core->free_slot_count == 0 || core->broken)
+            if (core->free_slot_count == 0 || core->broken || keeps_others_waiting(core))
                 return;
             give_slot(core, CONTAINER_OF(link, struct sequence, link));
         }
@@ -277,7 +288,10 @@ static bool save(struct core *core, struct sequence *sequence)
     size_t bytes;
     if (sequence->position == 0)
         return true;
-    if (engine_seq_save(core->engine, (uint32_t)sequence->slot, &blob, &bytes) != ERR_OK) {
+    uint64_t begin_us = core_clock_us(core);
+    enum err err = engine_seq_save(core->engine, (uint32_t)sequence->slot, &blob, &bytes);
+    core->kept_us += core_clock_us(core) - begin_us;
+    if (err != ERR_OK) {
         sequence->blob_bytes = SIZE_MAX; /* not tried again while it is parked */
         return false;
     }

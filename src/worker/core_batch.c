@@ -48,7 +48,9 @@ static struct plan_batch plan(struct core *core)
         state.prefill_tokens = UINT32_MAX;
         state.cost = &core->cost;
         state.itl_us = core->options.target_itl_ms * (uint64_t)1000;
+        state.spent_us = core->kept_us;
     }
+    core->kept_us = 0;
     state.decode_count = list_for_plan(core, SEQ_DECODE, core->plan_decodes, core->decodes);
     state.prompt_count = list_for_plan(core, SEQ_PREFILL, core->plan_prompts, core->prompts);
     return plan_step(&state, core->parts);

@@ -108,6 +108,7 @@ struct core {
     uint32_t draft_rows_exact_max;
     uint32_t draft_pause, draft_pause_next; /* steps without drafts: left, and of the next pause */
     size_t saved_bytes;
+    uint64_t kept_us; /* spent on saving and restoring, since the last batch was planned */
     bool broken;
 
     /* One step: made once, used by each. */

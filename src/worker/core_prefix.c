@@ -2,7 +2,8 @@
  * slot ready as it says, and tells it what slots hold (the order of calls: prefix_tree.h).
  *
  * A blob is saved between two steps, when the report of the first is out, or of a slot that is
- * taken. It delays the next step by about a hundredth of what its tokens took to compute. */
+ * taken. It delays the next step by about a hundredth of what its tokens took to compute, and
+ * prompts get so much less of that step's time (plan_state.spent_us). */
 #include "worker/core_impl.h"
 
 #include "base/mem.h"
@@ -45,8 +46,10 @@ void core_prefix_init(struct core *core)
 
 /* --- what things cost --- */
 
-static void measure(double *us_per_byte, uint64_t spent_us, size_t bytes)
+static void measure(struct core *core, double *us_per_byte, uint64_t begin_us, size_t bytes)
 {
+    uint64_t spent_us = core_clock_us(core) - begin_us;
+    core->kept_us += spent_us;
     if (bytes > 0)
         *us_per_byte += ((double)spent_us / (double)bytes - *us_per_byte) / 4;
 }
@@ -120,7 +123,7 @@ static void save_blob(struct core *core, uint64_t scope, uint32_t slot, const to
     uint64_t begin_us = core_clock_us(core);
     if (engine_seq_save(core->engine, slot, &blob, &bytes) != ERR_OK)
         return;
-    measure(&core->price.save_us, core_clock_us(core) - begin_us, bytes);
+    measure(core, &core->price.save_us, begin_us, bytes);
     void *saved = blob;
     if (prefix_tree_save(core->tree, scope, ids, count, &blob, bytes) != ERR_OK)
         mem_free(blob);
@@ -282,7 +285,7 @@ static void restore_prefix(struct core *core, uint64_t scope, const struct prefi
     struct slice blob = answer->blob;
     uint64_t begin_us = core_clock_us(core);
     if (engine_seq_restore(core->engine, answer->slot, blob.data, blob.len) == ERR_OK) {
-        measure(&core->price.restore_us, core_clock_us(core) - begin_us, blob.len);
+        measure(core, &core->price.restore_us, begin_us, blob.len);
         prefix_tree_used(core->tree);
         return;
     }

@@ -227,6 +227,55 @@ static void start_short(struct rig *rig, size_t index, uint32_t answer)
     probe_start(&rig->probes, index);
 }
 
+struct slow_saves { /* each of them takes 50 ms, everything else a millisecond */
+    const struct rig *rig;
+    uint64_t now_us;
+};
+
+static uint64_t slow_saves_us(void *host)
+{
+    struct slow_saves *clock = host;
+    clock->now_us += 1000;
+    return clock->now_us + 50000 * (uint64_t)(clock->rig ? clock->rig->toy.saves : 0);
+}
+
+static uint32_t slots_that_hold(const struct rig *rig, uint32_t tokens)
+{
+    uint32_t count = 0;
+    for (uint32_t slot = 0; slot < SLOTS; slot++)
+        count += rig->toy.held[slot] == tokens;
+    return count;
+}
+
+/* Three slots hold what was left there, one runs; who comes then has a slot saved before it takes
+ * it. */
+TEST(what_a_save_takes_is_the_new_prompts_loss_not_that_of_those_that_run)
+{
+    struct slow_saves clock = {0};
+    struct core_options options = options_default();
+    options.learns_steps = true;
+    options.clock_us = slow_saves_us;
+    options.host = &clock;
+    struct rig *rig = rig_new(&options);
+    clock.rig = rig;
+    for (size_t i = 0; i < SLOTS - 1; i++)
+        (void)start_of(rig, i, 1 + i); /* each to its end */
+    probes_run(&rig->probes);
+    start_short(rig, SLOTS, 60);
+    for (int i = 0; i < 3; i++)
+        probes_step(&rig->probes);
+    CHECK_EQ(rig->toy.saves, 0);
+    struct probe *late = start_of(rig, SLOTS + 1, 99);
+    probes_step(&rig->probes);
+    CHECK_EQ(rig->toy.saves, 1);
+    CHECK_EQ(slots_that_hold(rig, 1), 1); /* no time was left for more than its first row */
+    probes_step(&rig->probes);
+    CHECK(slots_that_hold(rig, 1) == 0 && !late->is_ended);
+    probes_run(&rig->probes);
+    check_answer(late);
+    rig_free(rig);
+}
+
 /* Slot 0 runs, in slot 1 is what an earlier request left, and the others were never used. */
 static bool takes_the_neighbour(bool gaps_cost)
 {

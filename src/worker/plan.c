@@ -44,7 +44,8 @@ static struct budget prompt_budget(const struct plan_state *state, const struct 
     if (state->cost && batch->decode_count > 0) {
         budget.cost = state->cost;
         budget.target_us = step_cost_target_us(state->cost, &batch->shape, state->prompt_count,
-                                               state->batch_tokens, state->itl_us);
+                                               state->batch_tokens, state->itl_us) -
+                           (double)state->spent_us;
     }
     return budget;
 }

@@ -10,7 +10,8 @@
  * 3. Prompts share what is left, and no more than prefill_tokens of it when something decodes
  * (their work makes everyone's next token later), prefill_alone_tokens when nothing does. With a
  *    `cost`, a step in which something decodes also takes no longer than step_cost_target_us(), as
- *    far as step_cost_us() knows; but for the first row of the oldest prompt.
+ *    far as step_cost_us() knows, and less what the step has spent before; but for the first row of
+ *    the oldest prompt.
  * 4. No prompt starves. While one waits, a row is kept for it, even if rule 2 has to give way. The
  *    oldest moves in every step and gets half of the budget (of the time, when it is the time that
  *    ends). The other half goes to the one with the fewest tokens left, so that a short prompt need
@@ -62,6 +63,7 @@ struct plan_state {
     uint32_t prefill_alone_tokens;  /* 0 counts as 1 */
     const struct step_cost *cost;   /* NULL: the counts above alone decide */
     uint64_t itl_us;                /* target_itl_ms; 0: by itself (step_cost_target_us()) */
+    uint64_t spent_us;              /* what was saved and restored in this step took so long */
     uint32_t draft_rows;            /* rule 10; 0: none */
     const struct plan_seq *decodes; /* longest without a row first */
     uint32_t decode_count;

@@ -137,6 +137,24 @@ static struct plan_state timed_state(const struct step_cost *cost, uint64_t itl_
                                .itl_us = itl_us};
 }
 
+TEST(what_a_step_has_spent_before_is_not_there_for_prompts)
+{
+    struct step_cost cost = simple_cost();
+    struct plan_seq decode = {5, 1}, prompts[] = {{0, 1000}, {0, 30}};
+    struct plan_part parts[3];
+    struct plan_state state = timed_state(&cost, 100000);
+    state.decodes = &decode;
+    state.decode_count = 1;
+    state.prompts = prompts;
+    state.prompt_count = 2;
+    uint32_t before = plan_step(&state, parts).row_count;
+    state.spent_us = 40000; /* 20 rows of 2 ms */
+    CHECK_NEAR(before - plan_step(&state, parts).row_count, 20, 2);
+    state.spent_us = 10000000;
+    CHECK_EQ(plan_step(&state, parts).row_count, 2); /* the oldest moves */
+    CHECK_EQ(parts[1].index, 0);
+}
+
 TEST(in_company_prompts_get_the_time_that_the_target_leaves)
 {
     struct step_cost cost = simple_cost();

@@ -52,8 +52,9 @@ void step_cost_learn(struct step_cost *cost, const struct step_shape *shape, uin
 /* What it would take; > 0. */
 double step_cost_us(const struct step_cost *cost, const struct step_shape *shape);
 
-/* Into how wide steps to cut `decodes` of them (1..decodes) so that a round of all takes least:
- * narrower than all at once only if both widths were measured three times and it saves an eighth.
+/* Into how wide steps to cut `decodes` of them (1..decodes) so that the last one has its row
+ * soonest: narrower than all at once only if both widths were measured three times and it saves an
+ * eighth. (4 of 5 at a time may save time for all, and yet every fifth row comes two steps later.)
  * The caller serves them in turn (plan.h rule 2). Narrow steps are of STEP_COST_WIDTHS at most. */
 uint32_t step_cost_decode_width(const struct step_cost *cost, uint32_t decodes);
 /* How long such a round takes: what lies between two tokens of a stream when no prompt comes. */
@@ -66,15 +67,17 @@ double step_cost_round_us(const struct step_cost *cost, uint32_t decodes);
  * itl_us > 0: that long, as the operator says, but at least twice a round of the decodes: else a
  * target below what they take alone would mean prompts that never come in.
  *
- * itl_us = 0: by itself. With N a round, r what a prompt row takes alone in full batches, and p
- * prompt rows in a step of T(p), the gap is T / N rounds and the prompt takes T / (p * r) times as
- * long as alone. The goals are 5 and 1.5 at most (issue 6, row 1). One rises with p, the other
- * falls; both are missed or kept by the same factor where T / 5N = T / 1.5pr, which is
- * p = N / r * 5 / 1.5: the chunk that alone would take 10/3 of a round. On a machine that takes 47
- * ms for 4 decodes and 2.3 ms a row these are 4.5 rounds and 1.36 times (step_sim_test).
+ * itl_us = 0: by itself. With N a round, and T(p) a step whose prompt rows alone would take p, the
+ * gap is T / N rounds and the prompt takes T / p times as long as alone. The goals are 5 and 1.5 at
+ * most (issue 6, row 1). One rises with p, the other falls; both are missed or kept by the same
+ * factor where T / 5N = T / 1.5p, which is p = N * 5 / 1.5. Of the 5, 0.4 are left for steps that
+ * take longer than foretold. On a machine that takes 47 ms for 4 decodes and 2.3 ms a row these are
+ * 4.3 rounds and 1.38 times (step_sim_test). What is counted is time, not rows: a row that has read
+ * 2000 others takes twice as long as the first.
  * When more prompts wait than streams run, it is the first token that most are waiting for: the
- * round is then that of as many as wait, and the chunk longer by how many more they are. (With this
- * and rule 4 of plan.h, of 32 at once half have their first token after 6.2 s instead of 8.5 s.)
+ * round is then that of as many as wait, and the chunk longer by the cube of how many times more
+ * they are. (With this and rule 4 of plan.h, of 32 at once half have their first token after 5.9 s
+ * instead of 8.5 s; with the ratio itself it was 6.6.)
  * Gaps below 20 ms nobody sees: such a step is always granted. */
 double step_cost_target_us(const struct step_cost *cost, const struct step_shape *decodes,
                            uint32_t waiting, uint32_t batch_tokens, uint64_t itl_us);

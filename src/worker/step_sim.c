@@ -38,7 +38,7 @@ double step_machine_us(const struct step_machine *machine, const struct step_sha
     double part = (shape->decode_rows - widths[high - 1]) / (widths[high] - widths[high - 1]);
     double low_ms = machine->decode_ms[high - 1], high_ms = machine->decode_ms[high];
     double slope = part <= 1 || high_ms > low_ms ? high_ms - low_ms : 0;
-    return 1000 * (low_ms + part * slope);
+    return 1000 * (low_ms + part * slope) + machine->pair_us * (double)shape->pairs;
 }
 
 static uint64_t measured_us(struct step_sim *sim, const struct step_shape *shape)

@@ -11,8 +11,9 @@ enum { STEP_SIM_SLOTS_MAX = 64, STEP_SIM_REQUESTS_MAX = 64, STEP_SIM_WIDTHS = 6 
 
 struct step_machine {
     double decode_ms[STEP_SIM_WIDTHS]; /* of 1, 2, 3, 4, 8, 16 decodes; others in between */
-    double fixed_ms, decode_row_ms, prompt_row_ms, pair_us; /* of a step with a prompt */
-    double noise;                                           /* relative */
+    double fixed_ms, decode_row_ms, prompt_row_ms; /* of a step with a prompt */
+    double pair_us;                                /* of any step: what its rows read */
+    double noise;                                  /* relative */
     uint32_t hang_chance; /* of 10000 steps, this many take 50 times as long */
 };
 
