@@ -87,6 +87,11 @@ MUST_USE static enum err read_file(const char *path, struct text *out_bytes,
     return err;
 }
 
+static bool is_list(const struct config_key *key)
+{
+    return key->type == CONFIG_API_KEYS || key->type == CONFIG_ADAPTERS;
+}
+
 /* A JSON value as the text that config_key_read() takes; false when the type cannot be right. */
 static bool value_text(const struct config_key *key, const json_t *value, struct text *out)
 {
@@ -94,10 +99,10 @@ static bool value_text(const struct config_key *key, const json_t *value, struct
         text_add_i64(out, json_integer_value(value));
     else if (json_is_boolean(value) && key->type == CONFIG_BOOL)
         text_add_str(out, json_is_true(value) ? "true" : "false");
-    else if (json_is_array(value) && key->type == CONFIG_API_KEYS)
+    else if (json_is_array(value) && is_list(key))
         json_add_value(out, value); /* to be read again there */
     else if (json_is_string(value) && key->type != CONFIG_U32 && key->type != CONFIG_BOOL &&
-             key->type != CONFIG_API_KEYS)
+             !is_list(key))
         text_add(out, json_slice(value));
     else
         return false;
@@ -114,6 +119,7 @@ MUST_USE static enum err read_member(struct config *config, const char *path, co
                                          [CONFIG_CHOICE] = "a string",
                                          [CONFIG_IPC_URL] = "a string",
                                          [CONFIG_CPUS] = "a string like \"0-3,8\"",
+                                         [CONFIG_ADAPTERS] = "a list of objects",
                                          [CONFIG_API_KEYS] = "a list of objects"};
     const struct config_key *key = config_key_find(slice_str(name));
     if (!key)

@@ -25,7 +25,10 @@ enum {
     CONFIG_API_KEYS_MAX = 1024,
     CONFIG_API_KEY_NAME_MAX_BYTES = 64,
     CONFIG_TENANT_MAX_BYTES = 128,
-    CONFIG_WEIGHT_MAX = 1000
+    CONFIG_WEIGHT_MAX = 1000,
+    CONFIG_ADAPTERS_MAX = 16,
+    CONFIG_ADAPTERS_AT_ONCE = 2,
+    CONFIG_ADAPTER_NAME_MAX_BYTES = 64
 };
 
 /* The key itself is nowhere: who shows something with this digest has it. */
@@ -34,6 +37,12 @@ struct config_api_key {
     const char *tenant; /* as named, else the name */
     uint8_t sha256[32]; /* unique */
     uint32_t weight;    /* 1..CONFIG_WEIGHT_MAX */
+};
+
+struct config_adapter { /* LoRA, of the GGUF model */
+    const char *name;   /* unique; letters, digits, - _ . */
+    const char *path;
+    float scale; /* for requests that name none; 0, in all but CONFIG_ADAPTERS_AT_ONCE: without */
 };
 
 /* As asked for: what depends on the machine (threads by cores, slots by memory) is resolved by who
@@ -52,10 +61,12 @@ struct config {
     uint32_t worker_threads;
     /* models */
     const char *default_model;
-    const char *llama_model_path; /* "": the shipped model below data_dir */
+    const char *llama_model_path;            /* "": the shipped model below data_dir */
+    const struct config_adapter *llama_lora; /* llama_lora_count of them */
+    size_t llama_lora_count;
     uint32_t llama_n_ctx;
     uint32_t llama_workers; /* 1..CONFIG_WORKERS_MAX processes, each with all of what follows */
-    uint32_t llama_slots;                            /* 0: what fits kv_memory, at most 8 */
+    uint32_t llama_slots;   /* 0: what fits kv_memory, at most 8 */
     uint32_t llama_n_threads, llama_n_threads_batch; /* 0: as many as role/models.c finds */
     const char *llama_cpus;                          /* "0-3,8" (base/cpu_list.h); "": any */
     uint64_t kv_memory; /* bytes for the caches of all slots; 0: a quarter of what is available */

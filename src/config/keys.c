@@ -3,6 +3,7 @@
 
 #include "base/cpu_list.h"
 #include "base/utf8.h"
+#include "config/adapters.h"
 #include "config/api_keys.h"
 
 /* After the help a row may say CONFIG_LIVE. */
@@ -40,6 +41,11 @@
 #define ROW_CPUS(field, env, max, ...)                                                             \
     {                                                                                              \
 #field, env, NULL, CONFIG_CPUS, offsetof(struct config, field), "", 0, max, NULL,          \
+            __VA_ARGS__                                                                            \
+    }
+#define ROW_ADAPTERS(field, env, alias, max, ...)                                                  \
+    {                                                                                              \
+#field, env, alias, CONFIG_ADAPTERS, offsetof(struct config, field), "[]", 0, max, NULL,   \
             __VA_ARGS__                                                                            \
     }
 #define ROW_API_KEYS(field, max, ...)                                                              \
@@ -85,6 +91,10 @@ const struct config_key config_keys[] = {
                "model of a request that names none; also the name of the loaded GGUF model"),
     ROW_STRING(llama_model_path, "LLAMA_MODEL_PATH", "model", "", 0, 4096,
                "GGUF file; empty: the shipped model"),
+    ROW_ADAPTERS(
+        llama_lora, "LLAMA_LORA", "lora", CONFIG_ADAPTERS_MAX,
+        "LoRA adapters of this model, loaded with it: {\"name\", \"path\", \"scale\"} each; "
+        "requests name them in `lora`; a scale is for requests that name none"),
     ROW_U32(llama_n_ctx, "LLAMA_N_CTX", NULL, "4096", 64, 1048576,
             "tokens of one sequence; capped at what the model was trained for"),
     ROW_U32(llama_workers, "LLAMA_WORKERS", NULL, "1", 1, CONFIG_WORKERS_MAX,
@@ -240,6 +250,7 @@ void config_key_range(const struct config_key *key, struct text *out)
     case CONFIG_CPUS:
         text_add_str(out, "empty, or CPUs as in 0-3,8");
         break;
+    case CONFIG_ADAPTERS:
     case CONFIG_API_KEYS:
         text_add_f(out, "0..%zu objects", (size_t)key->max);
         break;
@@ -360,6 +371,8 @@ enum err config_key_read(const struct config_key *key, struct slice text, struct
                    : out_of_range(key, text, out_note);
     case CONFIG_CPUS:
         return read_cpus(key, text, config, out_note);
+    case CONFIG_ADAPTERS:
+        return config_adapters_read(text, config, out_note);
     case CONFIG_API_KEYS:
         return api_keys_read(text, config, out_note);
     case CONFIG_CHOICE:
@@ -413,6 +426,9 @@ void config_key_write(const struct config_key *key, const struct config *config,
     case CONFIG_IPC_URL:
     case CONFIG_CPUS:
         text_add_str(out, *(const char *const *)field);
+        break;
+    case CONFIG_ADAPTERS:
+        config_adapters_write(config, out);
         break;
     case CONFIG_API_KEYS:
         api_keys_write(config, false, out);

@@ -9,9 +9,10 @@ enum config_type {
     CONFIG_BOOL,
     CONFIG_STRING,
     CONFIG_CHOICE,
-    CONFIG_IPC_URL, /* "" or ipc:///FOLDER */
-    CONFIG_CPUS,    /* "" or base/cpu_list.h */
-    CONFIG_API_KEYS /* api_keys.h; from the file only */
+    CONFIG_IPC_URL,  /* "" or ipc:///FOLDER */
+    CONFIG_CPUS,     /* "" or base/cpu_list.h */
+    CONFIG_ADAPTERS, /* adapters.h */
+    CONFIG_API_KEYS  /* api_keys.h; from the file only */
 };
 
 struct config_key {
@@ -21,7 +22,7 @@ struct config_key {
     enum config_type type;
     size_t offset;       /* in struct config */
     const char *initial; /* the default, as text */
-    uint64_t min, max;   /* U32, BYTES: the value; STRING: its bytes; API_KEYS: how many */
+    uint64_t min, max;   /* U32, BYTES: the value; STRING: its bytes; lists: how many */
     const char *choices; /* CHOICE: "a|b|c" */
     const char *help;    /* one line, with the unit */
     bool is_live;        /* SIGHUP changes it; else it needs a restart */

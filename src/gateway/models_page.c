@@ -23,6 +23,23 @@ static void add_numerics(struct json_out *json, const struct node_numerics *nume
     json_out_end_object(json);
 }
 
+/* What `lora` of a request may name, by id or name; the scale is that of requests that do not. */
+static void add_adapters(struct json_out *json, const struct node_state *state)
+{
+    if (state->adapter_count == 0)
+        return;
+    json_out_key(json, "adapters");
+    json_out_begin_array(json);
+    for (size_t i = 0; i < state->adapter_count; i++) {
+        json_out_begin_object(json);
+        json_out_add_u64(json, "id", i);
+        json_out_add_string(json, "name", state->adapters[i].name);
+        json_out_add_double(json, "scale", (double)state->adapters[i].scale);
+        json_out_end_object(json);
+    }
+    json_out_end_array(json);
+}
+
 /* Several workers may serve one model: it is listed once, by its best node. */
 static void add_model(struct json_out *json, const struct node_state *state)
 {
@@ -37,6 +54,7 @@ static void add_model(struct json_out *json, const struct node_state *state)
     json_out_add_u64(json, "context_length", state->context_tokens);
     json_out_add_u64(json, "size_bytes", state->size_bytes);
     add_numerics(json, &state->numerics);
+    add_adapters(json, state);
     json_out_end_object(json);
 }
 

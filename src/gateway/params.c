@@ -2,6 +2,7 @@
 #include "gateway/params.h"
 
 #include "gateway/form_params.h"
+#include "gateway/lora_params.h"
 #include "gateway/sampling_params.h"
 
 enum { MAX_TOKENS_MAX = 1024 * 1024, QUERY_VALUE_MAX = 16 };
@@ -178,6 +179,7 @@ enum err param_generation(struct call *call, const struct dialect_input *input,
     TRY(param_bool(input->body, "ignore_eos", &request->ignore_eos, out_error));
     TRY(sampling_params(call, input->body, out_error));
     TRY(form_params(call, input->body, out_error));
+    TRY(lora_params(call, input->body, out_error));
     TRY(param_strings(call, input->body, &stops, &request->stops, &request->stop_count, out_error));
     TRY(param_priority(call, input->body, out_error));
     request->max_tokens = (uint32_t)max_tokens;

@@ -33,7 +33,7 @@ MUST_USE enum err param_strings(struct call *call, const json_t *body,
 
 /* The body must be an object. */
 MUST_USE enum err param_object(const json_t *body, struct api_error *out_error);
-/* model, session_id (or the X-Session-Id of the input), sampling, form, max_tokens, stop,
+/* model, session_id (or the X-Session-Id of the input), sampling, form, lora, max_tokens, stop,
  * ignore_eos, priority: what every surface of ours understands under the same names. */
 MUST_USE enum err param_generation(struct call *call, const struct dialect_input *input,
                                    struct api_error *out_error);

@@ -13,8 +13,10 @@ static void log_geometry(const struct engine_llama_options *asked, const struct 
 {
     enum { KIB = 1024 };
     log_event(LOG_INFO, "model_memory",
-              "weights_kib=%llu kv_kib=%llu compute_kib=%llu slots=%u context=%u threads=%u",
+              "weights_kib=%llu adapters_kib=%llu kv_kib=%llu compute_kib=%llu slots=%u context=%u "
+              "threads=%u",
               (unsigned long long)info->weights_bytes / KIB,
+              (unsigned long long)info->adapter_bytes / KIB,
               (unsigned long long)info->kv_bytes / KIB,
               (unsigned long long)info->compute_bytes / KIB, info->slots, info->context_tokens,
               asked->threads);
@@ -108,6 +110,18 @@ static enum engine_load load_of(const char *name)
     return (enum engine_load)index_of(name, names, ARRAY_COUNT(names));
 }
 
+_Static_assert((int)CONFIG_ADAPTERS_MAX == (int)ENGINE_ADAPTERS_MAX &&
+                   (int)CONFIG_ADAPTERS_AT_ONCE == (int)ENGINE_ADAPTERS_AT_ONCE &&
+                   (int)CONFIG_ADAPTER_NAME_MAX_BYTES == (int)ENGINE_ADAPTER_NAME_MAX_BYTES,
+               "the config lets through what the engine takes");
+static void adapters_from_config(const struct config *config, struct models *models)
+{
+    for (size_t i = 0; i < config->llama_lora_count; i++)
+        models->adapters[i] = (struct engine_adapter_file){.name = config->llama_lora[i].name,
+                                                           .path = config->llama_lora[i].path,
+                                                           .scale = config->llama_lora[i].scale};
+}
+
 static bool is_fast(const struct config *config)
 {
     return strcmp(config->engine_profile, "fast") == 0;
@@ -129,8 +143,10 @@ static void llama_from_config(const struct config *config, unsigned cores, struc
              config->data_dir);
     models->search[0] = models->engine_search[0];
     models->search[1] = models->engine_search[1];
-    uint32_t threads =
-        config->llama_n_threads ? config->llama_n_threads : default_threads(cores, cpus, config->llama_workers);
+    adapters_from_config(config, models);
+    uint32_t threads = config->llama_n_threads
+                           ? config->llama_n_threads
+                           : default_threads(cores, cpus, config->llama_workers);
     models->llama_engine = (struct engine_llama_options){
         .library_dir = config->engine_dir[0] ? config->engine_dir : NULL,
         .search = models->search,
@@ -150,6 +166,8 @@ static void llama_from_config(const struct config *config, unsigned cores, struc
         .logits_per_slot = 1, /* core.h: a step samples once for each sequence, */
         /* and from what is drafted; in profile exact single rows differ, and nothing is. */
         .logits_extra = is_fast(config) ? config->draft_tokens : 0,
+        .adapters = models->adapters,
+        .adapter_count = (uint32_t)config->llama_lora_count,
     };
 }
 

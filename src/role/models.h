@@ -8,6 +8,7 @@ struct models {
     struct worker_options llama, dummy;
     struct engine_llama_options llama_engine;
     struct engine_dummy_options dummy_engine;
+    struct engine_adapter_file adapters[ENGINE_ADAPTERS_MAX];
     struct worker_file llama_file; /* the engine thread's until it is open */
     cpu_set_t llama_cpus;
     char model_path[4096 + 32], engine_search[2][4096 + 64];

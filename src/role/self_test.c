@@ -39,6 +39,22 @@ static void add_processor(struct text *key)
     text_add(key, slice_first(line, end == SLICE_NPOS ? line.len : end));
 }
 
+/* As many as there may be would not fit the key themselves. */
+static uint64_t hash_of_adapters(const struct engine_llama_options *engine)
+{
+    uint64_t hash = HASH_START;
+    for (uint32_t i = 0; i < engine->adapter_count; i++) {
+        const struct engine_adapter_file *adapter = &engine->adapters[i];
+        struct text file;
+        text_init(&file, 8192); /* a path is at most half as long */
+        text_add_f(&file, "|%s|%.9g|", adapter->name, (double)adapter->scale);
+        add_file(&file, adapter->path);
+        hash = hash_add(hash, text_slice(&file));
+        text_fini(&file);
+    }
+    return hash;
+}
+
 static void make_key(const struct engine_llama_options *engine, struct self_test *out_test)
 {
     struct text key;
@@ -50,6 +66,8 @@ static void make_key(const struct engine_llama_options *engine, struct self_test
                engine->library_dir ? engine->library_dir : "", engine->threads,
                engine->threads_batch, (int)engine->kv_key, (int)engine->kv_value, (int)engine->load,
                engine->gpu_layers);
+    if (engine->adapter_count > 0)
+        text_add_f(&key, "|lora=%016llx", (unsigned long long)hash_of_adapters(engine));
     if (engine->cpus)
         text_add_f(&key, "|cpus=%016llx",
                    (unsigned long long)hash_bytes(slice_of(engine->cpus, sizeof(*engine->cpus))));

@@ -36,6 +36,17 @@ TEST(the_key_has_whatever_numbers_and_steps_depend_on)
     other = engine;
     other.library_dir = "/e";
     check_keys_differ(&other);
+    struct engine_adapter_file adapter = {"a", "/m/lora.gguf", 0};
+    other = engine;
+    other.adapters = &adapter;
+    other.adapter_count = 1;
+    check_keys_differ(&other);
+    self_test_make("/s", &other, &first);
+    adapter.scale = 1;
+    check_keys_differ(&other);
+    adapter = (struct engine_adapter_file){"a", "/m/other.gguf", 0};
+    check_keys_differ(&other);
+    self_test_make("/s", &engine, &first);
     cpu_set_t cpus;
     CPU_ZERO(&cpus);
     CPU_SET(1, &cpus);

@@ -4,7 +4,7 @@
 #include "base/utf8.h"
 #include "wire/fields.h"
 
-enum { NAME_MAX_BYTES = 256, DETAIL_MAX_BYTES = 4096, PROFILE_MAX_BYTES = 32 };
+enum { NAME_MAX_BYTES = 256, DETAIL_MAX_BYTES = 4096, PROFILE_MAX_BYTES = 32, SCALE_MAX = 100 };
 
 static const char *const phase_names[NODE_PHASE_COUNT] = {[NODE_LOADING] = "loading",
                                                           [NODE_READY] = "ready",
@@ -50,6 +50,19 @@ static void add_numerics(struct json_out *json, const struct node_numerics *nume
     json_out_end_object(json);
 }
 
+static void add_adapters(struct json_out *json, const struct node_state *state)
+{
+    json_out_key(json, "adapters");
+    json_out_begin_array(json);
+    for (size_t i = 0; i < state->adapter_count; i++) {
+        json_out_begin_object(json);
+        json_out_add_string(json, "name", state->adapters[i].name);
+        json_out_add_double(json, "scale", (double)state->adapters[i].scale);
+        json_out_end_object(json);
+    }
+    json_out_end_array(json);
+}
+
 void node_state_encode(const struct node_state *state, struct text *out)
 {
     struct json_out json = json_out_to(out);
@@ -74,6 +87,8 @@ void node_state_encode(const struct node_state *state, struct text *out)
     add_time(&json, "last_token_ms", state->last_token_ms);
     if (state->numerics.profile.len > 0)
         add_numerics(&json, &state->numerics);
+    if (state->adapter_count > 0)
+        add_adapters(&json, state);
     json_out_end_object(&json);
 }
 
@@ -100,6 +115,29 @@ static void decode_numerics(struct fields *fields, struct node_numerics *numeric
     fields->err = inside.err;
 }
 
+static struct node_adapter adapter_from(struct fields *fields, const json_t *value)
+{
+    struct fields inside = fields_inside(fields, value);
+    struct node_adapter adapter = {.name = fields_string(&inside, "name", NAME_MAX_BYTES),
+                                   .scale = fields_float(&inside, "scale", -SCALE_MAX, SCALE_MAX)};
+    fields->err = inside.err;
+    return adapter;
+}
+
+/* Absent: it has none. */
+static void decode_adapters(struct fields *fields, struct node_state *state)
+{
+    const json_t *array = fields_optional_array(fields, "adapters", NODE_ADAPTERS_MAX);
+    size_t count = json_array_size(array);
+    if (!array)
+        return;
+    struct node_adapter *adapters = fields_memory(fields, "adapters", count, sizeof(*adapters));
+    for (size_t i = 0; adapters && i < count; i++)
+        adapters[i] = adapter_from(fields, json_array_get(array, i));
+    state->adapters = adapters;
+    state->adapter_count = adapters ? count : 0;
+}
+
 static void decode(struct fields *fields, struct node_state *state)
 {
     state->node = fields_string(fields, "node", NAME_MAX_BYTES);
@@ -120,6 +158,7 @@ static void decode(struct fields *fields, struct node_state *state)
     state->last_token_ms = (int64_t)fields_u64(fields, "last_token_ms");
     decode_later(fields, state);
     decode_numerics(fields, &state->numerics);
+    decode_adapters(fields, state);
 }
 
 enum err node_state_decode(struct slice payload, struct arena *arena, struct node_state *out_state)

@@ -28,6 +28,13 @@ struct node_numerics {
     struct slice fingerprint; /* where equal, and both are exact, answers are equal; or empty */
 };
 
+enum { NODE_ADAPTERS_MAX = 16 };
+
+struct node_adapter { /* LoRA; its id is its place in the list */
+    struct slice name;
+    float scale; /* of requests that name none; 0: without it */
+};
+
 struct node_state {
     struct slice node;    /* unique: name + generation */
     struct slice model;   /* the name requests use */
@@ -45,6 +52,8 @@ struct node_state {
     uint64_t tokens_total; /* sampled since start */
     int64_t last_token_ms; /* wall clock of the last sampled token; 0: none yet */
     struct node_numerics numerics;
+    const struct node_adapter *adapters; /* at most NODE_ADAPTERS_MAX; known once it is ready */
+    size_t adapter_count;
 };
 /* A detail beyond 1365 bytes is cut. Text overflow shows in text_status(). */
 void node_state_encode(const struct node_state *state, struct text *out);

@@ -76,6 +76,32 @@ TEST(a_long_detail_is_cut_by_the_encoder_at_a_whole_character)
     arena_free(arena);
 }
 
+TEST(adapters_come_back_in_their_order)
+{
+    static const struct node_adapter adapters[] = {{SLICE("sql"), 0}, {SLICE("chat"), -0.5f}};
+    struct node_state state = sample(), read;
+    struct arena *arena = arena_new(64 * 1024);
+    struct text out;
+    text_init(&out, 64 * 1024);
+    state.adapters = adapters;
+    state.adapter_count = 2;
+    node_state_encode(&state, &out);
+    CHECK_OK(node_state_decode(text_slice(&out), arena, &read));
+    CHECK_EQ(read.adapter_count, 2);
+    for (size_t i = 0; i < 2; i++) {
+        CHECK_SLICES(read.adapters[i].name, adapters[i].name);
+        CHECK(read.adapters[i].scale == adapters[i].scale);
+    }
+    text_clear(&out);
+    state.adapter_count = 0;
+    node_state_encode(&state, &out);
+    CHECK(slice_find(text_slice(&out), SLICE("adapters")) == SLICE_NPOS);
+    CHECK_OK(node_state_decode(text_slice(&out), arena, &read));
+    CHECK_EQ(read.adapter_count, 0);
+    text_fini(&out);
+    arena_free(arena);
+}
+
 TEST(a_state_that_says_nothing_of_numerics_is_one)
 {
     struct node_state state = sample(), read;

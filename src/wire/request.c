@@ -113,6 +113,10 @@ void request_encode_body(const struct request *request, struct text *out)
         json_out_key(&json, "form");
         form_encode(&request->form, &json);
     }
+    if (request->adapters.is_said) {
+        json_out_key(&json, "lora");
+        adapters_encode(&request->adapters, &json);
+    }
     json_out_add_i64(&json, "max_tokens", request->max_tokens);
     encode_stops(&json, request);
     json_out_add_bool(&json, "ignore_eos", request->ignore_eos);
@@ -323,6 +327,7 @@ static void decode_body(struct fields *fields, struct request *request)
         return;
     }
     decode_prompt(fields, request);
+    adapters_decode(fields, &request->adapters);
     request->max_tokens = fields_u32(fields, "max_tokens");
     decode_stops(fields, request);
     request->ignore_eos = fields_bool(fields, "ignore_eos");

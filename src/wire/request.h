@@ -6,6 +6,7 @@
 #include "base/arena.h"
 #include "base/id.h"
 #include "base/text.h"
+#include "wire/adapters.h"
 #include "wire/continuation.h"
 #include "wire/form.h"
 #include "wire/sampling.h"
@@ -54,6 +55,7 @@ struct request {
 
     struct sampling sampling;
     struct form form;
+    struct adapters_wish adapters;
     uint32_t max_tokens; /* 0: the worker's default, bounded by the context */
     const struct slice *stops;
     size_t stop_count;
@@ -90,9 +92,9 @@ static inline uint64_t request_stream(const struct request *request)
 }
 
 /* The payload of a submit: u32 bytes of the head, the head (JSON: everything about the request),
- * the body (JSON: prompt, tokens or messages, sampling, form, max_tokens, stops, ignore_eos,
- * prompt_is_shared, continue_from; or a task). So whoever only schedules reads the head and passes
- * the bytes on as they came. text overflow shows in text_status(). */
+ * the body (JSON: prompt, tokens or messages, sampling, form, adapters, max_tokens, stops,
+ * ignore_eos, prompt_is_shared, continue_from; or a task). So whoever only schedules reads the head
+ * and passes the bytes on as they came. text overflow shows in text_status(). */
 void request_encode(const struct request *request, struct text *out);
 /* The body alone, for a large one that another thread encodes: it takes 7 ns a byte where there is
  * much to escape. request_encode() then copies it. */

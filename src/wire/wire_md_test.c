@@ -187,6 +187,19 @@ TEST(the_page_shows_a_request)
     text_fini(&out);
 }
 
+TEST(the_page_shows_the_adapters_of_an_answer)
+{
+    static const struct adapter_wish items[] = {{.name = SLICE("sql"), .scale = 0.5f},
+                                                {.id = 1, .scale = -1}};
+    struct adapters_wish adapters = {.is_said = true, .items = items, .count = 2};
+    struct text out;
+    text_init(&out, 1 << 16);
+    struct json_out json = json_out_to(&out);
+    adapters_encode(&adapters, &json);
+    check_page_shows(text_slice(&out));
+    text_fini(&out);
+}
+
 TEST(the_page_shows_the_form_of_an_answer)
 {
     static const struct form_trigger triggers[] = {
@@ -333,6 +346,7 @@ TEST(the_page_shows_a_manager_state)
 
 TEST(the_page_shows_a_node_state)
 {
+    struct node_adapter adapter = {SLICE("sql"), 0};
     struct node_state state = {
         .node = SLICE("llama.7f3a"),
         .model = SLICE("llama"),
@@ -350,7 +364,9 @@ TEST(the_page_shows_a_node_state)
         .numerics = {.profile = SLICE("exact"),
                      .determinism = NODE_EXACT,
                      .width_max = 8,
-                     .fingerprint = SLICE("5f1c0a4be2d87a3390c1f6a2d4e8b701")}};
+                     .fingerprint = SLICE("5f1c0a4be2d87a3390c1f6a2d4e8b701")},
+        .adapters = &adapter,
+        .adapter_count = 1};
     struct text out;
     text_init(&out, 1 << 16);
     node_state_encode(&state, &out);

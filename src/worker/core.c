@@ -70,6 +70,7 @@ static void make_room(struct core *core)
     const struct engine_info *info = &core->engine->info;
     core->slots = mem_array(info->slots, sizeof(*core->slots));
     core->free_slots = mem_array(info->slots, sizeof(*core->free_slots));
+    core->turns_seqs = mem_array(info->slots, sizeof(*core->turns_seqs));
     core->plan_decodes = mem_array(info->slots, sizeof(*core->plan_decodes));
     core->plan_prompts = mem_array(info->slots, sizeof(*core->plan_prompts));
     core->decodes = mem_array(info->slots, sizeof(struct sequence *));
@@ -89,6 +90,8 @@ struct core *core_new(struct engine *engine, const struct core_options *options)
     core->engine = engine;
     core->options = *options;
     core->draft_rows_exact_max = 1;
+    core->adapters = engine_default_adapters(&engine->info);
+    engine_use_adapters(engine, &core->adapters); /* whatever its last user had */
     if (core->options.prefill_alone_tokens == 0)
         core->options.prefill_alone_tokens = engine->info.batch_tokens;
     core->sampler = sampler_new(engine->info.vocab_size);
@@ -140,6 +143,7 @@ void core_free(struct core *core)
     mem_free(core->ends);
     mem_free(core->slots);
     mem_free(core->free_slots);
+    mem_free(core->turns_seqs);
     mem_free(core->plan_decodes);
     mem_free(core->plan_prompts);
     mem_free(core->decodes);
@@ -165,6 +169,7 @@ void core_move(struct core *core, struct sequence *sequence, enum seq_state stat
 void core_move_to_run(struct core *core, struct sequence *sequence)
 {
     bool is_decode = sequence_answered(sequence) > 0 && sequence_left(sequence) == 1;
+    sequence->waits_since = core->steps;
     core_move(core, sequence, is_decode ? SEQ_DECODE : SEQ_PREFILL);
 }
 
@@ -426,6 +431,7 @@ static struct sequence *sequence_new(const struct core *core, struct core_job *j
     struct sequence *sequence = mem_alloc(sizeof(*sequence));
     ASSERT(job->cancel && job->max_tokens >= 1 && job->said.count <= job->max_tokens);
     ASSERT(job->prompt_count >= 1 && job->prompt_count < core->engine->info.context_tokens);
+    ASSERT(job->adapters.count == 0 || core->engine->info.adapter_count > 0);
     list_init(&sequence->link);
     sequence->job = job;
     sequence->sampler_state = sampler_state_first(&job->sampling);

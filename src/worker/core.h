@@ -40,7 +40,10 @@
  * its own gives the bits that it gives alone: not where single rows differ, nor, with
  * draft_is_exact, beyond the widths that were tested. And not where cells cannot be cut. After a
  * step for whose drafts the engine had no room (ERR_FULL) there are none for 64 steps, then, if it
- * has none again, for 128 .. 4096. */
+ * has none again, for 128 .. 4096.
+ * 11. Rows of a step are of one set of adapters; sequences of several sets take turns (turns.h).
+ * Jobs of different sets are of different scopes, which whoever makes them sees to: cells of one
+ * are never another's. */
 #pragma once
 
 #include "base/arena.h"
@@ -77,8 +80,10 @@ struct core_said {
 /* What to generate. Made by the bus side (prep) with mem_alloc(), taken over whole by
  * core_start(). */
 struct core_job {
-    uint64_t key;              /* the stream handle, unique among the living */
-    uint64_t scope;            /* whose prompt it is (rule 9): made of the tenant; 0: of none */
+    uint64_t key; /* the stream handle, unique among the living */
+    /* Whose prompt it is (rule 9): made of the tenant and the adapters; 0: of neither. */
+    uint64_t scope;
+    struct engine_adapter_set adapters;
     struct arena *arena;       /* holds stops and bias, NULL if there are none; released with it */
     token_id *prompt;          /* ids below vocab_size; mem_free()d, or taken by core_start() */
     uint32_t prompt_count;     /* >= 1, prompt + 1 <= context */
@@ -90,7 +95,7 @@ struct core_job {
     uint32_t max_tokens; /* >= 1; already bounded by the context */
     bool ignore_eos;     /* end tokens are never picked */
     bool want_progress;
-    bool prompt_is_shared; /* others with the same prompt come: it is saved when it is in (rule 9) */
+    bool prompt_is_shared; /* others with the same come: it is saved when it is in (rule 9) */
     /* What the answer has to look like, at its beginning, or behind what is said of it (with
      * mirostat always at its beginning); NULL: anything. Its tokens are those of `vocab`, which is
      * the same for all jobs and outlives the core. */
@@ -141,6 +146,7 @@ struct core_report {
     struct prefix_disk_counts disk;
     uint32_t tokens_drafted, drafts_right; /* in this step (rule 10) */
     uint64_t tokens_sampled;               /* in this step */
+    uint32_t adapter_changes;              /* 1: this step had another set than the one before */
     /* The engine failed for good: every sequence was failed, and those that still come will be. */
     bool broken;
 };

@@ -15,14 +15,38 @@ static uint32_t singles_from(const struct sequence *sequence)
     return job->said.count > 0 && job->sampling.mirostat > 0 ? job->prompt_count : 0;
 }
 
+/* Of those that run, the adapters whose turn it is (rule 11). */
+static const struct engine_adapter_set *adapters_of_step(struct core *core)
+{
+    static const enum seq_state states[] = {SEQ_DECODE, SEQ_PREFILL};
+    size_t count = 0;
+    for (size_t i = 0; i < ARRAY_COUNT(states); i++) {
+        LIST_FOREACH (link, &core->lists[states[i]]) {
+            const struct sequence *sequence = CONTAINER_OF(link, struct sequence, link);
+            core->turns_seqs[count++] =
+                (struct turns_seq){&sequence->job->adapters, sequence->waits_since};
+        }
+    }
+    return count > 0 ? turns_next(&core->turns, core->turns_seqs, count) : NULL;
+}
+
+/* `adapters` NULL: there are none, and so it is everybody's turn. */
+static bool has_turn(const struct sequence *sequence, const struct engine_adapter_set *adapters)
+{
+    return !adapters || engine_adapter_set_eq(&sequence->job->adapters, adapters);
+}
+
 static uint32_t list_for_plan(const struct core *core, enum seq_state state,
-                              struct plan_seq *out_plan, struct sequence **out_sequences)
+                              const struct engine_adapter_set *adapters, struct plan_seq *out_plan,
+                              struct sequence **out_sequences)
 {
     bool has_pairs = core->engine->info.single_rows_differ;
     bool has_drafts = core_draft_rows(core) > 0;
     uint32_t count = 0;
     LIST_FOREACH (link, &core->lists[state]) {
         struct sequence *sequence = CONTAINER_OF(link, struct sequence, link);
+        if (!has_turn(sequence, adapters))
+            continue;
         out_plan[count] =
             (struct plan_seq){.position = sequence->position,
                               .left = sequence_left(sequence),
@@ -36,7 +60,28 @@ static uint32_t list_for_plan(const struct core *core, enum seq_state state,
     return count;
 }
 
-static struct plan_batch plan(struct core *core)
+/* While others wait for their turn to decode, a prompt that has nobody to decode beside it has as
+ * little of a step as if they were in it. */
+static uint32_t prompt_rows_beside(const struct core *core, const struct plan_state *state)
+{
+    struct step_shape none = {0}, waiting = {0};
+    uint32_t position = state->prompts[0].position, waiting_count = 0;
+    LIST_FOREACH (link, &core->lists[SEQ_DECODE]) {
+        const struct sequence *sequence = CONTAINER_OF(link, struct sequence, link);
+        step_shape_add_decode(&waiting, sequence->position);
+        waiting_count++;
+    }
+    if (waiting_count == 0)
+        return state->prefill_alone_tokens;
+    if (!state->cost)
+        return state->prefill_tokens;
+    double target_us = step_cost_target_us(state->cost, &waiting, state->prompt_count,
+                                           state->batch_tokens, state->itl_us);
+    return step_cost_fit(state->cost, &none, position, state->prefill_alone_tokens,
+                         target_us - (double)state->spent_us);
+}
+
+static struct plan_batch plan(struct core *core, const struct engine_adapter_set *adapters)
 {
     struct plan_state state = {.batch_tokens = core->engine->info.batch_tokens,
                                .prefill_tokens = core->options.prefill_tokens,
@@ -51,8 +96,12 @@ static struct plan_batch plan(struct core *core)
         state.spent_us = core->kept_us;
     }
     core->kept_us = 0;
-    state.decode_count = list_for_plan(core, SEQ_DECODE, core->plan_decodes, core->decodes);
-    state.prompt_count = list_for_plan(core, SEQ_PREFILL, core->plan_prompts, core->prompts);
+    state.decode_count =
+        list_for_plan(core, SEQ_DECODE, adapters, core->plan_decodes, core->decodes);
+    state.prompt_count =
+        list_for_plan(core, SEQ_PREFILL, adapters, core->plan_prompts, core->prompts);
+    if (adapters && state.decode_count == 0 && state.prompt_count > 0)
+        state.prefill_alone_tokens = prompt_rows_beside(core, &state);
     return plan_step(&state, core->parts);
 }
 
@@ -131,8 +180,45 @@ static void learn(struct core *core, const struct step_shape *shape, uint64_t sp
         core_prefix_learn_price(core);
 }
 
-static enum err decode(struct core *core, const struct plan_batch *batch)
+void core_use_adapters(struct core *core, const struct engine_adapter_set *set)
 {
+    if (engine_adapter_set_eq(&core->adapters, set))
+        return;
+    engine_use_adapters(core->engine, set);
+    core->adapters = *set;
+}
+
+/* True: others than before, which makes the step longer by what is not the batch's. */
+static bool begin_turn(struct core *core, const struct engine_adapter_set *adapters)
+{
+    if (!adapters || engine_adapter_set_eq(&core->adapters, adapters))
+        return false;
+    core_use_adapters(core, adapters);
+    core->adapter_changes++;
+    return true;
+}
+
+static void end_turn(struct core *core, const struct engine_adapter_set *adapters,
+                     uint64_t spent_us)
+{
+    static const enum seq_state states[] = {SEQ_DECODE, SEQ_PREFILL};
+    core->steps++;
+    if (!adapters)
+        return;
+    turns_took(&core->turns, adapters, spent_us);
+    for (size_t i = 0; i < ARRAY_COUNT(states); i++) {
+        LIST_FOREACH (link, &core->lists[states[i]]) {
+            struct sequence *sequence = CONTAINER_OF(link, struct sequence, link);
+            if (has_turn(sequence, adapters)) /* also who had no row in it */
+                sequence->waits_since = core->steps;
+        }
+    }
+}
+
+static enum err decode(struct core *core, const struct plan_batch *batch,
+                       const struct engine_adapter_set *adapters)
+{
+    bool is_other_set = begin_turn(core, adapters);
     atomic_store(&core->abort_wanted, false);
     uint64_t begin_us = core_clock_us(core);
     enum err err = engine_decode(core->engine, core->rows, batch->row_count);
@@ -141,7 +227,8 @@ static enum err decode(struct core *core, const struct plan_batch *batch)
         struct sequence *sequence = core->batch[i];
         *(batch->parts[i].is_prompt ? &sequence->prefill_us : &sequence->decode_us) += spent_us;
     }
-    if (err == ERR_OK && core->options.learns_steps)
+    end_turn(core, adapters, spent_us);
+    if (err == ERR_OK && core->options.learns_steps && !is_other_set)
         learn(core, &batch->shape, spent_us);
     /* An abort that nobody asked for would come again, step after step. */
     if (err == ERR_CANCELLED && !atomic_load(&core->abort_wanted))
@@ -352,11 +439,13 @@ static void end_cancelled_of_batch(struct core *core)
 
 void core_run_batch(struct core *core, uint64_t now_us)
 {
-    struct plan_batch batch = plan(core);
+    const struct engine_adapter_set *adapters =
+        core->engine->info.adapter_count > 0 ? adapters_of_step(core) : NULL;
+    struct plan_batch batch = plan(core, adapters);
     if (batch.row_count == 0)
         return;
     make_batch(core, &batch);
-    switch (decode(core, &batch)) {
+    switch (decode(core, &batch, adapters)) {
     case ERR_OK:
         core_draft_done(core, batch.draft_count);
         finish_batch(core, &batch, now_us);

@@ -10,6 +10,8 @@ bool core_is_idle(const struct core *core)
 
 void core_empty_slots(struct core *core, uint32_t count)
 {
+    struct engine_adapter_set set = engine_default_adapters(&core->engine->info);
+    core_use_adapters(core, &set);
     for (uint32_t slot = 0; slot < count; slot++) {
         ASSERT(!core->slots[slot].owner);
         core_empty_slot(core, slot);

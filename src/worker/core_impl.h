@@ -11,6 +11,7 @@
 #include "worker/prefix_tree.h"
 #include "worker/sampler.h"
 #include "worker/text_out.h"
+#include "worker/turns.h"
 
 /* A sequence is on the list of its state (see the picture in core.h). With a slot: PREFILL, DECODE,
  * PARKED. With credit: all but PARKED and SAVED. RETURNING waits for a slot like WAITING, but came
@@ -45,6 +46,7 @@ struct sequence {
     uint32_t save_at[PREFIX_SAVES_MAX]; /* rising; a blob of so many tokens, */
     uint32_t save_count;                /* as long as there are some */
     int64_t slot;                       /* or NO_SLOT */
+    uint64_t waits_since;               /* turns_seq; of a step, or of when it got its slot */
     void *blob;                         /* of a saved sequence; NULL when position is 0 */
     size_t blob_bytes; /* also what it was when it did not fit: then not tried before it would */
     uint64_t parked_at_us;
@@ -104,7 +106,10 @@ struct core {
     struct prefix_price price;
     /* NULL: what is saved is in memory alone. */
     struct prefix_disk *disk;
-    struct step_cost cost; /* what was measured so far */
+    struct step_cost cost;              /* what was measured so far */
+    struct turns turns;                 /* where the engine has adapters, */
+    struct engine_adapter_set adapters; /* and what it computes with */
+    uint64_t steps;
     uint32_t draft_rows_exact_max;
     uint32_t draft_pause, draft_pause_next; /* steps without drafts: left, and of the next pause */
     size_t saved_bytes;
@@ -112,6 +117,7 @@ struct core {
     bool broken;
 
     /* One step: made once, used by each. */
+    struct turns_seq *turns_seqs;
     struct plan_seq *plan_decodes, *plan_prompts;
     struct sequence **decodes, **prompts; /* the same in the same order */
     struct plan_part *parts;
@@ -124,7 +130,7 @@ struct core {
      * counts are those that were reported last (core_report.c). */
     struct core_report next;
     uint64_t tokens_sampled; /* since then */
-    uint32_t tokens_drafted, drafts_right;
+    uint32_t tokens_drafted, drafts_right, adapter_changes;
 };
 
 /* --- core.c --- */
@@ -190,6 +196,9 @@ void core_on_progress(void *ctx);
 
 /* Its answer was whole when it came: says what the asker does not have of it, and ends it. */
 void core_say_all(struct core *core, struct sequence *sequence);
+
+/* Of the decode()s that follow, until another set is named. */
+void core_use_adapters(struct core *core, const struct engine_adapter_set *set);
 
 /* --- core_draft.c --- */
 

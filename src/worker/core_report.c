@@ -107,6 +107,7 @@ static bool count(struct core *core, struct core_report *report)
     report->tokens_sampled = core->tokens_sampled;
     report->tokens_drafted = core->tokens_drafted;
     report->drafts_right = core->drafts_right;
+    report->adapter_changes = core->adapter_changes;
     return report->tokens_sampled > 0 || report->slots_free != was.slots_free ||
            report->running != was.running || report->parked != was.parked ||
            report->waiting != was.waiting || report->prefix_bytes != was.prefix_bytes ||
@@ -140,6 +141,6 @@ bool core_take_report(struct core *core, struct core_report *report)
     core->next.text = used.text;
     text_clear(&core->next.text);
     core->tokens_sampled = 0;
-    core->tokens_drafted = core->drafts_right = 0;
+    core->tokens_drafted = core->drafts_right = core->adapter_changes = 0;
     return true;
 }

@@ -2,8 +2,7 @@
 #include "worker/prep.h"
 
 #include "base/mem.h"
-#include "base/sha256.h"
-#include "worker/prefix_tree.h"
+#include "worker/adapters.h"
 #include "worker/prep_mark.h"
 #include "worker/replay.h"
 
@@ -253,16 +252,17 @@ static uint32_t max_tokens(const struct engine *engine, const struct request *re
     return wanted && wanted < room ? wanted : room;
 }
 
-/* Tenants must not be able to make theirs equal to another's: hence no quick hash of the name. */
-static uint64_t scope_of(struct slice tenant)
+/* --- adapters --- */
+
+static enum err resolve_adapters(const struct engine *engine, const struct request *request,
+                                 struct engine_adapter_set *out_set, struct prep_refusal *refusal)
 {
-    uint8_t digest[SHA256_BYTES];
-    uint64_t scope;
-    if (tenant.len == 0)
-        return PREFIX_NOBODYS;
-    sha256_of(tenant, digest);
-    memcpy(&scope, digest, sizeof(scope));
-    return scope == PREFIX_NOBODYS ? scope + 1 : scope;
+    struct err_note note = {{0}};
+    enum err err = adapters_resolve(&engine->info, &request->adapters, out_set, &note);
+    if (err == ERR_OK)
+        return ERR_OK;
+    return refuse(refusal, err == ERR_LIMIT ? FAULT_UNSUPPORTED_PARAMETER : FAULT_INVALID_REQUEST,
+                  "lora", "%s", note.text);
 }
 
 /* --- what of the answer is there already --- */
@@ -316,11 +316,13 @@ static enum err replay(struct engine *engine, struct core_job *job, uint64_t tex
 
 /* Takes the tokens on success. */
 static enum err make_job(struct engine *engine, const struct request *request,
-                         const struct prep_limits *limits, struct tokens *tokens,
+                         const struct prep_limits *limits,
+                         const struct engine_adapter_set *adapters, struct tokens *tokens,
                          struct core_job **out_job, struct prep_refusal *refusal)
 {
     struct core_job *job = mem_alloc(sizeof(*job));
-    job->scope = scope_of(request->tenant);
+    job->adapters = *adapters;
+    job->scope = adapters_scope(&engine->info, request->tenant, adapters);
     job->sampling = request->sampling;
     if (request->continue_from.is_wanted) {
         job->sampling.has_seed = true;
@@ -355,11 +357,13 @@ enum err prep_job(struct engine *engine, const struct request *request,
                   struct prep_refusal *out_refusal)
 {
     struct tokens tokens = {0};
+    struct engine_adapter_set adapters;
     TRY(check_bias(engine, request, out_refusal));
+    TRY(resolve_adapters(engine, request, &adapters, out_refusal));
     TRY(make_tokens(engine, request, limits, &tokens, out_refusal));
     enum err err =
         tokens.count > 0
-            ? make_job(engine, request, limits, &tokens, out_job, out_refusal)
+            ? make_job(engine, request, limits, &adapters, &tokens, out_job, out_refusal)
             : refuse(out_refusal, FAULT_INVALID_REQUEST, prompt_param(request),
                      "the prompt is empty, and the model has no token that begins a text");
     mem_free(tokens.data);

@@ -4,6 +4,7 @@
 #include "base/hash.h"
 #include "base/mem.h"
 #include "base/sha256.h"
+#include "base/text.h"
 #include "worker/plan.h"
 
 #include <math.h>
@@ -261,6 +262,22 @@ static bool all_cells_are_same(struct selftest *test, const struct way *way)
     return is_same;
 }
 
+/* An answer may be made with any of them: workers that have others are not the same. */
+static void add_adapters(const struct engine_info *info, uint8_t digest[SHA256_BYTES])
+{
+    struct text text;
+    text_init(&text, 8192); /* of all, a third as much */
+    text_add(&text, slice_of(digest, SHA256_BYTES));
+    for (uint32_t i = 0; i < info->adapter_count; i++) {
+        const struct engine_adapter *adapter = &info->adapters[i];
+        text_add_f(&text, "|%s|%.9g|", adapter->name, (double)adapter->scale);
+        text_add(&text, slice_of(adapter->digest, sizeof(adapter->digest)));
+    }
+    ASSERT(text_status(&text) == ERR_OK);
+    sha256_of(text_slice(&text), digest);
+    text_fini(&text);
+}
+
 static void make_fingerprint(struct selftest *test)
 {
     struct sha { /* in the order of the machine: another one has other logits anyway */
@@ -270,6 +287,8 @@ static void make_fingerprint(struct selftest *test)
     char digits[SHA256_HEX_BYTES + 1];
     memcpy(sha.logits, test->logits, sizeof(sha.logits));
     sha256_of(slice_of(&sha, sizeof(sha)), digest);
+    if (test->engine->info.adapter_count > 0)
+        add_adapters(&test->engine->info, digest);
     (void)sha256_format(digest, digits); /* the slice of `digits` */
     memcpy(test->result.fingerprint, digits, NODE_FINGERPRINT_BYTES);
 }

@@ -23,6 +23,16 @@ static uint64_t mix(uint64_t value)
     return value ^ (value >> 31);
 }
 
+/* 0: none. */
+static uint64_t hash_of_set(const struct engine_adapter_set *set)
+{
+    uint64_t hash = 0;
+    for (uint32_t i = 0; i < set->count; i++)
+        hash = mix(hash * 31 + set->uses[i].index * 1000 +
+                   (uint64_t)((double)set->uses[i].scale * 64 + 100000));
+    return hash;
+}
+
 static uint64_t hash_of(uint64_t before, token_id token, bool is_single)
 {
     return mix(before * 31 + (uint64_t)token + (is_single ? TOY_VOCAB : 0) + 1) | 1; /* never 0 */
@@ -46,6 +56,25 @@ void toy_engine_logits_of_rows(const token_id *tokens, size_t count, size_t sing
 void toy_engine_logits(const token_id *tokens, size_t count, float out_logits[TOY_VOCAB])
 {
     toy_engine_logits_of_rows(tokens, count, count, out_logits);
+}
+
+void toy_engine_logits_with(const token_id *tokens, size_t count,
+                            const struct engine_adapter_set *adapters, float out_logits[TOY_VOCAB])
+{
+    uint64_t hash = 0;
+    for (size_t i = 0; i < count; i++)
+        hash = hash_of(hash ^ hash_of_set(adapters), tokens[i], false);
+    logits_of(hash, out_logits);
+}
+
+void toy_engine_add_adapters(struct toy_engine *toy, uint32_t count)
+{
+    static const char *const names[] = {"a", "b", "c", "d"};
+    ASSERT(count <= ARRAY_COUNT(names));
+    for (uint32_t i = 0; i < count; i++)
+        toy->adapters[i] = (struct engine_adapter){.name = names[i], .digest = {(uint8_t)(i + 1)}};
+    toy->engine.info.adapters = toy->adapters;
+    toy->engine.info.adapter_count = count;
 }
 
 void toy_engine_add_habit(float habit, token_id last, float logits[TOY_VOCAB])
@@ -110,8 +139,8 @@ static enum err toy_decode(struct engine *engine, const struct engine_row *rows,
                    toy->held[slot], rows[i].position);
         ASSERT(rows[i].position < engine->info.context_tokens);
         bool is_single = engine->info.single_rows_differ && slot_rows[slot] == 1;
-        uint64_t hash = hash_of(rows[i].position ? toy->hash[slot][rows[i].position] : 0,
-                                rows[i].token, is_single);
+        uint64_t before = rows[i].position ? toy->hash[slot][rows[i].position] : 0;
+        uint64_t hash = hash_of(before ^ hash_of_set(&toy->now), rows[i].token, is_single);
         toy->hash[slot][++toy->held[slot]] = hash;
         toy->row_hash[i] = rows[i].wants_logits ? hash : 0;
         toy->row_token[i] = rows[i].token;
@@ -179,6 +208,13 @@ static void toy_seq_copy(struct engine *engine, uint32_t from, uint32_t to)
     toy->copies++;
 }
 
+static void toy_use_adapters(struct engine *engine, const struct engine_adapter_set *set)
+{
+    struct toy_engine *toy = toy_of(engine);
+    toy->changes += !engine_adapter_set_eq(&toy->now, set);
+    toy->now = *set;
+}
+
 static const struct engine_ops toy_ops = {
     .piece = toy_piece,
     .is_end = toy_is_end,
@@ -189,6 +225,7 @@ static const struct engine_ops toy_ops = {
     .seq_save = toy_seq_save,
     .seq_restore = toy_seq_restore,
     .seq_copy = toy_seq_copy,
+    .use_adapters = toy_use_adapters,
 };
 
 void toy_engine_init(struct toy_engine *toy, uint32_t slots, uint32_t context_tokens,

@@ -24,6 +24,11 @@ struct toy_engine {
     uint32_t decodes, widest;         /* how many, and the most rows of one */
     uint32_t saves, restores, copies; /* that went well */
 
+    /* toy_engine_add_adapters(): what the next rows go through is in their hash. */
+    struct engine_adapter adapters[ENGINE_ADAPTERS_MAX];
+    struct engine_adapter_set now;
+    uint32_t changes; /* of the set */
+
     float habit; /* so much more likely is one token behind each: answers repeat themselves */
 
     /* What goes wrong. The first three: once. */
@@ -43,6 +48,11 @@ void toy_engine_logits(const token_id *tokens, size_t count, float out_logits[TO
 /* The same with single_rows_differ, where those from `single_at` on went in one by one. */
 void toy_engine_logits_of_rows(const token_id *tokens, size_t count, size_t single_at,
                                float out_logits[TOY_VOCAB]);
+/* The same without, through these adapters. */
+void toy_engine_logits_with(const token_id *tokens, size_t count,
+                            const struct engine_adapter_set *adapters, float out_logits[TOY_VOCAB]);
+/* Adapters "a", "b", .. without a scale of their own. */
+void toy_engine_add_adapters(struct toy_engine *toy, uint32_t count);
 /* What `habit` adds to those behind this token. */
 void toy_engine_add_habit(float habit, token_id last, float logits[TOY_VOCAB]);
 /* Letters, spaces, newlines, "STOP" in parts, whole, cut and broken characters. */

@@ -155,6 +155,10 @@ static void on_ready(void *ctx, struct engine *engine)
     if (worker->is_stopping)
         return; /* it was under way */
     worker->engine = engine;
+    for (uint32_t i = 0; i < engine->info.adapter_count; i++)
+        worker->adapters[i] = (struct node_adapter){slice_str(engine->info.adapters[i].name),
+                                                    engine->info.adapters[i].scale};
+    worker->adapter_count = engine->info.adapter_count;
     read_file(worker);
     worker->context_tokens = engine->info.context_tokens;
     worker->weights_bytes = engine->info.weights_bytes;
@@ -331,6 +335,7 @@ static void on_report(void *ctx, const struct core_report *report)
     metric_add(worker->metrics.tokens, (double)report->tokens_sampled);
     metric_add(worker->metrics.draft_tokens, report->tokens_drafted);
     metric_add(worker->metrics.draft_right, report->drafts_right);
+    metric_add(worker->metrics.adapter_changes, report->adapter_changes);
     metric_set(worker->metrics.prefix_bytes, (double)report->prefix_bytes);
     worker_metrics_count_disk(&worker->metrics, &report->disk);
     count_slots(worker, report);

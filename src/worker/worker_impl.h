@@ -128,6 +128,8 @@ struct worker {
     uint32_t layers;
     uint64_t weights_bytes;
     bool reads_only;
+    struct node_adapter adapters[ENGINE_ADAPTERS_MAX]; /* names: the engine's */
+    size_t adapter_count;
     struct selftest_result selftest; /* all unknown until it was done */
     struct core_thread *core;
 

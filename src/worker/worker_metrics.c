@@ -47,6 +47,9 @@ void worker_metrics_init(struct worker_metrics *metrics, struct metrics *registr
                                 "Tokens that were guessed and put in.", no_end);
     metrics->draft_right = get(metrics, METRIC_COUNTER, "millrace_draft_right_total",
                                "Of these, tokens that were then said.", no_end);
+    metrics->adapter_changes =
+        get(metrics, METRIC_COUNTER, "millrace_adapter_changes_total",
+            "Steps with another set of adapters than the one before.", no_end);
     metrics->prefill_seconds = get(metrics, METRIC_HISTOGRAM, "millrace_prefill_seconds",
                                    "Time of the batches that put a prompt in.", no_end);
     metrics->cancel_seconds = get(metrics, METRIC_HISTOGRAM, "millrace_cancel_seconds",

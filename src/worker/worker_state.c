@@ -47,6 +47,8 @@ static struct node_state state_now(const struct worker *worker)
         .tokens_total = worker->stats.tokens,
         .last_token_ms = worker->last_token_ms,
         .numerics = numerics(worker),
+        .adapters = worker->adapters,
+        .adapter_count = worker->engine ? worker->adapter_count : 0,
     };
 }
 
