@@ -1,11 +1,13 @@
 """continue - an answer whose worker is killed in mid-stream goes on with another one, byte for byte and id for id,
-where the asker keeps what was said (keep_asking.c); where it does not, that is the end. On the shipped model."""
+where the asker keeps what was said (keep_asking.c); where it does not, that is the end. On the shipped model, and on one of
+110m random weights at Q4_0 (its words are noise, and the same noise)."""
 
 import json
 import os
 import re
 import signal
 import subprocess
+import tempfile
 import unittest
 from contextlib import ExitStack
 
@@ -13,6 +15,7 @@ import harness
 from harness import Server, eventually, main, seeded_random
 
 KEEP_ASKING = os.environ["KEEP_ASKING"]
+MAKE_MODEL = os.environ.get("MAKE_MODEL")
 TOKENS = 160
 PROMPT = "<|im_start|>user\nTell me a long story about a fox.<|im_end|>\n<|im_start|>assistant\n"
 KEEP_BYTES = 1 << 20
@@ -24,13 +27,14 @@ def bus_folder(server):
 
 
 class Worker:
-    """One of the shipped model on the bus of a server; nobody starts it again. Its node, once it is ready."""
+    """One of a model (None: the shipped one) on the bus of a server; nobody starts it again. Its node, once it is ready."""
 
-    def __init__(self, server, number):
+    def __init__(self, server, number, model):
         self.path = server.folder / f"worker-{number}.log"
         with open(self.path, "wb") as log:
             self.process = subprocess.Popen(
-                [harness.MILLRACE, "worker", "llama", "--default-model=llama", f"--bus-url=ipc://{bus_folder(server)}"],
+                [harness.MILLRACE, "worker", "llama", "--default-model=llama", f"--bus-url=ipc://{bus_folder(server)}",
+                 *([f"--model={model}"] if model else [])],
                 cwd=server.folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log,
                 env=harness.environment(server.folder))
         try:
@@ -58,9 +62,9 @@ class Worker:
 class Asking:
     """keep_asking while it runs; what it said so far."""
 
-    def __init__(self, server, temperature, keep_bytes, stop_after):
+    def __init__(self, server, tokens, temperature, keep_bytes, stop_after):
         self.process = subprocess.Popen(
-            [KEEP_ASKING, bus_folder(server), "llama", str(TOKENS), str(temperature), str(keep_bytes), str(stop_after),
+            [KEEP_ASKING, bus_folder(server), "llama", str(tokens), str(temperature), str(keep_bytes), str(stop_after),
              PROMPT],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
             env=harness.environment(server.folder))
@@ -106,6 +110,10 @@ class Asking:
 
 
 class Continue(unittest.TestCase):
+    model = None
+    tokens = TOKENS
+    rounds = ROUNDS
+
     def setUp(self):
         self.stack = ExitStack()
         self.addCleanup(self.stack.close)
@@ -113,7 +121,7 @@ class Continue(unittest.TestCase):
         self.workers, self.started = [], 0
 
     def start_worker(self):
-        worker = Worker(self.server, self.started)
+        worker = Worker(self.server, self.started, self.model)
         self.started += 1
         self.stack.callback(worker.kill)
         self.workers.append(worker)
@@ -124,14 +132,14 @@ class Continue(unittest.TestCase):
         self.workers.remove(worker)
 
     def ask(self, temperature, keep_bytes=KEEP_BYTES, stop_after=0):
-        asking = Asking(self.server, temperature, keep_bytes, stop_after)
+        asking = Asking(self.server, self.tokens, temperature, keep_bytes, stop_after)
         self.stack.callback(asking.end)
         return asking
 
     def ask_alone(self, temperature):
         asking = self.ask(temperature).finish()
         self.assertEqual(asking.said("done"), [["length"]], asking.lines[-3:])
-        self.assertEqual(len(asking.answer()[0]), TOKENS)
+        self.assertEqual(len(asking.answer()[0]), self.tokens)
         return asking.answer()
 
     def ask_and_kill(self, temperature, deltas, keep_bytes=KEEP_BYTES):
@@ -147,14 +155,14 @@ class Continue(unittest.TestCase):
         self.start_worker()
         self.start_worker()
         alone = {temperature: self.ask_alone(temperature) for temperature in (0, 0.8)}
-        for number in range(ROUNDS):
-            temperature, deltas = random.choice([0, 0.8]), random.randrange(1, TOKENS * 3 // 4)
+        for number in range(self.rounds):
+            temperature, deltas = random.choice([0, 0.8]), random.randrange(1, self.tokens * 3 // 4)
             with self.subTest(round=number, temperature=temperature, deltas=deltas):
                 with_company = self.ask(0.8)
                 asking = self.ask_and_kill(temperature, deltas)
                 self.assertEqual(asking.said("continued"), [["1"]])
                 self.assertEqual(asking.answer(), alone[temperature])
-                self.assertEqual(asking.said("usage"), [[str(TOKENS)]])
+                self.assertEqual(asking.said("usage"), [[str(self.tokens)]])
                 self.assertEqual(with_company.finish().answer(), alone[0.8])
             self.start_worker()
 
@@ -165,6 +173,22 @@ class Continue(unittest.TestCase):
         self.assertEqual(asking.said("error")[0][0], "worker_lost")
         self.assertEqual(asking.said("continued"), [["0"]])
         self.assertEqual(asking.process.returncode, 1)
+
+
+class ContinueLarge(Continue):
+    tokens = 64
+    rounds = max(1, ROUNDS // 4)
+
+    @classmethod
+    def setUpClass(cls):
+        if not MAKE_MODEL:
+            raise unittest.SkipTest("MAKE_MODEL is not set: the program tools/models/make_model of the same build")
+        folder = tempfile.TemporaryDirectory(prefix="millrace-test-")
+        cls.addClassCleanup(folder.cleanup)
+        cls.model = os.path.join(folder.name, "110m-q4_0.gguf")
+        subprocess.run([MAKE_MODEL, "--size", "110m", "--type", "q4_0", cls.model], check=True)
+
+    test_what_is_not_kept_ends_with_its_worker = None  # it does not depend on the model
 
 
 if __name__ == "__main__":
