@@ -72,14 +72,16 @@ static void check_continuation(const struct continuation *continuation)
 /* What is submitted again is what encoding it so would have been. */
 static void check_continued(const struct request *request)
 {
-    struct request continued = *request;
+    struct request first = *request, continued = *request;
     struct text out;
     if (request->task.kind != TASK_NONE || request->continue_from.is_wanted)
         return;
-    continued.continue_from = (struct continuation){.is_wanted = true, .text_bytes = 1};
+    first.continue_from = (struct continuation){0};
+    continued.continue_from = (struct continuation){
+        .is_wanted = true, .text_bytes = 1, .numerics = request->continue_from.numerics};
     continued.credit_events = 1;
     continued.credit_bytes = UINT32_MAX;
-    struct text plain = write(request), expected = write(&continued);
+    struct text plain = write(&first), expected = write(&continued);
     text_init(&out, ROOM);
     request_encode_continued(text_slice(&plain), &continued.continue_from, 1, UINT32_MAX, &out);
     ASSERT(slice_eq(text_slice(&out), text_slice(&expected)));
