@@ -34,8 +34,9 @@ class SelfTest(unittest.TestCase):
         server.need_llama()
 
     def file(self, server):
-        (found,) = (server.folder / "state" / "millrace").glob("self-test-*.json")
-        return found
+        """Written behind the scenes, so a moment after the result is told."""
+        folder = server.folder / "state" / "millrace"
+        return eventually(lambda: next(folder.glob("self-test-*.json"), None), "the file is written")
 
     def test_the_result_is_kept_for_the_next_start(self):
         server = self.server()
