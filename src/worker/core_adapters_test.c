@@ -143,6 +143,34 @@ TEST(a_cache_that_is_full_ends_one_and_mixes_nothing_up)
     rig_free(rig);
 }
 
+/* What another worker said goes in again through the same adapters, and what comes behind it is
+ * what would have come. */
+TEST(an_answer_goes_on_with_its_adapters)
+{
+    enum { SAID = 5 };
+    struct rig *rig = rig_new(1 << 20, 0);
+    struct probe *whole = start(rig, 0, 3), *other = start(rig, 1, 2);
+    token_id tokens[PROMPT + SAID];
+    probes_run(&rig->probes);
+    check_answer(whole, 3);
+    check_answer(other, 2);
+    memcpy(tokens, rig->prompts[0], sizeof(rig->prompts[0]));
+    memcpy(tokens + PROMPT, whole->ids, SAID * sizeof(token_id));
+    struct probe *rest = probe_make(&rig->probes, 2, tokens, PROMPT);
+    rest->job.max_tokens = ANSWER;
+    rest->job.ignore_eos = true;
+    rest->job.adapters = sets[3];
+    rest->job.scope = 3;
+    rest->job.said.count = rest->id_count = SAID;
+    memcpy(rest->ids, whole->ids, SAID * sizeof(token_id));
+    probe_start(&rig->probes, 2);
+    start(rig, 3, 1); /* beside it */
+    probes_run(&rig->probes);
+    check_answer(rest, 3);
+    check_answer(&rig->probes.probe[3], 1);
+    rig_free(rig);
+}
+
 /* --- turns --- */
 
 /* The tokens that each has when the first has all. */

@@ -665,3 +665,23 @@ TEST(an_answer_so_far_is_replayed_with_its_form_and_without)
     engine_close(&engine);
     loop_free(loop);
 }
+
+/* --- adapters --- */
+
+TEST(adapters_that_the_model_lacks_are_refused_by_name)
+{
+    struct engine *engine = open_engine();
+    const struct adapter_wish item = {.name = SLICE("sql"), .scale = 1};
+    struct request request = text_request(SLICE("Hi"));
+    request.adapters = (struct adapters_wish){.is_said = true, .items = &item, .count = 1};
+    struct prep_refusal refusal = refused(engine, &request);
+    CHECK_EQ(refusal.fault, FAULT_INVALID_REQUEST);
+    CHECK_STR(refusal.param, "lora");
+    CHECK_STR(refusal.message, "the model has no adapter sql: it has none");
+    request.adapters.count = 0; /* none is what it has */
+    struct core_job *job = prepare(engine, &request);
+    CHECK_EQ(job->adapters.count, 0);
+    CHECK_EQ(job->scope, 0);
+    core_job_free(&job);
+    engine_close(&engine);
+}
