@@ -99,6 +99,9 @@ class Lora(unittest.TestCase):
         answer = server.post("/v1/completions", {"model": "dummy", "prompt": "x", "lora": [{"id": 0}]})
         self.assertEqual(answer.status, 400)
         self.assertIn("it has none", json.loads(answer.body)["error"]["message"])
+        answer = server.post("/v1/embeddings", {"model": "llama", "input": "x", "lora": [{"id": 0}]})
+        error = json.loads(answer.body)["error"]
+        self.assertEqual((answer.status, error["code"], error["param"]), (400, "unsupported_parameter", "lora"))
 
     def check_cannot_be_loaded(self, name, why):
         lora = [{"name": "bad", "path": str(self.folder / name)}]

@@ -9,7 +9,8 @@ static enum err too_large(struct api_error *out_error, const char *key)
 enum err task_param_common(struct call *call, const struct dialect_input *input,
                            enum task_kind kind, struct api_error *out_error)
 {
-    static const struct param_refusal refusals[] = {{"stream", param_is_false}};
+    static const struct param_refusal refusals[] = {{"stream", param_is_false},
+                                                    {"lora", param_is_false}};
     TRY(param_object(input->body, out_error));
     TRY(param_string(call, input->body, "model", &call->request.model, out_error));
     TRY(param_priority(call, input->body, out_error));
