@@ -425,7 +425,7 @@ def memory(bench):
     return [compare(found, "mib", row=9, what=f"memory of all processes, {slots} slots of {context} tokens in use",
                     unit="MiB", judged_as="MiB above what was foretold",
                     judged=estimate(one["above"] for one in ours), goal=Goal(40)),
-            Line(9, "foretold before loading: weights, cache, computing", "MiB",
+            Line(9, "foretold: weights, cache, computing, processes", "MiB",
                  estimate(one["foretold"] for one in ours), judged_as="off by, as a part of it",
                  judged=estimate(one["off"] for one in ours), goal=Goal(0.05))]
 

@@ -58,6 +58,11 @@ void mem_free(void *pointer)
     free(pointer);
 }
 
+void mem_give_back_large(void)
+{
+    (void)mallopt(M_MMAP_THRESHOLD, 16 << 20); /* as it was, where there is no such thing */
+}
+
 void mem_give_back(void)
 {
     (void)malloc_trim(0); /* whether there was any */

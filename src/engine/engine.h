@@ -74,8 +74,8 @@ struct engine_info {         /* valid as long as the engine */
     uint32_t context_tokens; /* of one sequence */
     uint32_t batch_tokens;   /* most tokens one decode() takes */
     uint32_t vocab_size;
-    /* What it holds: the weights, the adapters, the cache of all slots, and what computing needs
-     * (0: it does not tell). */
+    /* What it holds: the weights (what is kept in two orders counts twice), the adapters, the cache
+     * of all slots, and what computing needs (0: it does not tell). */
     uint64_t weights_bytes, adapter_bytes, kv_bytes, compute_bytes;
     bool add_bos;
     bool has_chat; /* chat() works */

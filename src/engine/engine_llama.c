@@ -443,6 +443,7 @@ static enum err forecast(struct llama_engine *self, struct load *load)
                                 load->note));
         load->geometry.compute_bytes = load->forecast.compute_bytes + load->geometry.scratch_bytes +
                                        adapter_compute_bytes(self, load);
+        load->geometry.weights_bytes += load->forecast.twice_bytes;
         enum err err = llama_geometry_check(&load->geometry, &load->wish, load->note);
         if (err == ERR_OK || load->options->slots || load->geometry.slots == 1)
             return err;
@@ -554,7 +555,7 @@ static void describe(struct llama_engine *self, const struct load *load)
     info->context_tokens = load->geometry.context_tokens;
     info->batch_tokens = self->context ? self->api->llama_n_batch(self->context) /* may be less */
                                        : load->geometry.batch_tokens;
-    info->weights_bytes = self->api->llama_model_size(self->model);
+    info->weights_bytes = self->api->llama_model_size(self->model) + load->forecast.twice_bytes;
     info->kv_bytes = self->context ? load->geometry.kv_bytes : 0;
     info->compute_bytes =
         load->log.compute_bytes + load->geometry.scratch_bytes + adapter_compute_bytes(self, load);
@@ -629,6 +630,7 @@ enum err engine_llama_open(const struct engine_llama_options *options,
     ASSERT(options->adapter_count <= ENGINE_ADAPTERS_MAX);
     const struct llama_api *api = NULL;
     TRY(llama_api_load(options->library_dir, options->search, &api, out_note));
+    mem_give_back_large();
 
     struct llama_engine *self = mem_alloc(sizeof(*self));
     struct load load = {.options = options,

@@ -9,6 +9,9 @@
 struct llama_forecast {
     uint64_t compute_bytes;
     bool is_repacked; /* this processor wants the weights in another order: they are copied */
+    /* Of those, what stays as it was besides: a table of embeddings that is the output, too. Rows
+     * are looked up in the one and multiplied with the other. */
+    uint64_t twice_bytes;
 };
 
 /* On the thread that opens, between no other llama_log_begin() and _end(). ERR_LIMIT: see

@@ -8,18 +8,26 @@
 #include <limits.h>
 #include <stdio.h>
 
+/* What all of our processes hold besides, measured with three models (docs/design/021): libraries,
+ * what the roles keep, and a vocabulary with its merges. */
+static uint64_t process_kib(const struct engine_info *info)
+{
+    enum { BASE_KIB = 12 * 1024, TOKEN_BYTES = 150 };
+    return BASE_KIB + (uint64_t)info->vocab_size * TOKEN_BYTES / 1024;
+}
+
 /* What it costs, and where it differs from what was asked for (architecture.md, KV geometry). */
 static void log_geometry(const struct engine_llama_options *asked, const struct engine_info *info)
 {
     enum { KIB = 1024 };
     log_event(LOG_INFO, "model_memory",
-              "weights_kib=%llu adapters_kib=%llu kv_kib=%llu compute_kib=%llu slots=%u context=%u "
-              "threads=%u",
+              "weights_kib=%llu adapters_kib=%llu kv_kib=%llu compute_kib=%llu process_kib=%llu "
+              "slots=%u context=%u threads=%u",
               (unsigned long long)info->weights_bytes / KIB,
               (unsigned long long)info->adapter_bytes / KIB,
               (unsigned long long)info->kv_bytes / KIB,
-              (unsigned long long)info->compute_bytes / KIB, info->slots, info->context_tokens,
-              asked->threads);
+              (unsigned long long)info->compute_bytes / KIB, (unsigned long long)process_kib(info),
+              info->slots, info->context_tokens, asked->threads);
     if (asked->context_tokens > info->context_tokens)
         log_event(LOG_INFO, "context_capped", "llama_n_ctx=%u trained_for=%u",
                   asked->context_tokens, info->context_tokens);
