@@ -40,7 +40,11 @@ static const char *const talk[][2] = {
 
 enum kind { KIND_CALL, KIND_NONE_FITS, KIND_TALK };
 
-enum { ROUNDS_BYTES_MAX = 1200 }; /* after so many no further round is put before the last */
+enum {
+    ROUNDS_BYTES_MAX = 1600, /* after so many no further round is put before the last */
+    ROUNDS_MAX = 7,
+    TOLD_PERCENT = 25, /* of training's rounds: with what the tool answered */
+};
 
 static void add_wish(struct sample *sample, const struct tool *tool, bool is_offered,
                      struct choice *choice, enum split split)
@@ -74,10 +78,41 @@ static void add_talk(struct sample *sample, struct choice *choice)
     text_fini(&text);
 }
 
+static void add_round(struct sample *sample, enum kind kind, struct offer *offer,
+                      const struct tool *wanted, struct choice *choice, enum split split)
+{
+    if (kind == KIND_TALK)
+        add_talk(sample, choice);
+    else if (kind == KIND_NONE_FITS)
+        add_wish(sample, offer_stranger(offer, choice, split), false, choice, split);
+    else
+        add_wish(sample, wanted, true, choice, split);
+}
+
 static enum kind draw_kind(struct choice *choice)
 {
     size_t percent = choice_below(choice, 100);
     return percent < 80 ? KIND_CALL : percent < 95 ? KIND_NONE_FITS : KIND_TALK;
+}
+
+/* Reading schemas costs most of a sample's tokens: training makes more of them, and waits for few
+ * answers. */
+static void add_rounds_before(struct sample *sample, struct offer *offer, struct choice *choice,
+                              enum split split)
+{
+    static const uint8_t test_rounds[] = {0, 0, 0, 0, 0, 1};
+    bool is_train = split == SPLIT_TRAIN;
+    size_t rounds = is_train ? choice_below(choice, ROUNDS_MAX) : CHOICE_OF(choice, test_rounds);
+    struct outcome outcome;
+    outcome_init(&outcome);
+    for (; rounds > 0 && sample->bytes.len < ROUNDS_BYTES_MAX; rounds--) {
+        const struct tool *tool = offer->tools[choice_below(choice, offer->count)];
+        if (!is_train || choice_percent(choice, TOLD_PERCENT))
+            outcome_add_round(&outcome, sample, tool, choice, split);
+        else
+            add_round(sample, draw_kind(choice), offer, tool, choice, split);
+    }
+    outcome_fini(&outcome);
 }
 
 static void make(struct sample *sample, struct choice *choice, enum split split)
@@ -86,24 +121,9 @@ static void make(struct sample *sample, struct choice *choice, enum split split)
     offer_make(&offer, choice, split);
     offer_tell(&offer, sample, choice);
     opening_add(sample, choice, split, 25);
+    add_rounds_before(sample, &offer, choice, split);
     sample->kind = draw_kind(choice);
-    /* Reading schemas costs most of a sample's tokens: training makes more of them. */
-    static const uint8_t train_rounds[] = {0, 1, 1, 2, 2, 3}, test_rounds[] = {0, 0, 0, 0, 0, 1};
-    size_t rounds =
-        split == SPLIT_TRAIN ? CHOICE_OF(choice, train_rounds) : CHOICE_OF(choice, test_rounds);
-    struct outcome outcome;
-    outcome_init(&outcome);
-    for (; rounds > 0 && sample->bytes.len < ROUNDS_BYTES_MAX; rounds--) {
-        const struct tool *tool = offer.tools[choice_below(choice, offer.count)];
-        outcome_add_round(&outcome, sample, tool, choice, split);
-    }
-    outcome_fini(&outcome);
-    if (sample->kind == KIND_TALK)
-        add_talk(sample, choice);
-    else if (sample->kind == KIND_NONE_FITS)
-        add_wish(sample, offer_stranger(&offer, choice, split), false, choice, split);
-    else
-        add_wish(sample, offer.wanted, true, choice, split);
+    add_round(sample, sample->kind, &offer, offer.wanted, choice, split);
 }
 
 /* -- judging ---------------------------------------------------------------- */
@@ -153,4 +173,4 @@ static void judge(const struct sample *sample, struct slice answer, struct score
     json_decref(given);
 }
 
-const struct family family_calls = {"calls", 14, make, judge};
+const struct family family_calls = {"calls", 12, make, judge};

@@ -14,7 +14,7 @@ TEST(calls_are_the_same_for_the_same_choice)
 
 TEST(calls_keep_their_length)
 {
-    check_bounds(&family_calls, SAMPLES, 1600, 4096);
+    check_bounds(&family_calls, SAMPLES, 1900, 4096);
 }
 
 TEST(what_calls_say_themselves_is_right)

@@ -227,4 +227,4 @@ static void judge(const struct sample *sample, struct slice answer, struct score
     score_count(score, GATE_CHAT, is_right);
 }
 
-const struct family family_chat = {"chat", 11, make, judge};
+const struct family family_chat = {"chat", 16, make, judge};

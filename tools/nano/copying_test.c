@@ -1,5 +1,6 @@
 #include "testing/test.h"
 
+#include "nano/coin.h"
 #include "nano/family_check.h"
 #include "nano/words.h"
 
@@ -52,10 +53,12 @@ TEST(what_is_made_up_belongs_to_one_split)
         struct choice choice = {i};
         enum split split = i % 2 ? SPLIT_TEST : SPLIT_TRAIN;
         text_clear(&text);
-        if (i % 4 < 2)
+        if (i % 6 < 2)
             word_add_syllables(&text, &choice, split, 2, 4);
-        else
+        else if (i % 6 < 4)
             word_add_id(&text, &choice, split);
+        else
+            coin_add_word(&text, &choice, split);
         CHECK(word_is_of(text_slice(&text), split));
         if (text.len >= WORD_HELD_BYTES)
             CHECK(!word_is_of(text_slice(&text), split == SPLIT_TEST ? SPLIT_TRAIN : SPLIT_TEST));

@@ -8,6 +8,8 @@
 
 #include <pthread.h>
 
+enum { OFTEN_PERCENT = 12 }; /* of training's questions: what everybody asks (facts.txt) */
+
 static const char facts_text[] =
 #include "facts_text.inc" /* facts.txt as string literals (meson.build) */
     ;
@@ -127,10 +129,20 @@ static void add_english(struct text *out, struct choice *choice, struct slice qu
     text_fini(&telegram);
 }
 
+static unsigned draw_fact(const struct facts *facts, struct choice *choice, enum split split)
+{
+    unsigned drawn;
+    bool is_often = split == SPLIT_TRAIN && choice_percent(choice, OFTEN_PERCENT);
+    do {
+        drawn = (unsigned)choice_below(choice, facts->count);
+    } while (is_often && !facts->facts[drawn].is_often);
+    return drawn;
+}
+
 static void make_round(struct sample *sample, struct choice *choice, enum split split)
 {
     const struct facts *facts = facts_of_millrace();
-    sample->kind = (unsigned)choice_below(choice, facts->count);
+    sample->kind = draw_fact(facts, choice, split);
     const struct fact *fact = &facts->facts[sample->kind];
     struct text question, asked;
     text_init(&question, 2048);
@@ -152,8 +164,10 @@ static void make(struct sample *sample, struct choice *choice, enum split split)
 {
     opening_add(sample, choice, split, 35);
     /* Training is dense: a question costs few tokens, and there are many to learn. */
-    unsigned several = split == SPLIT_TRAIN ? 65 : 35;
-    size_t rounds = choice_percent(choice, several) ? (size_t)choice_between(choice, 2, 6) : 1;
+    bool is_train = split == SPLIT_TRAIN;
+    unsigned several = is_train ? 70 : 35;
+    int64_t most = is_train ? 8 : 6;
+    size_t rounds = choice_percent(choice, several) ? (size_t)choice_between(choice, 2, most) : 1;
     for (size_t i = 0; i < rounds; i++)
         make_round(sample, choice, split);
 }
@@ -163,4 +177,4 @@ static void judge(const struct sample *sample, struct slice answer, struct score
     score_count(score, GATE_FACTS, fact_is_told(&facts_of_millrace()->facts[sample->kind], answer));
 }
 
-const struct family family_facts = {"facts", 18, make, judge};
+const struct family family_facts = {"facts", 15, make, judge};

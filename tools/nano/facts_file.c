@@ -290,7 +290,7 @@ static enum err end_fact(struct reader *reader)
     return ERR_OK;
 }
 
-static enum err begin_fact(struct reader *reader, struct slice name)
+static enum err begin_fact(struct reader *reader, struct slice name, bool is_often)
 {
     TRY(end_fact(reader));
     if (reader->facts->count == FACT_COUNT_MAX)
@@ -300,7 +300,7 @@ static enum err begin_fact(struct reader *reader, struct slice name)
             return COMPLAIN(reader, "a second fact " SLICE_FMT, SLICE_ARG(name));
     }
     reader->fact = &reader->facts->facts[reader->facts->count++];
-    *reader->fact = (struct fact){.name = name};
+    *reader->fact = (struct fact){.name = name, .is_often = is_often};
     reader->fact_line = reader->line;
     return ERR_OK;
 }
@@ -364,7 +364,9 @@ static enum err read_line(struct reader *reader, struct slice line)
     if (rest.len == 0)
         return COMPLAIN(reader, "nothing behind '" SLICE_FMT "'", SLICE_ARG(word));
     if (slice_eq_str(word, "fact"))
-        return begin_fact(reader, rest);
+        return begin_fact(reader, rest, false);
+    if (slice_eq_str(word, "fact!"))
+        return begin_fact(reader, rest, true);
     if (!reader->fact)
         return COMPLAIN(reader, "'" SLICE_FMT "' before the first fact", SLICE_ARG(word));
     if (slice_eq_str(word, "say")) /* a whole line: answers may hold what cuts others */

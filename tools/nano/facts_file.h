@@ -44,6 +44,7 @@ struct fact {
     struct slice needs[FACT_NEEDS_MAX]; /* "a|b": one of them */
     size_t wording_count, test_count, say_count, need_count;
     bool is_chinese;
+    bool is_often; /* what everybody asks first: training asks it more */
 };
 
 struct facts {

@@ -28,7 +28,7 @@ TEST(a_fact_is_read_with_all_its_lines)
 {
     struct facts *facts;
     struct err_note note;
-    CHECK_OK(facts_read(SLICE("# words\n\n" GOOD "fact b\nzh-do 停止\ntest 怎么办\nsay 关闭。\n"
+    CHECK_OK(facts_read(SLICE("# words\n\n" GOOD "fact! b\nzh-do 停止\ntest 怎么办\nsay 关闭。\n"
                               "say 请关闭。\nneed 关闭|停\n"),
                         &facts, &note));
     CHECK_EQ(facts->count, 2);
@@ -37,6 +37,8 @@ TEST(a_fact_is_read_with_all_its_lines)
     CHECK_SLICE(facts->facts[0].wordings[1].pattern, "the [http|tcp] port");
     CHECK_SLICE(facts->facts[0].tests[0], "which port is it");
     CHECK(!facts->facts[0].is_chinese);
+    CHECK(!facts->facts[0].is_often);
+    CHECK(facts->facts[1].is_often);
     CHECK_EQ(facts->facts[1].say_count, 2);
     CHECK(facts->facts[1].is_chinese);
     CHECK(fact_is_told(&facts->facts[1], SLICE("停")));
@@ -50,6 +52,7 @@ TEST(a_mistake_is_told_with_its_line)
     CHECK_STR(complaint("value the port\n"), "line 1: 'value' before the first fact");
     CHECK_STR(complaint("fact\n"), "line 1: nothing behind 'fact'");
     CHECK_STR(complaint(GOOD "fact a\n"), "line 6: a second fact a");
+    CHECK_STR(complaint(GOOD "fact! a\n"), "line 6: a second fact a");
     CHECK_STR(complaint("fact a\nwhat port\n"),
               "line 2: 'what' is no word that a line begins with");
     CHECK_STR(complaint("fact a\nask which [port\n"), "line 2: a [ without its ]: which [port");

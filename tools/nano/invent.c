@@ -1,6 +1,7 @@
 /* invent - lists and generators of the things that samples speak of. */
 #include "nano/invent.h"
 
+#include "nano/coin.h"
 #include "nano/words.h"
 
 static const char *const terms[] = {
@@ -52,7 +53,10 @@ static const char *const domains[] = {"com", "org", "net", "io", "dev", "example
 
 static void add_word(struct text *out, struct choice *choice, enum split split)
 {
-    word_add_syllables(out, choice, split, 2, 4);
+    if (choice_percent(choice, 40))
+        coin_add_word(out, choice, split);
+    else
+        word_add_syllables(out, choice, split, 2, 4);
 }
 
 static void add_capitalised(struct text *out, struct choice *choice, enum split split)
@@ -70,7 +74,7 @@ static void add_digits(struct text *out, struct choice *choice, size_t count)
 
 static void add_term(struct text *out, struct choice *choice, enum split split)
 {
-    if (choice_percent(choice, 60))
+    if (choice_percent(choice, 40))
         text_add_str(out, LIST_PART(choice, terms, split));
     else
         add_word(out, choice, split);

@@ -19,8 +19,11 @@ enum {
     RIDDLE_PERCENT = 20,
     JSON_PERCENT = 40,
     FOLLOWS_PERCENT = 12, /* of the lines behind the root cause that are as bad */
-    LOOK_UP_PERCENT = 35, /* of training: asked for lines before the whole */
+    /* Of training, which asks more about a log: reading it is most of the work. */
+    LOOK_UP_PERCENT = 35, /* asked for lines before the whole */
     LOOK_UPS_MAX = 3,
+    JUDGEMENT_PERCENT = 50,  /* how bad, or who */
+    OTHER_FORM_PERCENT = 40, /* the answer in the other form: JSON or prose */
 };
 enum kind { KIND_JSON = 1, KIND_UNSEEN = 2 };
 
@@ -256,6 +259,14 @@ static void add_prose_answer(struct text *out, const struct incident *incident)
                SLICE_ARG(text_slice(&incident->message)), incident->fixes[0], incident->fixes[1]);
 }
 
+static void add_answer(struct text *out, const struct incident *incident, bool is_json)
+{
+    if (is_json)
+        add_json_answer(out, incident);
+    else
+        add_prose_answer(out, incident);
+}
+
 /* -- the question ----------------------------------------------------------- */
 
 static struct slice log_of(const struct writer *writer) /* without the blanks some begin with */
@@ -264,6 +275,12 @@ static struct slice log_of(const struct writer *writer) /* without the blanks so
     while (log.data[0] == ' ')
         log = slice_after(log, 1);
     return log;
+}
+
+static struct slice type_of(const struct writer *writer)
+{
+    static const char *const types[LOG_TYPES] = {"build", "deploy", "runtime"};
+    return slice_str(types[writer->format.type]);
 }
 
 /* Training asks for single lines first: reading any format is mostly this, and the log is paid for.
@@ -287,6 +304,17 @@ static const char *const prose_asks_after[] = {
 static const char *const json_asks_after[] = {
     "[Now a|A]nalyze [it|the log|this log] as JSON.",
     "[Give|Show] me the analysis as JSON[ with root_cause, severity and suggested_fixes|].",
+};
+
+static const char *const severity_asks[] = {
+    "How [bad|severe|serious] is [it|this|that]?",
+    "[The severity|Severity|How severe], in one word?",
+    "What is the severity?",
+};
+static const char *const culprit_asks[] = {
+    "[Which|What] component [failed|is it|is to blame]?",
+    "Who [failed|failed first|is to blame]?",
+    "[Name|Just name|Only] the component[ that failed|], please.",
 };
 
 /* The only one of its component, and of its message. */
@@ -362,23 +390,80 @@ static const char *draw_ask(bool is_json, bool is_after, struct choice *choice, 
     return is_json ? LIST_PART(choice, json_asks, split) : LIST_PART(choice, prose_asks, split);
 }
 
-static void add_question(struct sample *sample, const struct writer *writer, bool is_json,
-                         struct choice *choice, enum split split)
+/* Asks for the whole, of a log that was shown before or that comes along. */
+static void add_question(struct sample *sample, const struct writer *writer, const char *ask,
+                         struct choice *choice)
 {
-    static const char *const types[LOG_TYPES] = {"build", "deploy", "runtime"};
-    const struct slot slots[] = {{"type", slice_str(types[writer->format.type])},
-                                 {"log", log_of(writer)}};
+    const struct slot slots[] = {{"type", type_of(writer)}, {"log", log_of(writer)}};
     struct text text;
     text_init(&text, SAMPLE_BYTES_MAX);
-    bool prompt_asks_json = add_prompt(sample, slots, is_json, choice, split);
-    bool is_after = split == SPLIT_TRAIN && choice_percent(choice, LOOK_UP_PERCENT) &&
-                    add_look_ups(sample, writer, choice) > 0;
-    const char *ask = draw_ask(is_json && !prompt_asks_json, is_after, choice, split);
-    if (prompt_asks_json && !is_after && choice_percent(choice, 30))
-        ask = "{log}";
-    phrase_add(&text, choice, slice_str(ask), slots, 2);
+    phrase_add(&text, choice, slice_str(ask), slots, ARRAY_COUNT(slots));
     sample_say(sample, SPEAKER_USER, text_slice(&text));
     text_fini(&text);
+}
+
+static void add_other_form(struct sample *sample, const struct writer *writer,
+                           const struct incident *incident, bool is_json, bool is_shown,
+                           struct choice *choice)
+{
+    struct text answer;
+    text_init(&answer, SAMPLE_BYTES_MAX);
+    add_question(sample, writer, draw_ask(is_json, is_shown, choice, SPLIT_TRAIN), choice);
+    add_answer(&answer, incident, is_json);
+    sample_say(sample, SPEAKER_ASSISTANT, text_slice(&answer));
+    text_fini(&answer);
+}
+
+/* How bad is it, or who was it: what the whole answer hangs on. */
+static void add_judgement(struct sample *sample, const struct writer *writer,
+                          const struct incident *incident, bool is_shown, struct choice *choice)
+{
+    bool is_severity = incident->severity == LOG_LEVEL_INFO || choice_percent(choice, 50);
+    struct text text;
+    text_init(&text, SAMPLE_BYTES_MAX);
+    if (!is_shown) {
+        text_add(&text, log_of(writer));
+        text_add_str(&text, "\n\n");
+    }
+    PHRASE(&text, choice,
+           is_severity ? CHOICE_OF(choice, severity_asks) : CHOICE_OF(choice, culprit_asks), {0});
+    sample_say(sample, SPEAKER_USER, text_slice(&text));
+    sample_say(sample, SPEAKER_ASSISTANT,
+               is_severity ? slice_str(severities[incident->severity])
+                           : text_slice(&incident->component));
+    text_fini(&text);
+}
+
+/* What is asked before the whole. True: the log was shown. */
+static bool add_questions_before(struct sample *sample, const struct writer *writer,
+                                 const struct incident *incident, bool is_json,
+                                 struct choice *choice)
+{
+    bool is_shown =
+        choice_percent(choice, LOOK_UP_PERCENT) && add_look_ups(sample, writer, choice) > 0;
+    if (choice_percent(choice, JUDGEMENT_PERCENT)) {
+        add_judgement(sample, writer, incident, is_shown, choice);
+        is_shown = true;
+    }
+    if (choice_percent(choice, OTHER_FORM_PERCENT)) {
+        add_other_form(sample, writer, incident, !is_json, is_shown, choice);
+        is_shown = true;
+    }
+    return is_shown;
+}
+
+static void add_questions(struct sample *sample, const struct writer *writer,
+                          const struct incident *incident, bool is_json, struct choice *choice,
+                          enum split split)
+{
+    const struct slot type = {"type", type_of(writer)};
+    bool prompt_asks_json = add_prompt(sample, &type, is_json, choice, split);
+    bool is_shown = split == SPLIT_TRAIN && !prompt_asks_json &&
+                    add_questions_before(sample, writer, incident, is_json, choice);
+    const char *ask = draw_ask(is_json && !prompt_asks_json, is_shown, choice, split);
+    if (prompt_asks_json && choice_percent(choice, 30))
+        ask = "{log}";
+    add_question(sample, writer, ask, choice);
 }
 
 static void make(struct sample *sample, struct choice *choice, enum split split)
@@ -395,11 +480,8 @@ static void make(struct sample *sample, struct choice *choice, enum split split)
     sample->kind = (is_json ? KIND_JSON : 0u) | (is_unseen ? KIND_UNSEEN : 0u);
     log_format_draw(&writer.format, is_unseen, choice, split);
     write_log(&writer, &incident, choice, split);
-    add_question(sample, &writer, is_json, choice, split);
-    if (is_json)
-        add_json_answer(&answer, &incident);
-    else
-        add_prose_answer(&answer, &incident);
+    add_questions(sample, &writer, &incident, is_json, choice, split);
+    add_answer(&answer, &incident, is_json);
     sample_say(sample, SPEAKER_ASSISTANT, text_slice(&answer));
     sample_need(sample, incident.severity == LOG_LEVEL_INFO ? SLICE("Nothing failed")
                                                             : text_slice(&incident.component));
@@ -478,4 +560,4 @@ static void judge(const struct sample *sample, struct slice answer, struct score
     score_count(score, sample->kind & KIND_UNSEEN ? GATE_LOGS_UNSEEN : GATE_LOGS, is_right);
 }
 
-const struct family family_logs = {"logs", 15, make, judge};
+const struct family family_logs = {"logs", 14, make, judge};

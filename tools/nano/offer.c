@@ -1,7 +1,7 @@
 /* offer - which tools are offered beside each other. */
 #include "nano/offer.h"
 
-enum { INVENTED_PERCENT = 60, ALIKE_PERCENT = 35, BUILT_IN_PERCENT = 8 };
+enum { INVENTED_PERCENT = 75, ALIKE_PERCENT = 35, BUILT_IN_PERCENT = 8 };
 
 static const struct invented_tool *invented_of(const struct offer *offer, const struct tool *tool)
 {
@@ -54,7 +54,8 @@ static const struct tool *draw_invented(struct offer *offer, bool is_stranger,
     do {
         tool_invent(tool, like, choice, split);
     } while (is_taken(offer, &tool->tool) || is_ambiguous(offer, tool, !is_stranger));
-    offer->invented_count++;
+    if (!is_stranger) /* that one's place is the next stranger's too */
+        offer->invented_count++;
     return &tool->tool;
 }
 

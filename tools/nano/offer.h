@@ -16,7 +16,7 @@ struct offer {
 
 /* Do not move it: it points into itself. */
 void offer_make(struct offer *out, struct choice *choice, enum split split);
-/* A tool that is not offered, nor is one like it. */
+/* A tool that is not offered, nor is one like it; good until the next one. */
 const struct tool *offer_stranger(struct offer *offer, struct choice *choice, enum split split);
 /* Into the sample, all in one client's style. */
 void offer_tell(const struct offer *offer, struct sample *sample, struct choice *choice);

@@ -2,6 +2,7 @@
 #include "nano/outcome.h"
 
 #include "base/json.h"
+#include "nano/coin.h"
 #include "nano/words.h"
 
 enum { OUTCOME_BYTES_MAX = 4096, KEYS_MAX = 5, ITEMS_MAX = 4 };
@@ -99,13 +100,20 @@ static struct slice add_value(struct outcome *outcome, const struct parameter *k
     return end_value(outcome, begin);
 }
 
+enum { LIST_KEY_PERCENT = 45 };
+
 /* A key from the list, or a made-up one in `scratch`. */
 static struct parameter draw_key(struct text *scratch, struct choice *choice, enum split split)
 {
     struct parameter key = LIST_PART(choice, keys, split);
-    if (choice_percent(choice, 20)) {
-        size_t begin = scratch->len;
-        word_add_syllables(scratch, choice, split, 2, 3);
+    if (!choice_percent(choice, LIST_KEY_PERCENT)) {
+        size_t begin = scratch->len, kind = choice_below(choice, 3);
+        if (kind == 0)
+            word_add_syllables(scratch, choice, split, 2, 3);
+        else if (kind == 1)
+            coin_add_word(scratch, choice, split);
+        else
+            coin_add_name(scratch, choice, split);
         text_add_byte(scratch, 0);
         key.name = scratch->data + begin;
     }
@@ -144,8 +152,8 @@ static bool has_key(const struct fields *fields, const char *name)
 static void draw_fields(struct fields *out, size_t count, struct choice *choice, enum split split)
 {
     out->count = 0;
-    text_init(&out->names, 256);
-    ASSERT(text_reserve(&out->names, 256 - 1)); /* names are pointed into: they must not move */
+    text_init(&out->names, 1024);
+    ASSERT(text_reserve(&out->names, 1024 - 1)); /* names are pointed into: they must not move */
     while (out->count < count) {
         struct parameter key = draw_key(&out->names, choice, split);
         if (!has_key(out, key.name))

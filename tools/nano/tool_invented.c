@@ -2,6 +2,7 @@
  * only a reader of the schema can call them. */
 #include "nano/tool.h"
 
+#include "nano/coin.h"
 #include "nano/words.h"
 
 static const char *const verbs[] = {
@@ -99,6 +100,18 @@ static void add_upper_first(struct text *out, const char *word)
     text_add_str(out, word + 1);
 }
 
+enum { COINED_PERCENT = 45 };
+
+static const char *coined(struct invented_tool *tool, struct choice *choice, enum split split)
+{
+    struct text word;
+    text_init(&word, 128);
+    coin_add_word(&word, choice, split);
+    const char *kept = keep(tool, &word);
+    text_fini(&word);
+    return kept;
+}
+
 /* -- the name --------------------------------------------------------------- */
 
 static void draw_subject(struct invented_tool *out, const struct invented_tool *like,
@@ -107,6 +120,10 @@ static void draw_subject(struct invented_tool *out, const struct invented_tool *
     do {
         out->verb = LIST_PART(choice, verbs, split);
         out->noun = LIST_PART(choice, nouns, split);
+        if (choice_percent(choice, COINED_PERCENT))
+            out->verb = coined(out, choice, split);
+        if (choice_percent(choice, COINED_PERCENT))
+            out->noun = coined(out, choice, split);
         if (like && choice_percent(choice, 50))
             out->verb = like->verb;
         else if (like)
@@ -158,8 +175,14 @@ static void draw_parameter(struct invented_tool *tool, size_t index, struct text
     struct parameter parameter;
     do {
         parameter = CHOICE_OF(choice, examples);
-        if (choice_percent(choice, 25)) {
-            word_add_syllables(scratch, choice, split, 2, 3);
+        if (choice_percent(choice, 50)) {
+            size_t kind = choice_below(choice, 3);
+            if (kind == 0)
+                word_add_syllables(scratch, choice, split, 2, 3);
+            else if (kind == 1)
+                coin_add_word(scratch, choice, split);
+            else
+                coin_add_name(scratch, choice, split);
             parameter.name = keep(tool, scratch);
             text_add_f(scratch, "The %s", parameter.name);
             parameter.description = keep(tool, scratch);

@@ -1,6 +1,7 @@
 /* values - "as JSON, please": objects and arrays of given values.
  *
  * Held out: every fifth name of a key, sentence and wording; made-up values (words.h). */
+#include "nano/coin.h"
 #include "nano/opening.h"
 #include "nano/phrase.h"
 #include "nano/words.h"
@@ -111,14 +112,19 @@ struct request {
 
 static void add_key(struct text *out, struct choice *choice, enum split split)
 {
-    if (choice_percent(choice, 75)) {
+    size_t kind = choice_below(choice, 100);
+    if (kind < 40) {
         text_add_str(out, LIST_PART(choice, keys, split));
-        return;
-    }
-    word_add_syllables(out, choice, split, 1, 3);
-    if (choice_percent(choice, 20)) {
-        text_add_byte(out, '_');
-        word_add_syllables(out, choice, split, 1, 2);
+    } else if (kind < 60) {
+        coin_add_word(out, choice, split);
+    } else if (kind < 80) {
+        coin_add_name(out, choice, split);
+    } else {
+        word_add_syllables(out, choice, split, 1, 3);
+        if (choice_percent(choice, 20)) {
+            text_add_byte(out, '_');
+            word_add_syllables(out, choice, split, 1, 2);
+        }
     }
 }
 
@@ -554,7 +560,8 @@ static void make(struct sample *sample, struct choice *choice, enum split split)
         sample_say(sample, SPEAKER_SYSTEM, slice_str(CHOICE_OF(choice, prompts)));
     else
         opening_add(sample, choice, split, 25);
-    size_t rounds = choice_percent(choice, 25) ? (size_t)choice_between(choice, 2, 4) : 1;
+    unsigned several = split == SPLIT_TRAIN ? 60 : 25;
+    size_t rounds = choice_percent(choice, several) ? (size_t)choice_between(choice, 2, 4) : 1;
     for (size_t i = 0; i < rounds; i++)
         make_round(sample, choice, split);
 }
@@ -576,4 +583,4 @@ static void judge(const struct sample *sample, struct slice answer, struct score
     json_decref(wanted);
 }
 
-const struct family family_values = {"values", 7, make, judge};
+const struct family family_values = {"values", 13, make, judge};
