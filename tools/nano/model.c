@@ -55,7 +55,7 @@ void model_init(struct model *model, const struct shape *shape)
 }
 
 /* Box and Muller 1958. */
-static double normal(uint64_t *state)
+double model_normal(uint64_t *state)
 {
     double radius = sqrt(-2 * log(1 - splitmix_unit(state)));
     return radius * cos(2 * M_PI * splitmix_unit(state));
@@ -65,7 +65,7 @@ static void draw_matrix(const struct tensor *tensor, double deviation, uint64_t 
                         float *params)
 {
     for (size_t i = 0; i < tensor_count(tensor); i++)
-        params[tensor->begin + i] = (float)(deviation * normal(state));
+        params[tensor->begin + i] = (float)(deviation * model_normal(state));
 }
 
 void model_draw(const struct model *model, uint64_t seed, float *out_params)

@@ -76,3 +76,5 @@ static inline size_t tensor_count(const struct tensor *tensor)
 /* Matrices normal with deviation 0.02, those that write into x by 1/sqrt(2 layers) smaller (GPT-2);
  * norms 1. A pure function of the seed. */
 void model_draw(const struct model *model, uint64_t seed, float *out_params);
+/* The next number of a normal distribution of deviation 1. */
+double model_normal(uint64_t *state);

@@ -21,6 +21,7 @@ struct recipe {
     float rate; /* of learning: rises over warmup_steps, falls evenly to 0 over the last
                    decay_percent of the steps */
     uint32_t warmup_steps, decay_percent;
+    bool has_circuit; /* begins with heads that copy (circuit.h); a long warm-up keeps them */
     uint32_t
         rounded_percent; /* of the steps, the last ones: through the weights as they ship (q8) */
     float weight_decay, clip; /* clip: longest gradient */

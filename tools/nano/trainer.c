@@ -5,6 +5,7 @@
 #include "base/hash.h"
 #include "base/mem.h"
 #include "nano/checkpoint.h"
+#include "nano/circuit.h"
 #include "nano/optimiser.h"
 #include "nano/parallel.h"
 #include "nano/q8.h"
@@ -13,7 +14,9 @@
 
 enum {
     PIECE_PARAMS = 32 * 1024, /* of summing and updating: some 0.1 ms */
-    FINGERPRINT_ROWS = 128,   /* that tell documents from others: dozens of each kind */
+    /* That tell documents from others: dozens of each kind, from all over the training. */
+    FINGERPRINT_ROWS = 128,
+    FINGERPRINT_STRIDE = 101,
 };
 
 struct piece { /* of one tensor */
@@ -32,7 +35,7 @@ struct trainer {
     struct model model;
     uint32_t steps_done;
     uint64_t first_row; /* of the next step */
-    uint64_t documents; /* hash: tokenizer and first rows */
+    uint64_t documents; /* hash: tokenizer and some rows */
 
     float *params, *first, *second;
     float *rounded; /* params as they ship; what the pass reads in the last steps */
@@ -90,7 +93,7 @@ static void take_fingerprint(struct trainer *trainer)
     uint64_t hash = tokenizer_hash(trainer->options.tokenizer);
     struct row *row = &trainer->rows[0];
     for (uint64_t i = 0; i < FINGERPRINT_ROWS; i++) {
-        make_row(trainer, 0, i);
+        make_row(trainer, 0, i * FINGERPRINT_STRIDE);
         hash = hash_add(hash, slice_of(row->tokens, row->token_count * sizeof(*row->tokens)));
         hash = hash_add(hash, slice_of(row->weights, row->token_count));
     }
@@ -111,6 +114,8 @@ struct trainer *trainer_new(const struct trainer_options *options)
     trainer->second = new_params(trainer);
     trainer->rounded = new_params(trainer);
     model_draw(&trainer->model, recipe->seed, trainer->params);
+    if (recipe->has_circuit)
+        circuit_draw(&trainer->model, recipe->seed, trainer->params);
     cut_into_pieces(trainer);
     trainer->shards = mem_array(recipe->shards, sizeof(*trainer->shards));
     for (size_t i = 0; i < recipe->shards; i++)

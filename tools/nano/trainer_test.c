@@ -39,6 +39,7 @@ static struct recipe small_recipe(uint32_t steps)
                                   .heads = 2,
                                   .kv_heads = 1,
                                   .hidden = 64};
+    recipe.has_circuit = false;
     recipe.steps = steps;
     recipe.row_tokens = 64;
     recipe.rows_first = 2;
