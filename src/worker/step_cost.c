@@ -310,8 +310,10 @@ double step_cost_target_us(const struct step_cost *cost, const struct step_shape
     double crowding = waiting > running && running > 0 ? pow((double)waiting / running, 3) : 1;
     struct step_shape with = *decodes;
     step_shape_add_prompt(&with, 0, 1);
-    double us = step_cost_us(cost, &with) + balanced_us(cost, round_us, crowding, batch_tokens);
-    return fmax(us, UNSEEN_ITL_US);
+    /* The line's end at no rows is its least certain place: decodes take no less than alone. */
+    double decodes_us = fmax(step_cost_us(cost, &with), step_cost_us(cost, decodes));
+    double prompts_us = balanced_us(cost, round_us, crowding, batch_tokens);
+    return fmax(decodes_us + prompts_us, UNSEEN_ITL_US);
 }
 
 uint32_t step_cost_fit(const struct step_cost *cost, const struct step_shape *taken,
