@@ -8,7 +8,7 @@
 #include <limits.h>
 #include <stdio.h>
 
-/* What all of our processes hold besides, measured with three models (docs/design/021): libraries,
+/* What all of our processes hold besides, measured with two models (docs/design/021): libraries,
  * what the roles keep, and a vocabulary with its merges. */
 static uint64_t process_kib(const struct engine_info *info)
 {
