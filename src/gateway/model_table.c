@@ -202,11 +202,20 @@ static int rank(enum node_phase phase)
     return ranks[phase];
 }
 
+/* Of several that load the one that is furthest. That is also not the host, which speaks for a
+ * worker that is started again, and knows nothing of how far it is. */
+static bool is_better(const struct node_state *a, const struct node_state *b)
+{
+    if (rank(a->phase) != rank(b->phase))
+        return rank(a->phase) < rank(b->phase);
+    return a->phase == NODE_LOADING && a->load_fraction > b->load_fraction;
+}
+
 const struct node_state *model_table_find(struct model_table *table, struct slice model)
 {
     const struct node_state *best = NULL, *state;
     for (size_t cursor = 0; (state = model_table_next(table, &cursor));)
-        if (slice_eq(state->model, model) && (!best || rank(state->phase) < rank(best->phase)))
+        if (slice_eq(state->model, model) && (!best || is_better(state, best)))
             best = state;
     return best;
 }

@@ -26,7 +26,7 @@ static void on_wanted(void *ctx, const struct bus_message *message)
     listener->asked++;
 }
 
-static void say_ready(struct bus *bus, const char *node)
+static void say(struct bus *bus, const char *node, enum node_phase phase, float fraction)
 {
     struct text frame;
     struct wire_writer writer;
@@ -34,8 +34,8 @@ static void say_ready(struct bus *bus, const char *node)
                                .model = SLICE("m"),
                                .engine = SLICE("dummy"),
                                .control = bus_inbox(bus),
-                               .phase = NODE_READY,
-                               .load_fraction = 1};
+                               .phase = phase,
+                               .load_fraction = fraction};
     text_init(&frame, CAP);
     wire_begin(&writer, &frame, WIRE_STATE);
     wire_open_record(&writer, &(struct wire_record){.type = WIRE_NODE_STATE});
@@ -57,7 +57,7 @@ TEST(a_worker_that_is_started_again_and_again_is_remembered_once)
     for (int start = 1; start <= 200; start++) {
         char name[32];
         snprintf(name, sizeof(name), "m-%d", start);
-        say_ready(worker, name);
+        say(worker, name, NODE_READY, 1);
         loop_advance(loop, 0);
         CHECK_EQ(model_table_kept(table), 1);
         loop_advance(loop, NODE_STATE_DEAD_MS * 1000ull);
@@ -90,6 +90,38 @@ TEST(who_is_there_already_is_asked_for_its_state)
     CHECK(model_table_is_empty(table));
     model_table_free(table);
     bus_unsubscribe(&wanted);
+    bus_close(&gateway);
+    bus_close(&worker);
+    bus_mem_free(bus_mem);
+    loop_free(loop);
+}
+
+static struct slice found(struct loop *loop, struct model_table *table)
+{
+    loop_advance(loop, 0);
+    const struct node_state *state = model_table_find(table, SLICE("m"));
+    return state ? state->node : (struct slice){0};
+}
+
+/* Its host speaks for a worker that is started again, and goes on to while it loads. */
+TEST(of_those_that_load_the_one_that_is_furthest_is_told)
+{
+    struct loop *loop = loop_new_virtual(1000000);
+    struct bus_mem *bus_mem = bus_mem_new(CAP);
+    struct bus *worker = bus_mem_open(bus_mem, loop), *gateway = bus_mem_open(bus_mem, loop);
+    struct model_table *table = NULL;
+    CHECK_OK(model_table_new(gateway, &table));
+    say(worker, "m.host", NODE_LOADING, 0);
+    CHECK_SLICE(found(loop, table), "m.host");
+    say(worker, "m-2", NODE_LOADING, 0.5f);
+    CHECK_SLICE(found(loop, table), "m-2");
+    say(worker, "m.host", NODE_LOADING, 0);
+    CHECK_SLICE(found(loop, table), "m-2");
+    say(worker, "m-3", NODE_LOADING, 0.5f); /* as far: it stays the one it was */
+    CHECK_SLICE(found(loop, table), "m-2");
+    say(worker, "m-4", NODE_READY, 0);
+    CHECK_SLICE(found(loop, table), "m-4");
+    model_table_free(table);
     bus_close(&gateway);
     bus_close(&worker);
     bus_mem_free(bus_mem);
