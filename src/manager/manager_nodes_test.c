@@ -2,6 +2,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "manager/manager_rig.h"
+#include "manager/sched.h"
 #include "testing/test.h"
 
 #include <stdio.h>
@@ -410,11 +411,35 @@ TEST(a_worker_that_its_host_holds_back_fails_what_waits_with_the_reason)
     CHECK_EQ(heard_count(asker, RIG_ERROR), 0); /* another is left */
     peer_leave(worker);
     rig_run(&rig, 200);
+    CHECK_EQ(heard_count(asker, RIG_ERROR), 0); /* it served until now: it may be replaced */
+    rig_run(&rig, SCHED_HOPE_MS);
     check_error(asker, 1, FAULT_MODEL_FAILED);
     CHECK_STR(heard_last(asker, RIG_ERROR)->text, "it crashed 5 times");
     rig_ask(asker, 2);
     check_error(asker, 2, FAULT_MODEL_FAILED);
     rig_close(&rig);
+}
+
+/* With and without a word of it before it ends. */
+TEST(one_of_two_workers_is_replaced_although_the_other_one_is_held_back)
+{
+    for (int drains = 0; drains < 2; drains++) {
+        open_rig();
+        worker_state_from(rig_peer(&rig), "m.host1", "m", NODE_FAILED, 0, "it crashed 3 times");
+        struct peer *worker = rig_ready_worker(&rig, "m", 1, 0);
+        rig_ask(asker, 1);
+        if (drains)
+            worker_state(worker, NODE_DRAINING, "");
+        rig_run(&rig, 1);
+        CHECK_EQ(heard_count(asker, RIG_ERROR), 0);
+        peer_leave(worker);
+        rig_run(&rig, 200);
+        worker_state_from(rig_peer(&rig), "m.host", "m", NODE_LOADING, 0, "");
+        rig_run(&rig, SCHED_HOPE_MS);
+        CHECK_EQ(heard_count(asker, RIG_ERROR), 0);
+        CHECK_EQ(heard_for(rig_ready_worker(&rig, "m", 1, 1), WIRE_SUBMIT, 1), 1);
+        rig_close(&rig);
+    }
 }
 
 TEST(a_model_whose_workers_all_drain_refuses_unless_one_is_replaced_in_time)

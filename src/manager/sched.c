@@ -40,12 +40,14 @@ uint32_t sched_room(const struct sched_node *node)
 /* --- what there is to hope for --- */
 
 struct census {
-    bool is_empty, is_served, is_loading, has_failed, is_held_back;
+    bool is_empty, is_served, is_loading, is_draining;
+    bool is_held_back; /* all of it: whoever there is, is a host that holds its worker back */
 };
 
 static void count_node(const struct sched_node *node, struct census *census)
 {
     census->is_empty = false;
+    census->is_held_back &= node->phase == NODE_FAILED && !node->is_worker;
     switch (node->phase) {
     case NODE_READY: /* one that has not told its load yet will do so in a moment */
         census->is_served |= is_ready(node);
@@ -54,11 +56,10 @@ static void count_node(const struct sched_node *node, struct census *census)
     case NODE_LOADING:
         census->is_loading = true;
         return;
-    case NODE_FAILED:
-        census->has_failed = true;
-        census->is_held_back |= !node->is_worker;
-        return;
     case NODE_DRAINING:
+        census->is_draining = true;
+        return;
+    case NODE_FAILED:
     case NODE_PHASE_COUNT:
         return;
     }
@@ -74,22 +75,26 @@ static void sum_up(struct sched_model *model, const struct sched_node *node)
         model->load_fraction = node->load_fraction;
 }
 
-/* Rule 3: nobody serves, nobody loads, somebody is there. */
+/* Rule 3: nobody serves, nobody loads, somebody is there. Between the end of a worker that drained
+ * and its host's word that another one comes there is a moment: hope begins anew with it. */
 static enum sched_outlook hopeless(struct sched_model *model, const struct census *census,
                                    uint64_t now_us)
 {
-    if (model->hopeless_since_us == 0)
+    bool has_drained = model->outlook == OUTLOOK_DRAINING && !census->is_draining;
+    if (model->hopeless_since_us == 0 || has_drained) {
         model->hopeless_since_us = now_us ? now_us : 1;
-    if (census->is_held_back)
+        model->was_served = model->outlook == OUTLOOK_SERVED || has_drained;
+    }
+    if (census->is_held_back && !model->was_served)
         return OUTLOOK_FAILED;
     if (now_us < sched_wake_us(model))
         return OUTLOOK_LOADING;
-    return census->has_failed ? OUTLOOK_FAILED : OUTLOOK_DRAINING;
+    return census->is_draining ? OUTLOOK_DRAINING : OUTLOOK_FAILED;
 }
 
 void sched_review(struct sched_model *model, uint64_t now_us)
 {
-    struct census census = {.is_empty = true};
+    struct census census = {.is_empty = true, .is_held_back = true};
     model->slots = model->room = 0;
     model->load_fraction = 0;
     LIST_FOREACH (link, &model->nodes) {

@@ -8,9 +8,10 @@
  *    An answer that was begun elsewhere (continuation.h) goes to no worker that is known to have
  *    other numerics: it would go on with another answer.
  * 3. A model is served as soon as one worker is ready. While nobody is, it waits as long as
- *    somebody may come: one that loads, or one that was there. A host that holds its worker back
- *    (failed, and no worker behind it) is believed at once; workers that fail or drain by
- *    themselves have SCHED_HOPE_MS to be replaced. */
+ *    somebody may come: one that loads, or one that was there. Workers that fail or drain by
+ *    themselves, and those that served a moment ago, have SCHED_HOPE_MS to be replaced; else hosts
+ *    that hold all its workers back (failed, and no worker behind them) are believed at once. One
+ *    host of several says nothing of the other workers. */
 #pragma once
 
 #include "base/list.h"
@@ -45,6 +46,7 @@ struct sched_model {
     uint32_t slots, room;       /* of all ready workers */
     float load_fraction;        /* of the node that is furthest */
     uint64_t hopeless_since_us; /* 0: there is hope */
+    bool was_served;            /* just before that */
 };
 
 void sched_model_init(struct sched_model *model);

@@ -179,15 +179,39 @@ TEST(the_fraction_is_that_of_the_node_which_is_furthest)
     CHECK_NEAR(crew.model.load_fraction, 0.5, 0.001);
 }
 
-TEST(a_host_that_holds_its_worker_back_is_believed_at_once)
+TEST(hosts_that_hold_all_workers_back_are_believed_at_once)
 {
     struct crew crew;
     init(&crew);
     add(&crew, NODE_FAILED);
-    add(&crew, NODE_DRAINING);
     CHECK_EQ(outlook(&crew, 1), OUTLOOK_FAILED);
-    add(&crew, NODE_LOADING);
+    struct sched_node *other = add(&crew, NODE_LOADING);
     CHECK_EQ(outlook(&crew, 2), OUTLOOK_LOADING);
+    other->phase = NODE_FAILED;
+    CHECK_EQ(outlook(&crew, 3), OUTLOOK_FAILED);
+}
+
+/* One is held back, the other has served and is replaced: by SIGTERM, or by SIGKILL. */
+TEST(a_host_that_holds_one_of_several_back_ends_no_hope_for_the_others)
+{
+    struct crew crew;
+    init(&crew);
+    add(&crew, NODE_FAILED);
+    struct sched_node *worker = add_worker(&crew, 1, 1);
+    CHECK_EQ(outlook(&crew, 1), OUTLOOK_SERVED);
+    worker->phase = NODE_DRAINING;
+    CHECK_EQ(outlook(&crew, 5), OUTLOOK_LOADING);
+    CHECK_EQ(outlook(&crew, 5 + SCHED_HOPE_MS * MS), OUTLOOK_DRAINING);
+    list_remove(&worker->link); /* it has ended: its host is about to say that another one comes */
+    CHECK_EQ(outlook(&crew, 5000 * MS), OUTLOOK_LOADING);
+    CHECK_EQ(outlook(&crew, (5000 + SCHED_HOPE_MS) * MS), OUTLOOK_FAILED);
+    list_push_back(&crew.model.nodes, &worker->link);
+    worker->phase = NODE_READY;
+    CHECK_EQ(outlook(&crew, 9000 * MS), OUTLOOK_SERVED);
+    list_remove(&worker->link);
+    CHECK_EQ(outlook(&crew, 9001 * MS), OUTLOOK_LOADING);
+    CHECK_EQ(sched_wake_us(&crew.model), (9001 + SCHED_HOPE_MS) * MS);
+    CHECK_EQ(outlook(&crew, (9001 + SCHED_HOPE_MS) * MS), OUTLOOK_FAILED);
 }
 
 TEST(workers_that_fail_or_drain_may_be_replaced_for_a_while)
