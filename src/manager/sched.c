@@ -138,6 +138,16 @@ static bool may_take(const struct sched_node *node, const char *numerics)
     return !node->is_doubted && !is_other && sched_room(node) > 0;
 }
 
+/* For an answer that was begun with such numerics: who may have others is for want of a better. */
+static bool is_better(const struct sched_node *a, const struct sched_node *b, const char *numerics)
+{
+    bool a_is_like = strcmp(a->numerics, numerics) == 0;
+    bool b_is_like = strcmp(b->numerics, numerics) == 0;
+    if (numerics[0] && a_is_like != b_is_like)
+        return a_is_like;
+    return has_more_room(a, b);
+}
+
 bool sched_has_room(const struct sched_model *model, const char *numerics)
 {
     LIST_FOREACH (link, &model->nodes)
@@ -151,7 +161,7 @@ struct sched_node *sched_pick(struct sched_model *model, const char *numerics)
     struct sched_node *best = NULL;
     LIST_FOREACH (link, &model->nodes) {
         struct sched_node *node = node_of(link);
-        if (may_take(node, numerics) && (!best || has_more_room(node, best)))
+        if (may_take(node, numerics) && (!best || is_better(node, best, numerics)))
             best = node;
     }
     if (!best)

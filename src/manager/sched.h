@@ -6,7 +6,8 @@
  * 2. The next request goes to the worker with most room relative to its slots; among equals to the
  *    one that was picked longest ago.
  *    An answer that was begun elsewhere (continuation.h) goes to no worker that is known to have
- *    other numerics: it would go on with another answer.
+ *    other numerics: it would go on with another answer; and to one that does not know its own only
+ *    if none that has the same has room.
  * 3. A model is served as soon as one worker is ready. While nobody is, it waits as long as
  *    somebody may come: one that loads, or one that was there. Workers that fail or drain by
  *    themselves, and those that served a moment ago, have SCHED_HOPE_MS to be replaced; else hosts

@@ -87,6 +87,23 @@ TEST(who_is_known_to_have_other_numerics_gets_no_answer_that_was_begun_elsewhere
     CHECK_EQ(crew.model.room, 6);
 }
 
+TEST(who_is_known_to_have_the_same_numerics_is_preferred_to_who_does_not_know)
+{
+    static const char mine[] = "0123456789abcdef0123456789abcdef";
+    struct crew crew;
+    init(&crew);
+    add_worker(&crew, 2, 2);
+    sched_take_numerics(add_worker(&crew, 4, 1), slice_str(mine));
+    sched_take_numerics(add_worker(&crew, 4, 2), slice_str(mine));
+    add_worker(&crew, 2, 2);
+    sched_review(&crew.model, 1);
+    CHECK_EQ(pick_like(&crew, mine), 2); /* of those, by room */
+    CHECK_EQ(pick_like(&crew, mine), 1);
+    CHECK_EQ(pick_like(&crew, mine), 2);
+    CHECK_EQ(pick_like(&crew, mine), 0); /* better than to wait */
+    CHECK_EQ(pick_like(&crew, ""), 3);
+}
+
 TEST(equals_take_turns)
 {
     struct crew crew;
