@@ -19,7 +19,7 @@ static void tell_change(struct supervisor *self)
 /* --- one process --- */
 
 static void apply(struct role *role, enum restart_action action);
-static void give_up_refused(struct supervisor *self);
+static void judge_refused(struct supervisor *self);
 
 static size_t count_lines(struct slice lines)
 {
@@ -49,7 +49,6 @@ static void maybe_serving(struct supervisor *self)
     if (!self->serving_told && self->phase == SERVING) {
         self->serving_told = true;
         self->handler.on_serving(self->ctx, self->address);
-        give_up_refused(self);
     }
 }
 
@@ -63,6 +62,7 @@ static void on_ready(struct run *run, struct slice text)
         snprintf(self->address, sizeof(self->address), SLICE_FMT, SLICE_ARG(text));
     apply(role, restart_step(&role->restart, RESTART_IS_READY, now_us(self)));
     maybe_serving(self);
+    judge_refused(self);
 }
 
 /* By itself: somebody sent it a SIGTERM. From us it knows already. */
@@ -260,17 +260,6 @@ static void give_up(struct role *role, const char *sentence)
     self->handler.on_give_up(self->ctx, &role->spec, sentence);
 }
 
-/* Not before the address was told: whoever started us reads that first, however fast a role fails.
- * If the vital ones never get so far, that is the end. */
-static void give_up_refused(struct supervisor *self)
-{
-    for (size_t i = 0; i < self->options.role_count; i++) {
-        struct role *role = &self->roles[i];
-        if (role->refused[0] && (self->serving_told || role->spec.is_vital))
-            give_up(role, role->refused);
-    }
-}
-
 /* The successor is there: this one only finishes what it has (rule 1). */
 static void let_go(struct role *role)
 {
@@ -329,20 +318,62 @@ static void apply(struct role *role, enum restart_action action)
     arm_due(role);
 }
 
+/* --- a role that says why it cannot start --- */
+
+static bool serves_the_same(const struct role *a, const struct role *b)
+{
+    return a == b || (a->spec.model && b->spec.model && strcmp(a->spec.model, b->spec.model) == 0);
+}
+
+static bool was_model_ever_ready(const struct role *role)
+{
+    const struct supervisor *self = role->owner;
+    for (size_t i = 0; i < self->options.role_count; i++)
+        if (serves_the_same(&self->roles[i], role) && self->roles[i].restart.was_ever_ready)
+            return true;
+    return false;
+}
+
+static bool may_another_start(const struct role *role)
+{
+    const struct supervisor *self = role->owner;
+    for (size_t i = 0; i < self->options.role_count; i++) {
+        const struct role *other = &self->roles[i];
+        if (serves_the_same(other, role) && !other->refused[0] &&
+            other->restart.state != RESTART_HELD_BACK)
+            return true;
+    }
+    return false;
+}
+
+/* A model that nobody can load ends the start: nobody should find out by its 503s. One of several
+ * workers that does not fit beside the others is as one that crashed. Not before the address was
+ * told: whoever started us reads that first, however fast a role fails. If the vital ones never get
+ * so far, that is the end. */
+static void judge_refused(struct supervisor *self)
+{
+    for (size_t i = 0; i < self->options.role_count && self->phase == SERVING; i++) {
+        struct role *role = &self->roles[i];
+        if (!role->refused[0])
+            continue;
+        if (was_model_ever_ready(role)) {
+            role->refused[0] = '\0';
+            apply(role, restart_step(&role->restart, RESTART_CRASHED, now_us(self)));
+        } else if (!may_another_start(role) && (self->serving_told || role->spec.is_vital)) {
+            give_up(role, role->refused);
+        }
+    }
+}
+
 static void on_due(void *ctx)
 {
     struct role *role = ctx;
     apply(role, restart_step(&role->restart, RESTART_TIME, now_us(role->owner)));
+    judge_refused(role->owner);
     tell_change(role->owner);
 }
 
 /* --- ends --- */
-
-/* A model that cannot be loaded ends the start: nobody should find out by its 503s. */
-static bool was_refused_at_start(const struct run *run)
-{
-    return run->failed[0] && !run->role->restart.was_ever_ready;
-}
 
 static void on_current_ended(struct role *role, const struct run *run, bool expected)
 {
@@ -350,13 +381,12 @@ static void on_current_ended(struct role *role, const struct run *run, bool expe
     role->current = NULL;
     if (self->phase != SERVING)
         return;
-    if (was_refused_at_start(run)) {
+    if (run->failed[0] && !role->restart.was_ever_ready)
         memcpy(role->refused, run->failed, sizeof(role->refused));
-        give_up_refused(self);
-    } else {
+    else
         apply(role, restart_step(&role->restart, expected ? RESTART_ENDED : RESTART_CRASHED,
                                  now_us(self)));
-    }
+    judge_refused(self);
 }
 
 static void on_run_ended(struct run *run, int pid, const struct child_end *end)

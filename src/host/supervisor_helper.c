@@ -3,9 +3,11 @@
 #include "base/log.h"
 #include "life/life.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <unistd.h>
 #include <uv.h>
 
@@ -70,9 +72,20 @@ static void leave_a_grandchild(void)
     fprintf(stderr, "grandchild=%d\n", (int)pid);
 }
 
+/* Of all that are named alike one gets it, until it ends. */
+static bool has_room(void)
+{
+    int fd = open(getenv("HELPER_ROOM"), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    return fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0;
+}
+
 /* A role that cannot start: before it is ready. */
 static void fail_early(void)
 {
+    if (is("room_for_one") && !has_room()) {
+        life_say_failed(life, "no room for another one");
+        exit(1);
+    }
     if (is("crash")) {
         fprintf(stderr, "boom: no reason\n");
         exit(3);

@@ -34,7 +34,7 @@ struct role {
     size_t leaving_count; /* at most SUPERVISOR_LEAVING_MAX */
     struct deadline due;  /* restart_due_us() */
     char note[NOTE_BYTES];
-    char refused[NOTE_BYTES]; /* why it could not start at all; "": it could, or may */
+    char refused[NOTE_BYTES]; /* why it could not start, until it is judged; "": it could, or may */
 };
 
 enum phase { SERVING, STOPPING_LISTENERS, STOPPING_REST, KILLING, STOPPED };

@@ -213,6 +213,52 @@ TEST(a_role_that_says_why_it_cannot_start_ends_the_service)
     close_scene(scene);
 }
 
+static void add_worker(struct scene *scene, const char *how)
+{
+    scene->options.roles[scene->options.role_count++] =
+        (struct role_spec){.role = "worker", .model = how, .number = 1};
+}
+
+static bool is_worker_state(const struct scene *scene, uint32_t number, const char *state)
+{
+    struct supervisor_row rows[16];
+    size_t count = supervisor_rows(scene->supervisor, rows, ARRAY_COUNT(rows));
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(rows[i].spec->role, "worker") == 0 && rows[i].spec->number == number)
+            return strcmp(rows[i].state, state) == 0;
+    return false;
+}
+
+/* Whichever of them comes first, and whether the others are refused before it is ready or after. */
+TEST(a_worker_that_does_not_fit_beside_another_of_its_model_is_held_back)
+{
+    char room[64];
+    snprintf(room, sizeof(room), "/tmp/supervisor_test-%d", (int)getpid());
+    CHECK_EQ(setenv("HELPER_ROOM", room, 1), 0);
+    struct scene *scene = scene_new("good", "room_for_one");
+    add_worker(scene, "room_for_one");
+    open_scene(scene);
+    WAIT_FOR(scene,
+             (is_worker_state(scene, 0, "ready") && is_worker_state(scene, 1, "held_back")) ||
+                 (is_worker_state(scene, 1, "ready") && is_worker_state(scene, 0, "held_back")) ||
+                 scene->stopped);
+    CHECK_EQ(scene->gave_up, 0);
+    CHECK_EQ(scene->stopped, 0);
+    close_scene(scene);
+    unlink(room);
+}
+
+TEST(when_no_worker_of_a_model_can_start_the_service_ends)
+{
+    struct scene *scene = scene_new("good", "fails");
+    add_worker(scene, "fails");
+    open_scene(scene);
+    WAIT_FOR(scene, scene->stopped);
+    CHECK_EQ(scene->gave_up, 1);
+    CHECK_STR(scene->sentence, "no such file: model.gguf");
+    close_scene(scene);
+}
+
 TEST(a_vital_role_that_says_why_it_cannot_start_ends_the_service_at_once)
 {
     struct scene *scene = scene_new("fails", "good");

@@ -21,7 +21,7 @@ struct solo_worker {
     struct solo *solo;
     struct role_thread *thread;
     struct worker_role *role;
-    bool is_stopped;
+    bool is_stopped, cannot_load;
 };
 
 struct solo {
@@ -166,11 +166,22 @@ static void on_worker_ready(void *ctx)
     (void)ctx; /* the worker has logged it */
 }
 
-/* A model that cannot be loaded ends the start: nobody should find out by its 503s. */
-static void tell_model_failed(void *ctx, const char *note)
+static bool serves(const struct solo_worker *worker, const char *model)
+{
+    return strcmp(worker_role_model(worker->role), model) == 0;
+}
+
+/* A model that none of its workers can load ends the start: nobody should find out by its 503s. */
+static void tell_cannot_load(void *ctx, const char *note)
 {
     (void)note;
-    struct solo *solo = ctx;
+    struct solo_worker *worker = ctx;
+    struct solo *solo = worker->solo;
+    worker->cannot_load = true;
+    for (unsigned i = 0; i < solo->worker_count; i++)
+        if (!solo->workers[i].cannot_load &&
+            serves(&solo->workers[i], worker_role_model(worker->role)))
+            return;
     solo->exit_status = 1;
     begin_stop(solo, "model_failed");
 }
@@ -182,7 +193,7 @@ static void on_worker_lost(void *ctx, enum worker_loss loss, const char *note)
     struct solo_worker *worker = ctx;
     worker_loss_print(loss, worker_role_model(worker->role), note);
     if (loss == WORKER_CANNOT_LOAD)
-        calls_post(worker->solo->news, tell_model_failed, worker->solo, NULL);
+        calls_post(worker->solo->news, tell_cannot_load, worker, NULL);
 }
 
 MUST_USE static enum err open_worker(struct solo *solo, const char *thread_name, const char *model,
