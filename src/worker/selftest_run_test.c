@@ -208,6 +208,33 @@ TEST(a_test_that_takes_too_long_ends_unknown_and_the_next_start_tries_again)
     CHECK_EQ(unlink(path), 0);
 }
 
+/* A successor of a worker knows it before it is ready, also of a model whose test is never over. */
+TEST(a_fingerprint_is_kept_although_the_rest_was_not_found_in_time)
+{
+    struct selftest_result first, result;
+    new_path();
+    open_all(8000, "key");
+    (void)run_all();
+    CHECK(selftest_run_take_result(run, &first));
+    CHECK_EQ(first.determinism, NODE_DETERMINISM_UNKNOWN);
+    CHECK_EQ(strlen(first.fingerprint), NODE_FINGERPRINT_BYTES);
+    close_all();
+    for (int i = 0; i < 2; i++) {
+        open_all(8000, "key");
+        CHECK(selftest_run_take_result(run, &result));
+        CHECK_EQ(result.determinism, NODE_DETERMINISM_UNKNOWN);
+        CHECK_STR(result.fingerprint, first.fingerprint);
+        CHECK_EQ(selftest_run_due_us(run), 0); /* the rest is looked for again */
+        step_us = 10000;                       /* and this time nothing at all is found */
+        (void)run_all();
+        step_us = 100;
+        CHECK(selftest_run_take_result(run, &result));
+        CHECK_STR(result.fingerprint, first.fingerprint);
+        close_all();
+    }
+    CHECK_EQ(unlink(path), 0);
+}
+
 /* The whole calibration would take longer than that; the first ways of the test do not. */
 TEST(a_calibration_leaves_most_of_the_time_to_the_test)
 {

@@ -169,8 +169,9 @@ struct worker {
     struct deadline beat, drain, load_due, state_due;
     uint64_t beaten_us, awake_since_us; /* the last beat; the first one after a pause of ours */
     struct deferred state_flush;
-    struct node_state said; /* what was last published; its slices are not kept */
-    uint64_t state_at_us;   /* and when */
+    struct node_state said; /* what was last published; its slices are not kept, but for this */
+    char said_fingerprint[NODE_FINGERPRINT_BYTES + 1];
+    uint64_t state_at_us; /* and when */
     struct text state_frame;
     int64_t created_s, last_token_ms;
 

@@ -67,6 +67,24 @@ TEST(who_begins_to_listen_is_told_the_state_when_he_asks)
     rig_free(rig);
 }
 
+/* Also when the test's time was up behind it, and nothing else of the result is known. */
+TEST(a_fingerprint_is_told_at_once)
+{
+    struct rig *rig = rig_new();
+    rig_start_ready(rig);
+    rig->worker->pace.state_ms = 3600 * 1000;
+    rig->worker->options.profile = "exact";
+    rig_turns(rig);
+    for (int i = 0; i < 2; i++) {
+        deadline_clear(&rig->worker->state_due); /* nothing else says it */
+        rig->state_count = 0;
+        memset(rig->worker->selftest.fingerprint, 'a' + i, NODE_FINGERPRINT_BYTES);
+        worker_state_changed(rig->worker);
+        rig_until(rig, has_said_more, rig);
+    }
+    rig_free(rig);
+}
+
 TEST(a_model_that_loads_says_how_far_it_is_and_what_is_assigned_meanwhile_is_handed_back)
 {
     struct rig *rig = rig_new();

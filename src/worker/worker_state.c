@@ -66,6 +66,8 @@ void worker_state_publish(struct worker *worker)
         (void)bus_publish(worker->bus, SLICE("state.nodes"), (struct slice){0},
                           text_slice(&worker->state_frame)); /* lost: the next one says it all */
     worker->said = state;
+    memcpy(worker->said_fingerprint, worker->selftest.fingerprint,
+           sizeof(worker->said_fingerprint));
     worker->state_at_us = loop_now_us(worker->loop);
     deadline_after(&worker->state_due, NODE_STATE_INTERVAL_MS * US_PER_MS);
 }
@@ -73,6 +75,12 @@ void worker_state_publish(struct worker *worker)
 static void on_publish(void *ctx)
 {
     worker_state_publish(ctx);
+}
+
+/* Until it is told the manager may send us an answer that was begun with other numerics. */
+static bool has_new_fingerprint(const struct worker *worker)
+{
+    return strcmp(worker->selftest.fingerprint, worker->said_fingerprint) != 0;
 }
 
 /* Tokens alone are no news: they come with the next one, after a second at most. */
@@ -83,7 +91,7 @@ static bool is_news(const struct worker *worker)
     return now.phase != said->phase || now.load_fraction != said->load_fraction ||
            now.slots != said->slots || now.slots_busy != said->slots_busy ||
            now.queued != said->queued || now.parked != said->parked ||
-           now.numerics.determinism != said->numerics.determinism;
+           now.numerics.determinism != said->numerics.determinism || has_new_fingerprint(worker);
 }
 
 static void set_gauges(struct worker *worker)
@@ -93,15 +101,15 @@ static void set_gauges(struct worker *worker)
     metric_set(worker->metrics.parked, worker->core_parked);
 }
 
-/* At the end of the turn, or state_ms after the last one; another phase, of which there are few,
- * does not wait: at the start, somebody waits for "ready". */
+/* At the end of the turn, or state_ms after the last one; another phase or fingerprint, of which
+ * there are few, does not wait: at the start, somebody waits for "ready". */
 void worker_state_changed(struct worker *worker)
 {
     set_gauges(worker);
     if (!is_news(worker))
         return;
     uint64_t earliest_us = worker->state_at_us + worker->pace.state_ms * (uint64_t)US_PER_MS;
-    bool is_urgent = state_now(worker).phase != worker->said.phase;
+    bool is_urgent = state_now(worker).phase != worker->said.phase || has_new_fingerprint(worker);
     if (is_urgent || loop_now_us(worker->loop) >= earliest_us)
         loop_before_sleep(worker->loop, &worker->state_flush);
     else if (!deadline_is_armed(&worker->state_due) || worker->state_due.at_us > earliest_us)
