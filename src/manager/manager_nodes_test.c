@@ -97,6 +97,24 @@ TEST(an_answer_that_no_worker_may_go_on_with_ends_when_its_time_is_up)
     rig_close(&rig);
 }
 
+TEST(an_answer_waits_for_the_successor_of_its_worker_though_another_one_serves)
+{
+    static const char mine[] = "0123456789abcdef0123456789abcdef";
+    open_rig();
+    struct peer *other = rig_ready_worker(&rig, "m", 8, 8), *host = rig_peer(&rig);
+    tell_numerics(other, "0123456789abcdef0123456789abcdee");
+    worker_state_from(host, "m.host", "m", NODE_LOADING, 0, "");
+    ask_to_go_on(1, mine);
+    for (uint64_t ms = 0; ms < 2 * rig.options.queue_wait_ms; ms += 500) {
+        worker_state_from(host, "m.host", "m", NODE_LOADING, 0, "");
+        keep_alive(&other, 1, 500);
+    }
+    CHECK_EQ(heard_count(asker, RIG_ERROR), 0);
+    CHECK_EQ(heard_count(other, WIRE_SUBMIT), 0);
+    CHECK_EQ(heard_for(rig_ready_worker(&rig, "m", 1, 1), WIRE_SUBMIT, 1), 1);
+    rig_close(&rig);
+}
+
 TEST(workers_of_other_models_get_nothing)
 {
     open_rig();

@@ -29,7 +29,8 @@ void queue_init(struct queue *queue, const struct queue_options *options)
     *queue = (struct queue){.options = *options};
     for (unsigned i = 0; i < QUEUE_PRIORITIES; i++)
         list_init(&queue->order[i]);
-    list_init(&queue->expiry);
+    for (unsigned i = 0; i < ARRAY_COUNT(queue->expiry); i++)
+        list_init(&queue->expiry[i]);
 }
 
 /* --- expiry --- */
@@ -39,34 +40,52 @@ static struct queue_place *place_of(struct list *expiry_link)
     return CONTAINER_OF(expiry_link, struct queue_place, expiry_link);
 }
 
-static uint64_t end_of_wait(const struct queue *queue, uint64_t now_us)
+static uint64_t end_of_wait(const struct queue *queue, const struct queue_place *place,
+                            uint64_t now_us)
 {
-    const struct queue_options *options = &queue->options;
-    uint32_t ms = queue->is_served ? options->queue_wait_ms : options->load_timeout_ms;
-    return now_us + (uint64_t)ms * US_PER_MS;
+    uint64_t wait_us = queue->options.queue_wait_ms * (uint64_t)US_PER_MS;
+    uint64_t load_us = queue->options.load_timeout_ms * (uint64_t)US_PER_MS;
+    if (!queue->is_served)
+        return now_us + load_us;
+    return place->has_run && queue->is_coming ? place->entered_us + load_us : now_us + wait_us;
 }
 
-/* Nearly always at the end or close to it: the waits are the same for all. */
-static void set_expiry(struct queue *queue, struct queue_place *place, uint64_t expires_us)
+/* Nearly always at the end or close to it: the waits are the same for all of a list. */
+static void set_expiry(struct queue *queue, struct queue_place *place, uint64_t now_us)
 {
+    uint64_t expires_us = end_of_wait(queue, place, now_us);
     place->expires_us = expires_us < place->deadline_us ? expires_us : place->deadline_us;
     list_remove(&place->expiry_link);
-    struct list *before = queue->expiry.prev;
-    while (before != &queue->expiry && place_of(before)->expires_us > place->expires_us)
+    struct list *expiry = &queue->expiry[place->has_run], *before = expiry->prev;
+    while (before != expiry && place_of(before)->expires_us > place->expires_us)
         before = before->prev;
     list_push_front(before, &place->expiry_link);
 }
 
+/* NULL: nobody waits. */
+static struct queue_place *first_to_expire(const struct queue *queue)
+{
+    struct queue_place *first = NULL;
+    for (unsigned i = 0; i < ARRAY_COUNT(queue->expiry); i++) {
+        const struct list *expiry = &queue->expiry[i];
+        if (!list_is_empty(expiry) &&
+            (!first || place_of(expiry->next)->expires_us < first->expires_us))
+            first = place_of(expiry->next);
+    }
+    return first;
+}
+
 uint64_t queue_wake_us(const struct queue *queue)
 {
-    return list_is_empty(&queue->expiry) ? UINT64_MAX : place_of(queue->expiry.next)->expires_us;
+    const struct queue_place *first = first_to_expire(queue);
+    return first ? first->expires_us : UINT64_MAX;
 }
 
 struct queue_place *queue_expired(struct queue *queue, uint64_t now_us)
 {
-    if (list_is_empty(&queue->expiry) || queue_wake_us(queue) > now_us)
+    struct queue_place *place = first_to_expire(queue);
+    if (!place || place->expires_us > now_us)
         return NULL;
-    struct queue_place *place = place_of(queue->expiry.next);
     queue_leave(queue, place);
     return place;
 }
@@ -103,6 +122,7 @@ enum err queue_enter(struct queue *queue, struct queue_place *place,
         return ERR_FULL;
     *place = (struct queue_place){.priority = entry->priority,
                                   .arrived_ms = entry->arrived_ms,
+                                  .has_run = entry->has_run,
                                   .is_waiting = true,
                                   .position = position_at_end(queue, entry->priority),
                                   .entered_us = now_us,
@@ -111,7 +131,7 @@ enum err queue_enter(struct queue *queue, struct queue_place *place,
     take_place(queue, place, entry->is_again);
     queue->counts[rank(place->priority)]++;
     queue->count++;
-    set_expiry(queue, place, end_of_wait(queue, now_us));
+    set_expiry(queue, place, now_us);
     return ERR_OK;
 }
 
@@ -138,7 +158,17 @@ void queue_set_service(struct queue *queue, bool is_served, uint32_t slots, uint
     if (!changes)
         return;
     for (struct queue_place *place = NULL; (place = queue_after(queue, place));)
-        set_expiry(queue, place, end_of_wait(queue, now_us));
+        set_expiry(queue, place, now_us);
+}
+
+void queue_set_coming(struct queue *queue, bool is_coming, uint64_t now_us)
+{
+    if (queue->is_coming == is_coming)
+        return;
+    queue->is_coming = is_coming;
+    for (struct queue_place *place = NULL; (place = queue_after(queue, place));)
+        if (place->has_run && queue->is_served)
+            set_expiry(queue, place, now_us);
 }
 
 void queue_count_served(struct queue *queue, uint64_t kept_us)

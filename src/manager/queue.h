@@ -6,7 +6,9 @@
  *    before all that arrived later than it did the first time.
  * 3. Time is up for a place: queue_wait_ms after it entered while the model is served;
  *    load_timeout_ms after it entered while it is not (it loads, or no worker is there). When the
- *    one changes into the other, the new time begins then. At its own deadline, always.
+ *    one changes into the other, the new time begins then. Who has lost its worker (has_run) has
+ *    load_timeout_ms after it entered also while others serve and one loads: that may be the
+ *    successor, and the others may be full, or of other numerics. At its own deadline, always.
  * 4. What a place waits for is estimated from the measured time that a request keeps a slot, and
  *    the slots of all workers together.
  *
@@ -25,7 +27,7 @@ struct queue_place { /* public so that it lives inside its owner; touch it throu
     struct list order_link, expiry_link;
     enum request_priority priority;
     int64_t arrived_ms;
-    bool is_waiting;
+    bool is_waiting, has_run;
     uint32_t position;    /* others before it, as of entering or the last queue_number() */
     uint64_t entered_us;  /* kept after it has left */
     uint64_t deadline_us; /* its own; UINT64_MAX: none */
@@ -38,11 +40,11 @@ struct queue { /* public for the same reason */
     struct queue_options options;
     struct list order[QUEUE_PRIORITIES]; /* best first */
     uint32_t counts[QUEUE_PRIORITIES];
-    struct list expiry; /* soonest first */
-    uint32_t count;     /* places in the queue */
-    uint32_t slots;     /* of all workers */
-    uint32_t room;      /* so many more they would take now */
-    bool is_served;
+    struct list expiry[2]; /* of those that have run are [1]; soonest first */
+    uint32_t count;        /* places in the queue */
+    uint32_t slots;        /* of all workers */
+    uint32_t room;         /* so many more they would take now */
+    bool is_served, is_coming;
     uint64_t served_us; /* moving average of how long a request keeps its slot; 0: none did yet */
 };
 
@@ -50,9 +52,9 @@ void queue_init(struct queue *queue, const struct queue_options *options);
 
 struct queue_entry {
     enum request_priority priority;
-    int64_t arrived_ms; /* the first time, by any clock that is one for all; see rule 2 */
-    bool is_again;
-    uint64_t deadline_us; /* UINT64_MAX: none */
+    int64_t arrived_ms;     /* the first time, by any clock that is one for all; see rule 2 */
+    bool is_again, has_run; /* rules 1 and 2; rule 3 */
+    uint64_t deadline_us;   /* UINT64_MAX: none */
 };
 /* ERR_FULL: rule 1. */
 MUST_USE enum err queue_enter(struct queue *queue, struct queue_place *place,
@@ -63,6 +65,8 @@ void queue_leave(struct queue *queue, struct queue_place *place);
 /* What the workers have together; is_served: at least one of them is ready. */
 void queue_set_service(struct queue *queue, bool is_served, uint32_t slots, uint32_t room,
                        uint64_t now_us);
+/* Rule 3: whether one more worker loads. */
+void queue_set_coming(struct queue *queue, bool is_coming, uint64_t now_us);
 /* A request that kept a slot for so long has ended. */
 void queue_count_served(struct queue *queue, uint64_t kept_us);
 

@@ -304,3 +304,27 @@ TEST(a_full_queue_refuses_who_is_new_and_nobody_else)
     CHECK_EQ(next(&waiters), 2);
     CHECK_OK(enter(&waiters, 3, PRIORITY_NORMAL));
 }
+
+TEST(who_has_lost_its_worker_waits_for_the_successor_though_others_serve)
+{
+    struct waiters waiters;
+    struct queue *queue = &waiters.queue;
+    const struct queue_entry entry = {.is_again = true, .has_run = true, .deadline_us = UINT64_MAX};
+    const struct queue_entry hasty = {.is_again = true, .has_run = true, .deadline_us = 500 * MS};
+    open_served(&waiters, 10, 1);
+    CHECK_OK(queue_enter(queue, &waiters.places[0], &entry, 0));
+    CHECK_OK(enter(&waiters, 1, PRIORITY_NORMAL));
+    CHECK_EQ(queue_wake_us(queue), 100 * MS);
+    queue_set_coming(queue, true, 50 * MS);
+    CHECK_OK(queue_enter(queue, &waiters.places[2], &hasty, 60 * MS));
+    CHECK_EQ(expired(&waiters, 100 * MS), 1);
+    CHECK_EQ(expired(&waiters, 100 * MS), -1);
+    CHECK_EQ(queue_wake_us(queue), 500 * MS);
+    CHECK_EQ(expired(&waiters, 500 * MS), 2);
+    queue_set_coming(queue, false, 600 * MS); /* it is there, or failed */
+    CHECK_EQ(queue_wake_us(queue), 700 * MS);
+    queue_set_coming(queue, true, 650 * MS); /* not for ever: from its entering on */
+    CHECK_EQ(expired(&waiters, 1000 * MS - 1), -1);
+    CHECK_EQ(expired(&waiters, 1000 * MS), 0);
+    CHECK_EQ(queue_wake_us(queue), UINT64_MAX);
+}

@@ -169,6 +169,7 @@ void model_review(struct model *model)
     sched_review(&model->sched, now_us);
     queue_set_service(&model->queue, model->sched.outlook == OUTLOOK_SERVED, model->sched.slots,
                       model->sched.room, now_us);
+    queue_set_coming(&model->queue, model->sched.is_coming, now_us);
     uint32_t retry_ms = queue_retry_after_ms(&model->queue);
     if (model->sched.outlook == OUTLOOK_FAILED)
         fail_all(model, FAULT_MODEL_FAILED, why_failed(model), retry_ms);

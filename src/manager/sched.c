@@ -101,6 +101,7 @@ void sched_review(struct sched_model *model, uint64_t now_us)
         count_node(node_of(link), &census);
         sum_up(model, node_of(link));
     }
+    model->is_coming = census.is_loading;
     if (!census.is_empty && !census.is_served && !census.is_loading) {
         model->outlook = hopeless(model, &census, now_us);
         return;

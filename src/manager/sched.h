@@ -46,6 +46,7 @@ struct sched_model {
     enum sched_outlook outlook;
     uint32_t slots, room;       /* of all ready workers */
     float load_fraction;        /* of the node that is furthest */
+    bool is_coming;             /* one loads, whether others serve or not */
     uint64_t hopeless_since_us; /* 0: there is hope */
     bool was_served;            /* just before that */
 };

@@ -45,6 +45,7 @@ MUST_USE static enum err enter_queue(struct ticket *ticket, struct model *model,
     struct queue_entry entry = {.priority = request->priority,
                                 .arrived_ms = request->arrival_ms,
                                 .is_again = life->is_inherited || request->epoch > 1,
+                                .has_run = request->epoch > 1,
                                 .deadline_us = deadline_of(model->manager, request)};
     return queue_enter(&model->queue, &life->place, &entry, loop_now_us(model->manager->loop));
 }
