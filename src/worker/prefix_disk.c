@@ -2,12 +2,12 @@
 #include "worker/prefix_disk.h"
 
 #include "base/clock.h"
-#include "base/id.h"
 #include "base/list.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "loop/mailbox.h"
 #include "loop/thread.h"
+#include "worker/prefix_secret.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -15,7 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { SECRET_BYTES = 32, JOBS_MAX = PREFIX_DISK_WRITES_MAX + 2 /* a fetch, and the stop */ };
+enum { JOBS_MAX = PREFIX_DISK_WRITES_MAX + 2 /* a fetch, and the stop */ };
 
 enum job_kind { JOB_WRITE, JOB_FETCH, JOB_STOP };
 
@@ -247,34 +247,12 @@ struct prefix_disk_counts prefix_disk_counts(const struct prefix_disk *disk)
 
 /* --- opening --- */
 
-/* Whoever comes first makes it; a torn one is made anew, and the files of before are then lost. */
-static enum err read_secret(const char *folder, uint8_t out_secret[SECRET_BYTES])
-{
-    char path[4200];
-    snprintf(path, sizeof(path), "%s/secret", folder);
-    int file = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (file < 0)
-        return ERR_SYSTEM;
-    bool is_whole = read(file, out_secret, SECRET_BYTES) == SECRET_BYTES;
-    if (!is_whole) {
-        for (size_t i = 0; i < SECRET_BYTES; i += sizeof(uint64_t)) {
-            uint64_t part = random_u64();
-            memcpy(out_secret + i, &part, sizeof(part));
-        }
-        is_whole = pwrite(file, out_secret, SECRET_BYTES, 0) == SECRET_BYTES;
-    }
-    int why = errno;
-    close(file);
-    errno = why;
-    return is_whole ? ERR_OK : ERR_SYSTEM;
-}
-
-static void make_fingerprint(const uint8_t secret[SECRET_BYTES], const char *key,
+static void make_fingerprint(const uint8_t secret[PREFIX_SECRET_BYTES], const char *key,
                              const struct engine_info *info, uint8_t out_digest[SHA256_BYTES])
 {
     struct text all;
     text_init(&all, 64 * 1024);
-    text_add(&all, slice_of(secret, SECRET_BYTES));
+    text_add(&all, slice_of(secret, PREFIX_SECRET_BYTES));
     text_add_f(&all, "|%s|%s|%s|%s|%u|%llu|%llu|%d", key, info->kind,
                info->build ? info->build : "", info->description, info->vocab_size,
                (unsigned long long)info->weights_bytes,
@@ -288,7 +266,7 @@ static enum err open_spill(struct prefix_disk *disk, const struct prefix_disk_op
                            const struct engine_info *info, struct err_note *out_note,
                            prefix_spill_found_fn *on_found, void *ctx)
 {
-    uint8_t secret[SECRET_BYTES];
+    uint8_t secret[PREFIX_SECRET_BYTES];
     struct prefix_spill_options spill = {.folder = options->folder,
                                          .bytes_max = options->bytes_max,
                                          .files_max = PREFIX_DISK_FILES_MAX,
@@ -296,7 +274,7 @@ static enum err open_spill(struct prefix_disk *disk, const struct prefix_disk_op
     if (mkdir(options->folder, 0700) != 0 && errno != EEXIST)
         return err_note_fail(out_note, ERR_SYSTEM, "cannot make the folder %s: %s", options->folder,
                              strerror(errno));
-    if (read_secret(options->folder, secret) != ERR_OK)
+    if (prefix_secret_read(options->folder, secret) != ERR_OK)
         return err_note_fail(out_note, ERR_SYSTEM, "cannot make or read %s/secret: %s",
                              options->folder, strerror(errno));
     make_fingerprint(secret, options->key, info, spill.fingerprint);
