@@ -109,7 +109,7 @@ const struct config_key config_keys[] = {
     ROW_CPUS(
         llama_cpus, "LLAMA_CPUS", CPUS_MAX_BYTES,
         "CPUs that the engine's threads stay on, like 0-3,8; llama_n_threads 0 is then at most "
-        "so many; empty: any that the process may use"),
+        "so many, divided by llama_workers; empty: any that the process may use"),
     ROW_U32(
         llama_n_gpu_layers, "LLAMA_N_GPU_LAYERS", NULL, "0", 0, 65536,
         "layers of the model on the GPUs; more than it has: all; 0: all on the processor; without "

@@ -65,21 +65,26 @@ static struct worker_options worker_from_config(const struct config *config)
 
 /* One core stays free for the loops: an engine that spins on all of them starves everything.
  * `cpus`: those that it stays on; two threads on one of them wait for each other at every node of
- * the graph. The workers of a model share the cores. */
+ * the graph. The workers of a model share both. */
 static uint32_t default_threads(unsigned cores, unsigned cpus, uint32_t workers)
 {
     uint32_t threads = cores > workers ? (cores - 1) / workers : 1;
-    threads = threads < cpus ? threads : cpus;
+    uint32_t places = cpus > workers ? cpus / workers : 1;
+    threads = threads < places ? threads : places;
     return threads < 4 ? threads : 4;
 }
 
 /* Obeyed, but said: with an engine thread on every core the loops wait for their turn. */
-static void warn_of_threads(const char *key, uint32_t threads, unsigned cores, unsigned cpus)
+static void warn_of_threads(const char *key, uint32_t threads, uint32_t workers, unsigned cores,
+                            unsigned cpus)
 {
-    if (threads > cpus)
-        log_event(LOG_WARN, "threads_above_cpus", "%s=%u llama_cpus=%u", key, threads, cpus);
-    else if (threads >= cores && cores > 1)
-        log_event(LOG_WARN, "threads_not_below_cores", "%s=%u cores=%u", key, threads, cores);
+    uint32_t all = threads * workers; /* 512 and 8 at most */
+    if (all > cpus)
+        log_event(LOG_WARN, "threads_above_cpus", "%s=%u llama_cpus=%u llama_workers=%u", key,
+                  threads, cpus, workers);
+    else if (all >= cores && cores > 1)
+        log_event(LOG_WARN, "threads_not_below_cores", "%s=%u cores=%u llama_workers=%u", key,
+                  threads, cores, workers);
 }
 
 /* How many it names; UINT_MAX: it says nothing. */
@@ -138,8 +143,9 @@ static bool is_fast(const struct config *config)
 static void llama_from_config(const struct config *config, unsigned cores, struct models *models)
 {
     unsigned cpus = cpus_from_config(config, &models->llama_cpus);
-    warn_of_threads("llama_n_threads", config->llama_n_threads, cores, cpus);
-    warn_of_threads("llama_n_threads_batch", config->llama_n_threads_batch, cores, cpus);
+    uint32_t workers = config->llama_workers;
+    warn_of_threads("llama_n_threads", config->llama_n_threads, workers, cores, cpus);
+    warn_of_threads("llama_n_threads_batch", config->llama_n_threads_batch, workers, cores, cpus);
     if (config->llama_model_path[0])
         snprintf(models->model_path, sizeof(models->model_path), "%s", config->llama_model_path);
     else
@@ -152,9 +158,8 @@ static void llama_from_config(const struct config *config, unsigned cores, struc
     models->search[0] = models->engine_search[0];
     models->search[1] = models->engine_search[1];
     adapters_from_config(config, models);
-    uint32_t threads = config->llama_n_threads
-                           ? config->llama_n_threads
-                           : default_threads(cores, cpus, config->llama_workers);
+    uint32_t threads =
+        config->llama_n_threads ? config->llama_n_threads : default_threads(cores, cpus, workers);
     models->llama_engine = (struct engine_llama_options){
         .library_dir = config->engine_dir[0] ? config->engine_dir : NULL,
         .search = models->search,

@@ -1,0 +1,39 @@
+#include "role/models.h"
+#include "testing/test.h"
+
+static uint32_t threads_of(unsigned cores, const char *cpus, uint32_t workers, uint32_t asked)
+{
+    static struct models models;
+    const struct config config = {.default_model = "llama",
+                                  .llama_model_path = "/models/a.gguf",
+                                  .data_dir = "",
+                                  .engine_dir = "",
+                                  .engine_profile = "exact",
+                                  .kv_type_k = "f16",
+                                  .kv_type_v = "f16",
+                                  .llama_load = "auto",
+                                  .llama_cpus = cpus,
+                                  .llama_workers = workers,
+                                  .llama_n_threads = asked,
+                                  .dummy_text = ""};
+    models_from_config(&config, cores, &models);
+    CHECK_EQ(models.llama_engine.threads_batch, models.llama_engine.threads);
+    return models.llama_engine.threads;
+}
+
+TEST(the_workers_of_a_model_share_the_cores_and_the_cpus_that_are_named)
+{
+    static const struct {
+        unsigned cores;
+        const char *cpus;
+        uint32_t workers, asked, expected;
+    } cases[] = {
+        {1, "", 1, 0, 1},     {2, "", 1, 0, 1},     {4, "", 1, 0, 3},     {16, "", 1, 0, 4},
+        {16, "", 4, 0, 3},    {4, "", 4, 0, 1},     {4, "", 8, 0, 1},     {16, "0-3", 1, 0, 4},
+        {16, "0-1", 1, 0, 2}, {16, "0-3", 2, 0, 2}, {16, "0-3", 4, 0, 1}, {16, "0-3", 8, 0, 1},
+        {16, "0-4", 2, 0, 2}, {16, "0-3", 4, 6, 6},
+    };
+    for (size_t i = 0; i < ARRAY_COUNT(cases); i++)
+        CHECK_EQ(threads_of(cases[i].cores, cases[i].cpus, cases[i].workers, cases[i].asked),
+                 cases[i].expected);
+}
