@@ -129,9 +129,9 @@ const struct config_key config_keys[] = {
         "bytes for saved beginnings of prompts beside the caches of the slots, for each model; "
         "only prompts of one tenant (all without a key are one) find each other's; "
         "0: what was computed for one request is never used for another"),
-    ROW_BYTES(
-        prefix_disk_bytes, "PREFIX_DISK_BYTES", "0", 0, 64 * TIB,
-        "bytes for copies of these in state_dir, for each model: they outlive the worker; 0: none"),
+    ROW_BYTES(prefix_disk_bytes, "PREFIX_DISK_BYTES", "0", 0, 64 * TIB,
+              "bytes for copies of these in state_dir, for each model, shared equally by its "
+              "llama_workers: they outlive the worker; 0: none"),
     ROW_U32(target_itl_ms, "TARGET_ITL_MS", NULL, "0", 0, 60000,
             "time between two tokens that new prompts may stretch it to, ms; 0: found by itself"),
     ROW_U32(draft_tokens, "DRAFT_TOKENS", NULL, "8", 0, 15,

@@ -40,5 +40,7 @@ void prefix_folder_open(const struct config *config, const struct engine_llama_o
     }
     prefix_folder_make(state_dir, engine, folder);
     options->core.prefix_disk = (struct prefix_disk_options){
-        .folder = folder->path, .bytes_max = config->prefix_disk_bytes, .key = folder->key};
+        .folder = folder->path,
+        .bytes_max = config->prefix_disk_bytes / config->llama_workers, /* each knows its own */
+        .key = folder->key};
 }

@@ -51,7 +51,7 @@ TEST(it_is_off_unless_both_bounds_are_set)
     struct worker_options options = {0};
     char state[] = "/tmp/prefix_folder_test.XXXXXX";
     CHECK(mkdtemp(state) != NULL);
-    struct config config = {.state_dir = state};
+    struct config config = {.state_dir = state, .llama_workers = 1};
     prefix_folder_open(&config, &engine, &folder, &options);
     config.prefix_disk_bytes = 1000;
     prefix_folder_open(&config, &engine, &folder, &options);
@@ -59,6 +59,9 @@ TEST(it_is_off_unless_both_bounds_are_set)
     config.prefix_cache_bytes = 1000;
     prefix_folder_open(&config, &engine, &folder, &options);
     CHECK_EQ(options.core.prefix_disk.bytes_max, 1000);
+    config.llama_workers = 4; /* in one folder: together they keep the bound */
+    prefix_folder_open(&config, &engine, &folder, &options);
+    CHECK_EQ(options.core.prefix_disk.bytes_max, 250);
     CHECK(strncmp(options.core.prefix_disk.folder, state, strlen(state)) == 0);
     CHECK(rmdir(state) == 0);
 }
