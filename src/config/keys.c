@@ -119,7 +119,8 @@ const struct config_key config_keys[] = {
         "how weights come into memory; mmap: shared with other processes, read ahead whole; "
         "read: into the worker's own; auto: mmap, but read where they are then copied (Q4_0)"),
     ROW_BYTES(kv_memory, "KV_MEMORY", "0", 0, 64 * TIB,
-              "bytes for the caches of all slots; 0: a quarter of the memory available at load"),
+              "bytes for the caches of all slots; 0: a quarter of the memory available at "
+              "load, divided by llama_workers"),
     ROW_CHOICE(kv_type_k, "KV_TYPE_K", "f16", "f16|f32|q8_0|q4_0",
                "how the cache keeps keys; q8_0 takes half of f16, q4_0 a quarter"),
     ROW_CHOICE(kv_type_v, "KV_TYPE_V", "f16", "f16|f32|q8_0|q4_0",

@@ -258,8 +258,10 @@ struct engine_llama_options {
     /* Of one sequence. Capped at what the model was trained for: info.context_tokens tells what it
      * became. 0: what the model was trained for. */
     uint32_t context_tokens;
-    /* Bound for the cache of all slots; 0: a quarter of the memory that is available. */
+    /* Bound for the cache of all slots; 0: a quarter of the memory that is available, shared by
+     * `workers`: so many load the model at once, and see the same memory; 0: one. */
     uint64_t kv_memory_bytes;
+    uint32_t workers;
     uint32_t threads, threads_batch; /* while decoding, for prompts: 1..512 */
     /* Where the engine thread and those that it starts run until it is closed, and whoever calls
      * embed() meanwhile; NULL: where the thread that opens may. Borrowed for the call. */

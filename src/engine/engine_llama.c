@@ -417,6 +417,7 @@ static enum err look_at_file(struct llama_engine *self, struct load *load)
         .context_tokens = options->context_tokens,
         .batch_tokens = options->batch_tokens ? options->batch_tokens : BATCH_TOKENS_DEFAULT,
         .kv_memory_bytes = options->kv_memory_bytes,
+        .workers = options->workers,
         /* What is on a GPU does not count here: libllama refuses what has no room there. */
         .memory_available_bytes = options->gpu_layers ? UINT64_MAX : memory_available_bytes(""),
         .adapter_bytes = self->adapters.bytes,

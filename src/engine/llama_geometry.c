@@ -135,8 +135,9 @@ static uint64_t kv_memory_of(const struct llama_wish *wish)
 {
     if (wish->kv_memory_bytes)
         return wish->kv_memory_bytes;
-    return wish->memory_available_bytes == UINT64_MAX ? UINT64_MAX - 1
-                                                      : wish->memory_available_bytes / 4;
+    if (wish->memory_available_bytes == UINT64_MAX)
+        return UINT64_MAX - 1;
+    return wish->memory_available_bytes / 4 / (wish->workers ? wish->workers : 1);
 }
 
 enum err llama_geometry_check(const struct llama_geometry *geometry, const struct llama_wish *wish,
@@ -144,14 +145,17 @@ enum err llama_geometry_check(const struct llama_geometry *geometry, const struc
 {
     uint64_t kv_memory = kv_memory_of(wish);
     if (geometry->kv_bytes > kv_memory)
-        return err_note_fail(out_note, ERR_NO_MEMORY,
-                             "%u slots of %u tokens of %llu bytes need a cache of %.1f MiB, but "
-                             "kv_memory is %.1f MiB%s: take fewer slots, a shorter context or more "
-                             "kv_memory",
-                             geometry->slots, geometry->context_tokens,
-                             (unsigned long long)geometry->token_bytes, mib(geometry->kv_bytes),
-                             mib(kv_memory),
-                             wish->kv_memory_bytes ? "" : " (a quarter of what is available)");
+        return err_note_fail(
+            out_note, ERR_NO_MEMORY,
+            "%u slots of %u tokens of %llu bytes need a cache of %.1f MiB, but "
+            "kv_memory is %.1f MiB%s: take fewer slots, a shorter context or more "
+            "kv_memory",
+            geometry->slots, geometry->context_tokens, (unsigned long long)geometry->token_bytes,
+            mib(geometry->kv_bytes), mib(kv_memory),
+            wish->kv_memory_bytes ? ""
+            : wish->workers > 1   ? " (its share, as one of llama_workers, of a quarter of what is "
+                                    "available)"
+                                  : " (a quarter of what is available)");
     if (needed(geometry) > wish->memory_available_bytes)
         return err_note_fail(out_note, ERR_NO_MEMORY,
                              "%.1f MiB of weights%s + %.1f MiB of cache (%u slots of %u tokens) + "

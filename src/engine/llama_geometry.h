@@ -15,7 +15,8 @@ struct llama_wish {
     uint32_t slots;           /* 0: as many as fit, at most LLAMA_SLOTS_DEFAULT_MAX */
     uint32_t context_tokens;  /* of one sequence; 0: what the model was trained for, also its cap */
     uint32_t batch_tokens;    /* more than 0 */
-    uint64_t kv_memory_bytes; /* 0: a quarter of what is available */
+    uint64_t kv_memory_bytes; /* 0: a quarter of what is available, shared by `workers` */
+    uint32_t workers;         /* that load it at once, and see the same memory; 0: one */
     uint64_t memory_available_bytes; /* UINT64_MAX: unknown, everything fits */
     uint64_t adapter_bytes;          /* beside the weights */
     bool fast;

@@ -124,10 +124,20 @@ TEST(cache_gets_a_quarter_of_the_memory_unless_told)
     CHECK_OK(llama_geometry_plan(&model, &wish, &plan, NULL));
     wish.memory_available_bytes -= 4;
     CHECK_ERR(llama_geometry_plan(&model, &wish, &plan, &note), ERR_NO_MEMORY);
-    CHECK(strstr(note.text, "a quarter of what is available"));
+    CHECK(strstr(note.text, "(a quarter of what is available)"));
     wish.slots = 0;
     CHECK_OK(llama_geometry_plan(&model, &wish, &plan, NULL));
     CHECK_EQ(plan.slots, 7);
+    wish.memory_available_bytes += 4;
+    wish.workers = 1;
+    CHECK_OK(llama_geometry_plan(&model, &wish, &plan, NULL));
+    CHECK_EQ(plan.slots, 8);
+    wish.workers = 4; /* each of them asks before any has taken its own */
+    CHECK_OK(llama_geometry_plan(&model, &wish, &plan, NULL));
+    CHECK_EQ(plan.slots, 2);
+    wish.slots = 3;
+    CHECK_ERR(llama_geometry_plan(&model, &wish, &plan, &note), ERR_NO_MEMORY);
+    CHECK(strstr(note.text, "as one of llama_workers, of a quarter"));
 }
 
 /* 4 blocks of 1 head of 64: a token is 256 keys and 256 values. */

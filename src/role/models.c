@@ -167,6 +167,7 @@ static void llama_from_config(const struct config *config, unsigned cores, struc
         .slots = config->llama_slots,
         .context_tokens = config->llama_n_ctx,
         .kv_memory_bytes = config->kv_memory,
+        .workers = workers,
         .threads = threads,
         .threads_batch = config->llama_n_threads_batch ? config->llama_n_threads_batch : threads,
         .cpus = config->llama_cpus[0] ? &models->llama_cpus : NULL,

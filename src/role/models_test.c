@@ -18,6 +18,7 @@ static uint32_t threads_of(unsigned cores, const char *cpus, uint32_t workers, u
                                   .dummy_text = ""};
     models_from_config(&config, cores, &models);
     CHECK_EQ(models.llama_engine.threads_batch, models.llama_engine.threads);
+    CHECK_EQ(models.llama_engine.workers, workers);
     return models.llama_engine.threads;
 }
 
