@@ -16,7 +16,10 @@
  *    is saved or restored into (ASSERT).
  * 8. All rows of a decode() go through the adapters that use_adapters() named last (at first: those
  *    with a scale of their own). What a slot holds is of those that were named when it was put in;
- *    to go on with others makes no sense, and nobody checks it. */
+ *    to go on with others makes no sense, and nobody checks it.
+ * 9. A set may bring numbers that are not finite into a slot. Whoever starts in it at position 0
+ *    finds nothing of them. As long as they may lie there, seq_restore() refuses the slot, and if
+ *    logits were not finite, seq_save() does, too, and seq_cut() empties the slot. */
 #pragma once
 
 #include "base/arena.h"
@@ -173,13 +176,15 @@ const float *engine_logits(struct engine *engine, size_t row);
 /* How many tokens the slot holds. */
 uint32_t engine_seq_tokens(struct engine *engine, uint32_t slot);
 /* Keeps the first keep_tokens (0 empties the slot). ERR_REFUSED: this model cannot cut there
- * (recurrent): the slot is then empty. */
+ * (recurrent), or rule 9: the slot is then empty. */
 MUST_USE enum err engine_seq_cut(struct engine *engine, uint32_t slot, uint32_t keep_tokens);
-/* The slot's cells as a blob (mem_free it). ERR_NO_MEMORY: none for the blob. */
+/* The slot's cells as a blob (mem_free it). ERR_NO_MEMORY: none for the blob; ERR_REFUSED: rule 9.
+ */
 MUST_USE enum err engine_seq_save(struct engine *engine, uint32_t slot, void **out_blob,
                                   size_t *out_bytes);
 /* And back into an empty slot: decoding goes on exactly. ERR_PROTOCOL: not a blob of this model;
- * ERR_FULL: longer than this engine's context. The slot is then still empty. */
+ * ERR_FULL: longer than this engine's context; ERR_REFUSED: rule 9. The slot is then still empty.
+ */
 MUST_USE enum err engine_seq_restore(struct engine *engine, uint32_t slot, const void *blob,
                                      size_t bytes);
 /* All that `from` holds, into the empty slot `to`, which then is cut to what is wanted; only where

@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "engine/llama_adapters.h"
 #include "engine/llama_api.h"
+#include "engine/llama_cells.h"
 #include "engine/llama_embed.h"
 #include "engine/llama_forecast.h"
 #include "engine/llama_geometry.h"
@@ -47,6 +48,7 @@ struct llama_engine {
     char description[128], build[512];
     uint32_t *held;           /* tokens in each slot */
     bool *is_copied;          /* each slot: seq_copy() from or into it, and no decode() since */
+    enum llama_cells *cells;  /* each slot's */
     struct llama_batch batch; /* our arrays, batch_tokens long */
     llama_seq_id *row_slots;  /* what batch.seq_id points into */
     struct llama_rows arranged;
@@ -72,6 +74,7 @@ static void close_engine(struct engine *engine)
         self->api->llama_model_free(self->model);
     mem_free(self->held);
     mem_free(self->is_copied);
+    mem_free(self->cells);
     mem_free(self->batch.token);
     mem_free(self->batch.pos);
     mem_free(self->batch.n_seq_id);
@@ -222,6 +225,70 @@ static void find_logits(struct llama_engine *self, const uint32_t *order, float 
     }
 }
 
+/* --- cells that may hold what is not finite (llama_cells.h) --- */
+
+static uint32_t find_clean_slot(const struct llama_engine *self)
+{
+    uint32_t slot = 0;
+    while (slot < self->engine.info.slots && self->cells[slot] != LLAMA_CELLS_CLEAN)
+        slot++;
+    return slot;
+}
+
+static bool seq_save_into(struct llama_engine *self, uint32_t slot, void **out_blob,
+                          size_t *out_bytes)
+{
+    bool is_wanted = self->held[slot] > 0 && !self->is_copied[slot];
+    return is_wanted && engine_seq_save(&self->engine, slot, out_blob, out_bytes) == ERR_OK;
+}
+
+/* All cells become zeros, and then again what they held. A slot for which there is no memory, or
+ * that holds what is not finite itself, is empty then: ERR_FULL. */
+static enum err sweep_all(struct llama_engine *self)
+{
+    uint32_t slots = self->engine.info.slots;
+    enum err err = ERR_OK;
+    void **blobs = mem_array(slots, sizeof(*blobs));
+    size_t *bytes = mem_array(slots, sizeof(*bytes));
+    for (uint32_t slot = 0; slot < slots; slot++)
+        if (!seq_save_into(self, slot, &blobs[slot], &bytes[slot]) && self->held[slot] > 0)
+            err = ERR_FULL;
+    self->api->llama_memory_clear(self->memory, true);
+    memset(self->cells, 0, slots * sizeof(*self->cells));
+    for (uint32_t slot = 0; slot < slots; slot++) {
+        self->held[slot] = 0;
+        if (blobs[slot] &&
+            engine_seq_restore(&self->engine, slot, blobs[slot], bytes[slot]) != ERR_OK)
+            err = ERR_FULL;
+        mem_free(blobs[slot]);
+    }
+    mem_free(blobs);
+    mem_free(bytes);
+    return err;
+}
+
+/* The slot is empty. Another's stream is copied over all of its own when the decode() begins (110m,
+ * 512 tokens: 18 MB), or else everybody's cells are. */
+static enum err sweep(struct llama_engine *self, uint32_t slot)
+{
+    uint32_t clean = find_clean_slot(self);
+    if (!self->has_streams || !self->engine.info.can_cut || clean == self->engine.info.slots)
+        return sweep_all(self);
+    self->api->llama_memory_seq_cp(self->memory, (llama_seq_id)clean, (llama_seq_id)slot, -1, -1);
+    self->is_copied[clean] = self->is_copied[slot] = true;
+    empty_slot(self, slot);
+    self->cells[slot] = LLAMA_CELLS_CLEAN;
+    return ERR_OK;
+}
+
+static enum err sweep_new(struct llama_engine *self, const struct engine_row *rows, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (rows[i].position == 0 && self->cells[rows[i].slot] != LLAMA_CELLS_CLEAN)
+            TRY(sweep(self, rows[i].slot));
+    return ERR_OK;
+}
+
 static enum err decode(struct engine *engine, const struct engine_row *rows, size_t count)
 {
     struct llama_engine *self = self_of(engine);
@@ -233,6 +300,9 @@ static enum err decode(struct engine *engine, const struct engine_row *rows, siz
         llama_rows_arrange(arranged, rows, (uint32_t)count);
     else
         llama_rows_keep(arranged, (uint32_t)count);
+    bool has_adapters = self->adapters.now.count > 0;
+    TRY(sweep_new(self, rows, count));
+    llama_cells_begin(self->cells, rows, count, has_adapters);
     make_room_for_logits(self, rows);
     float *kept = self->kept_logits;
     for (uint32_t call = 0, begin = 0; call < arranged->call_count; call++) {
@@ -242,6 +312,8 @@ static enum err decode(struct engine *engine, const struct engine_row *rows, siz
         find_logits(self, order, call + 1 < arranged->call_count ? &kept : NULL);
         begin = arranged->call_ends[call];
     }
+    llama_cells_done(self->cells, rows, count, has_adapters, self->row_logits,
+                     engine->info.vocab_size);
     return ERR_OK;
 }
 
@@ -262,8 +334,9 @@ static enum err seq_cut(struct engine *engine, uint32_t slot, uint32_t keep_toke
     struct llama_engine *self = self_of(engine);
     if (keep_tokens == self->held[slot])
         return ERR_OK;
-    if (keep_tokens > 0 && self->api->llama_memory_seq_rm(self->memory, (llama_seq_id)slot,
-                                                          (llama_pos)keep_tokens, -1)) {
+    bool may_keep = keep_tokens > 0 && self->cells[slot] != LLAMA_CELLS_SPOILT;
+    if (may_keep && self->api->llama_memory_seq_rm(self->memory, (llama_seq_id)slot,
+                                                   (llama_pos)keep_tokens, -1)) {
         self->held[slot] = keep_tokens;
         return ERR_OK;
     }
@@ -275,6 +348,8 @@ static enum err seq_save(struct engine *engine, uint32_t slot, void **out_blob, 
 {
     struct llama_engine *self = self_of(engine);
     ASSERT_MSG(!self->is_copied[slot], "slot %u", slot);
+    if (self->cells[slot] == LLAMA_CELLS_SPOILT)
+        return ERR_REFUSED;
     size_t bytes = self->api->llama_state_seq_get_size(self->context, (llama_seq_id)slot);
     uint8_t *blob = bytes ? mem_peer_alloc(bytes) : NULL;
     if (!blob)
@@ -293,12 +368,16 @@ static enum err seq_restore(struct engine *engine, uint32_t slot, const void *bl
 {
     struct llama_engine *self = self_of(engine);
     ASSERT_MSG(!self->is_copied[slot], "slot %u", slot);
+    if (self->cells[slot] != LLAMA_CELLS_CLEAN)
+        return ERR_REFUSED;
     size_t used =
         self->api->llama_state_seq_set_data(self->context, blob, bytes, (llama_seq_id)slot);
     int64_t held = self->api->llama_memory_seq_pos_max(self->memory, (llama_seq_id)slot) + 1;
     bool was_read = used == bytes && bytes > 0;
     if (was_read && held <= engine->info.context_tokens) {
         self->held[slot] = (uint32_t)held;
+        if (engine->info.adapter_count > 0)
+            self->cells[slot] = LLAMA_CELLS_UNSEEN; /* nobody knows with which set it was made */
         return ERR_OK;
     }
     empty_slot(self, slot);
@@ -311,6 +390,7 @@ static void seq_copy(struct engine *engine, uint32_t from, uint32_t to)
     struct llama_engine *self = self_of(engine);
     self->api->llama_memory_seq_cp(self->memory, (llama_seq_id)from, (llama_seq_id)to, -1, -1);
     self->held[to] = self->held[from];
+    self->cells[to] = self->cells[from];
     self->is_copied[from] = self->is_copied[to] = true;
 }
 
@@ -603,6 +683,7 @@ static enum err load_all(struct llama_engine *self, struct load *load)
     self->row_logits = mem_array(load->geometry.batch_tokens, sizeof(*self->row_logits));
     self->held = mem_array(load->geometry.slots, sizeof(*self->held));
     self->is_copied = mem_array(load->geometry.slots, sizeof(*self->is_copied));
+    self->cells = mem_array(load->geometry.slots, sizeof(*self->cells));
     describe(self, load);
     prepare_embed(self, load);
     struct engine_adapter_set set = engine_default_adapters(&self->engine.info);

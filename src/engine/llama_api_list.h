@@ -24,6 +24,7 @@
     X(llama_get_memory)                                                                            \
     X(llama_init_from_model)                                                                       \
     X(llama_log_set)                                                                               \
+    X(llama_memory_clear)                                                                          \
     X(llama_memory_seq_cp)                                                                         \
     X(llama_memory_seq_pos_max)                                                                    \
     X(llama_memory_seq_rm)                                                                         \

@@ -211,36 +211,7 @@ static enum err check_all_are_known(const struct lora *lora, struct err_note *no
     return ERR_OK;
 }
 
-static enum err check(struct lora *lora, const struct gguf_map *model, struct err_note *note)
-{
-    struct walk walk = {lora, note};
-    TRY(check_keys(lora, model, note));
-    TRY(gguf_each_tensor(lora->bytes, lora->bytes.len, add_tensor, &walk));
-    TRY(check_pairs(lora, note));
-    TRY(gguf_each_tensor(model->head, model->file_bytes, match_matrix, &walk));
-    return check_all_are_known(lora, note);
-}
-
-enum err lora_check(struct slice bytes, const struct gguf_map *model, struct lora *out_lora,
-                    struct err_note *out_note)
-{
-    struct lora lora = {.bytes = bytes, .pairs = mem_array(LORA_PAIRS_MAX, sizeof(*lora.pairs))};
-    enum err err = check(&lora, model, out_note);
-    if (err != ERR_OK) {
-        lora_fini(&lora);
-        return err;
-    }
-    *out_lora = lora;
-    return ERR_OK;
-}
-
-void lora_fini(struct lora *lora)
-{
-    mem_free(lora->pairs);
-    *lora = (struct lora){0};
-}
-
-/* --- writing it again --- */
+/* --- its numbers --- */
 
 static float float_of_bits(uint32_t bits)
 {
@@ -291,6 +262,80 @@ static void unpack(uint32_t type, const char *row, size_t count, float *out)
             out[i] = q8_value(row, i);
     }
 }
+
+static const char *row_of(const struct lora *lora, const struct gguf_tensor *tensor, uint64_t row)
+{
+    return lora->bytes.data + lora->data_offset + tensor->offset +
+           row * (tensor->bytes / tensor->dimensions[1]);
+}
+
+/* What B is multiplied with. */
+static float factor_of(const struct lora *lora, const struct lora_pair *pair)
+{
+    return lora->alpha != 0 ? lora->alpha / (float)pair->b.dimensions[0] : 1;
+}
+
+static enum err check_matrix(const struct lora *lora, const struct gguf_tensor *tensor,
+                             float factor, struct err_note *note)
+{
+    size_t columns = (size_t)tensor->dimensions[0];
+    float *numbers = mem_array(columns, sizeof(*numbers));
+    bool are_finite = true;
+    for (uint64_t i = 0; i < tensor->dimensions[1] && are_finite; i++) {
+        unpack(tensor->type, row_of(lora, tensor, i), columns, numbers);
+        for (size_t j = 0; j < columns; j++)
+            are_finite = are_finite && isfinite(numbers[j] * factor);
+    }
+    mem_free(numbers);
+    if (are_finite)
+        return ERR_OK;
+    return err_note_fail(note, ERR_PROTOCOL, "its tensor %s has numbers that are not finite%s",
+                         quote(tensor->name), factor == 1 ? "" : " (with alpha / rank)");
+}
+
+/* One that is not spoils every cell of a slot that it comes to, and its next user's logits. */
+static enum err check_numbers(const struct lora *lora, struct err_note *note)
+{
+    for (uint32_t i = 0; i < lora->pair_count; i++) {
+        TRY(check_matrix(lora, &lora->pairs[i].a, 1, note));
+        TRY(check_matrix(lora, &lora->pairs[i].b, factor_of(lora, &lora->pairs[i]), note));
+    }
+    return ERR_OK;
+}
+
+/* --- all of it --- */
+
+static enum err check(struct lora *lora, const struct gguf_map *model, struct err_note *note)
+{
+    struct walk walk = {lora, note};
+    TRY(check_keys(lora, model, note));
+    TRY(gguf_each_tensor(lora->bytes, lora->bytes.len, add_tensor, &walk));
+    TRY(check_pairs(lora, note));
+    TRY(gguf_each_tensor(model->head, model->file_bytes, match_matrix, &walk));
+    TRY(check_all_are_known(lora, note));
+    return check_numbers(lora, note);
+}
+
+enum err lora_check(struct slice bytes, const struct gguf_map *model, struct lora *out_lora,
+                    struct err_note *out_note)
+{
+    struct lora lora = {.bytes = bytes, .pairs = mem_array(LORA_PAIRS_MAX, sizeof(*lora.pairs))};
+    enum err err = check(&lora, model, out_note);
+    if (err != ERR_OK) {
+        lora_fini(&lora);
+        return err;
+    }
+    *out_lora = lora;
+    return ERR_OK;
+}
+
+void lora_fini(struct lora *lora)
+{
+    mem_free(lora->pairs);
+    *lora = (struct lora){0};
+}
+
+/* --- writing it again --- */
 
 struct writer {
     FILE *out;
@@ -373,13 +418,11 @@ static void put_matrix(struct writer *writer, const struct lora *lora,
                        const struct gguf_tensor *tensor, uint64_t columns, uint64_t rows,
                        float factor)
 {
-    size_t row_bytes = (size_t)(tensor->bytes / tensor->dimensions[1]);
     size_t own_columns = (size_t)tensor->dimensions[0];
-    const char *data = lora->bytes.data + lora->data_offset + tensor->offset;
     float *numbers = mem_array((size_t)columns, sizeof(*numbers));
     for (uint64_t i = 0; i < rows; i++) {
         if (i < tensor->dimensions[1])
-            unpack(tensor->type, data + i * row_bytes, own_columns, numbers);
+            unpack(tensor->type, row_of(lora, tensor, i), own_columns, numbers);
         else
             memset(numbers, 0, (size_t)columns * sizeof(*numbers));
         for (size_t j = 0; j < own_columns; j++)
@@ -397,9 +440,8 @@ enum err lora_write(const struct lora *lora, FILE *out)
     for (uint32_t i = 0; i < lora->pair_count; i++) {
         const struct lora_pair *pair = &lora->pairs[i];
         uint64_t rank = odd_rank(pair);
-        float factor = lora->alpha != 0 ? lora->alpha / (float)pair->b.dimensions[0] : 1;
         put_matrix(&writer, lora, &pair->a, pair->a.dimensions[0], rank, 1);
-        put_matrix(&writer, lora, &pair->b, rank, pair->b.dimensions[1], factor);
+        put_matrix(&writer, lora, &pair->b, rank, pair->b.dimensions[1], factor_of(lora, pair));
     }
     return fflush(out) == 0 && !ferror(out) ? ERR_OK : ERR_SYSTEM;
 }

@@ -11,7 +11,8 @@
  *    and a column of zeros more where it was even. ggml multiplies such matrices (tinyBLAS wants
  *    multiples of 4 and 8) with one dot product for each number, whatever else is in the batch. A
  *    rank of 8 or 16 takes another kernel for two rows and more than for one, which adds in
- *    another order: an answer would depend on its company (engine README rule 5). */
+ *    another order: an answer would depend on its company (engine README rule 5).
+ * 3. All numbers are finite, also with alpha / rank multiplied in. */
 #pragma once
 
 #include "engine/gguf.h"

@@ -277,6 +277,80 @@ TEST(sets_in_turn_do_not_change_each_other)
     subject_fini(&subject);
 }
 
+/* --- a set that computes what is not finite --- */
+
+/* Its numbers are finite, and what comes of them is not. */
+static struct subject endless_subject(struct made model)
+{
+    struct subject subject = {.model = model};
+    struct random_lora lora = random_lora_default(subject.model.path);
+    subject.first = made_lora(&lora);
+    lora.strength = 1e30f;
+    subject.second = made_lora(&lora);
+    return subject;
+}
+
+static void put_in(struct engine *engine, uint32_t slot, uint32_t count, bool wants_logits)
+{
+    struct engine_row rows[CONTEXT];
+    for (uint32_t i = 0; i < count; i++)
+        rows[i] = (struct engine_row){prompt_token(9, i), i, slot, wants_logits && i + 1 == count};
+    CHECK_OK(engine_decode(engine, rows, count));
+    bool is_finite = true;
+    for (uint32_t i = 0; wants_logits && i < engine->info.vocab_size; i++)
+        is_finite = is_finite && isfinite(engine_logits(engine, count - 1)[i]);
+    CHECK(is_finite != wants_logits);
+}
+
+/* In slots 0.. of `spoilt`, with or without a look at the logits; then others come there, beside
+ * one in the last slot that was there before and goes on as if nothing had been. */
+static void check_spoilt(struct made model, uint32_t spoilt, bool wants_logits)
+{
+    struct subject subject = endless_subject(model);
+    struct engine *engine = open_subject(&subject);
+    struct engine_adapter_set endless = only(1, 1);
+    struct sequence alone = run_alone(engine, 3, &nobody), beside = {.slot = SLOTS - 1, .seed = 3};
+    void *blob;
+    size_t bytes;
+    while (beside.count < STEPS / 2)
+        step(engine, &beside, 1);
+    engine_use_adapters(engine, &endless);
+    for (uint32_t slot = 0; slot < spoilt; slot++) {
+        put_in(engine, slot, 200, wants_logits);
+        if (wants_logits)
+            CHECK_ERR(engine_seq_save(engine, slot, &blob, &bytes), ERR_REFUSED);
+        CHECK_ERR(engine_seq_cut(engine, slot, 100), wants_logits ? ERR_REFUSED : ERR_OK);
+        CHECK_OK(engine_seq_cut(engine, slot, 0));
+    }
+    engine_use_adapters(engine, &nobody);
+    for (uint32_t slot = 0; slot < spoilt; slot++) {
+        struct sequence next = {.slot = slot, .seed = 3};
+        while (next.count < STEPS)
+            step(engine, &next, 1);
+        CHECK(is_same(&next, &alone));
+        CHECK_OK(engine_seq_cut(engine, slot, 0));
+    }
+    while (beside.count < STEPS)
+        step(engine, &beside, 1);
+    CHECK(is_same(&beside, &alone));
+    engine_close(&engine);
+    subject_fini(&subject);
+}
+
+TEST(what_is_not_finite_does_not_stay_in_a_slot)
+{
+    check_spoilt(made_kind(RANDOM_LLAMA), 1, true);
+    check_spoilt(made_kind(RANDOM_LLAMA), SLOTS - 1, true);
+    check_spoilt(made_kind(RANDOM_LLAMA), SLOTS - 1, false);
+}
+
+TEST(nor_where_streams_cannot_be_copied)
+{
+    check_spoilt(made_kind(RANDOM_WINDOW), SLOTS - 1, true);
+    check_spoilt(made_kind(RANDOM_HYBRID), 1, true);
+    check_spoilt(made_kind(RANDOM_RECURRENT), 1, true);
+}
+
 /* --- files that are not what they say --- */
 
 static void check_refused(const struct subject *subject, const char *path, const char *why)
