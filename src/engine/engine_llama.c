@@ -69,7 +69,6 @@ static void close_engine(struct engine *engine)
     if (self->context)
         self->api->llama_free(self->context);
     llama_threads_stop(&self->threads);
-    llama_adapters_fini(&self->adapters);
     if (self->model)
         self->api->llama_model_free(self->model);
     mem_free(self->held);
@@ -467,6 +466,11 @@ static bool may_go_on(void *ctx)
     return say_progress(ctx, 0);
 }
 
+static bool may_still_go_on(void *ctx) /* the weights are there */
+{
+    return say_progress(ctx, 1);
+}
+
 /* Weights that libllama reads itself it counts, tensor by tensor. */
 static enum err read_what_is_mapped(struct load *load, const struct llama_model_params *params)
 {
@@ -476,13 +480,25 @@ static enum err read_what_is_mapped(struct load *load, const struct llama_model_
     return read_ahead(load->options->model_path, on_read_ahead, load, load->note);
 }
 
-static enum err look_at_adapters(struct llama_engine *self, struct load *load)
+static enum err end_of_adapters(const struct load *load, enum err err)
 {
-    enum err err = llama_adapters_look(&self->adapters, load->options, may_go_on, load, load->note);
     if (err == ERR_CANCELLED)
         return err_note_fail(load->note, err, "the load of %s was stopped",
                              load->options->model_path);
     return err;
+}
+
+static enum err look_at_adapters(struct llama_engine *self, struct load *load)
+{
+    return end_of_adapters(
+        load, llama_adapters_look(&self->adapters, load->options, may_go_on, load, load->note));
+}
+
+static enum err load_adapters(struct llama_engine *self, struct load *load)
+{
+    return end_of_adapters(load, llama_adapters_load(&self->adapters, load->options, self->api,
+                                                     self->model, &load->log, may_still_go_on, load,
+                                                     load->note));
 }
 
 static enum err look_at_file(struct llama_engine *self, struct load *load)
@@ -671,7 +687,7 @@ static void prepare_embed(struct llama_engine *self, const struct load *load)
 static enum err load_all(struct llama_engine *self, struct load *load)
 {
     TRY(load_model(self, load));
-    TRY(llama_adapters_load(&self->adapters, self->api, self->model, &load->log, load->note));
+    TRY(load_adapters(self, load));
     TRY(make_context(self, load));
     TRY(make_text(self, load));
     if (self->context)

@@ -62,7 +62,7 @@ static enum err read_file(const char *path, struct slice *out_bytes, struct err_
     return err;
 }
 
-/* --- looking at them --- */
+/* --- looking at them, and writing what libllama gets --- */
 
 static enum err write_for_libllama(const struct lora *lora, FILE **out_file, struct err_note *note)
 {
@@ -85,37 +85,70 @@ static uint64_t larger(uint64_t a, uint64_t b)
     return a > b ? a : b;
 }
 
+/* Tells the slice's bytes from those of the look: a file may be replaced meanwhile. */
+static enum err check_digest(const struct engine_adapter *info, struct slice bytes,
+                             struct err_note *note)
+{
+    uint8_t digest[SHA256_BYTES];
+    sha256_of(bytes, digest);
+    if (memcmp(digest, info->digest, sizeof(digest)) == 0)
+        return ERR_OK;
+    return err_note_fail(note, ERR_PROTOCOL, "it has changed while the model was loaded");
+}
+
 static enum err look_at_bytes(struct llama_adapters *adapters, uint32_t index, struct slice bytes,
                               const struct gguf_map *model, struct err_note *note)
 {
     struct lora lora = {0};
     TRY(lora_check(bytes, model, &lora, note));
-    enum err err = write_for_libllama(&lora, &adapters->files[index], note);
     adapters->infos[index].bytes = lora.written_bytes;
     adapters->bytes += lora.written_bytes;
     adapters->widest = larger(adapters->widest, lora.widest);
     adapters->widest_output = larger(adapters->widest_output, lora.widest_output);
     sha256_of(bytes, adapters->infos[index].digest);
     lora_fini(&lora);
+    return ERR_OK;
+}
+
+static enum err write_bytes(struct llama_adapters *adapters, uint32_t index, struct slice bytes,
+                            const struct gguf_map *model, struct err_note *note)
+{
+    struct lora lora = {0};
+    TRY(check_digest(&adapters->infos[index], bytes, note));
+    TRY(lora_check(bytes, model, &lora, note));
+    enum err err = write_for_libllama(&lora, &adapters->file, note);
+    lora_fini(&lora);
     return err;
+}
+
+typedef enum err bytes_fn(struct llama_adapters *adapters, uint32_t index, struct slice bytes,
+                          const struct gguf_map *model, struct err_note *note);
+
+/* Its whole file in memory, for as long as `use` takes. */
+static enum err with_bytes(struct llama_adapters *adapters, uint32_t index, bytes_fn *use,
+                           const struct engine_adapter_file *file, const struct gguf_map *model,
+                           struct err_note *note)
+{
+    struct slice bytes = {0};
+    struct err_note why = {{0}};
+    enum err err = read_file(file->path, &bytes, &why);
+    if (err == ERR_OK)
+        err = use(adapters, index, bytes, model, &why);
+    mem_free((void *)(uintptr_t)bytes.data);
+    if (err == ERR_OK)
+        return ERR_OK;
+    return err_note_fail(note, err, "the adapter '%s' (%s) cannot be used: %s", file->name,
+                         file->path, why.text);
 }
 
 static enum err look_at(struct llama_adapters *adapters, const struct engine_adapter_file *file,
                         const struct gguf_map *model, struct err_note *note)
 {
     uint32_t index = adapters->count;
-    struct slice bytes = {0};
-    struct err_note why = {{0}};
     snprintf(adapters->names[index], sizeof(adapters->names[index]), "%s", file->name);
     adapters->infos[index] =
         (struct engine_adapter){.name = adapters->names[index], .scale = file->scale};
-    enum err err = read_file(file->path, &bytes, &why);
-    if (err == ERR_OK)
-        err = look_at_bytes(adapters, index, bytes, model, &why);
-    mem_free((void *)(uintptr_t)bytes.data);
-    if (err != ERR_OK)
-        return err_note_fail(note, err, "the adapter '%s' (%s) cannot be used: %s", file->name,
-                             file->path, why.text);
+    TRY(with_bytes(adapters, index, look_at_bytes, file, model, note));
     adapters->count++;
     return ERR_OK;
 }
@@ -146,20 +179,39 @@ uint64_t llama_adapters_compute_bytes(const struct llama_adapters *adapters, uin
 
 /* --- libllama --- */
 
-enum err llama_adapters_load(struct llama_adapters *adapters, const struct llama_api *api,
-                             struct llama_model *model, const struct llama_log *log,
+static enum err give(struct llama_adapters *adapters, uint32_t index, const struct llama_api *api,
+                     struct llama_model *model, const struct llama_log *log, struct err_note *note)
+{
+    adapters->loaded[index] = api->llama_adapter_lora_init_from_file_ptr(model, adapters->file);
+    (void)fclose(adapters->file); /* it was only read */
+    adapters->file = NULL;
+    if (adapters->loaded[index])
+        return ERR_OK;
+    return err_note_fail(note, ERR_PROTOCOL, "libllama refuses the adapter '%s': %s",
+                         adapters->names[index],
+                         log->first_error[0] ? log->first_error : "it does not say why");
+}
+
+enum err llama_adapters_load(struct llama_adapters *adapters,
+                             const struct engine_llama_options *options,
+                             const struct llama_api *api, struct llama_model *model,
+                             const struct llama_log *log, bool (*may_go_on)(void *ctx), void *ctx,
                              struct err_note *out_note)
 {
-    for (uint32_t i = 0; i < adapters->count; i++) {
-        adapters->loaded[i] = api->llama_adapter_lora_init_from_file_ptr(model, adapters->files[i]);
-        (void)fclose(adapters->files[i]); /* it was only read */
-        adapters->files[i] = NULL;
-        if (!adapters->loaded[i])
-            return err_note_fail(out_note, ERR_PROTOCOL, "libllama refuses the adapter '%s': %s",
-                                 adapters->names[i],
-                                 log->first_error[0] ? log->first_error : "it does not say why");
+    struct gguf_map map;
+    if (adapters->count == 0)
+        return ERR_OK;
+    TRY(gguf_map(options->model_path, &map, out_note));
+    enum err err = ERR_OK;
+    for (uint32_t i = 0; i < adapters->count && err == ERR_OK; i++) {
+        err = may_go_on(ctx)
+                  ? with_bytes(adapters, i, write_bytes, &options->adapters[i], &map, out_note)
+                  : ERR_CANCELLED;
+        if (err == ERR_OK)
+            err = give(adapters, i, api, model, log, out_note);
     }
-    return ERR_OK;
+    gguf_unmap(&map);
+    return err;
 }
 
 void llama_adapters_use(struct llama_adapters *adapters, const struct llama_api *api,
@@ -176,11 +228,4 @@ void llama_adapters_use(struct llama_adapters *adapters, const struct llama_api 
     /* 0 is all that it returns. */
     (void)api->llama_set_adapters_lora(context, wanted, set->count, scales);
     adapters->now = *set;
-}
-
-void llama_adapters_fini(struct llama_adapters *adapters)
-{
-    for (uint32_t i = 0; i < ENGINE_ADAPTERS_MAX; i++)
-        if (adapters->files[i])
-            (void)fclose(adapters->files[i]); /* what was written is not wanted any more */
 }

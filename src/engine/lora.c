@@ -128,6 +128,19 @@ static enum err add_tensor(void *ctx, const struct gguf_tensor *tensor)
     return ERR_OK;
 }
 
+/* Small files could otherwise ask for all the memory there is, by tensors at the same place. */
+static enum err check_overlap(const struct lora *lora, struct err_note *note)
+{
+    uint64_t sum = 0, data_bytes = lora->bytes.len - lora->data_offset;
+    for (uint32_t i = 0; i < lora->pair_count; i++)
+        sum += lora->pairs[i].a.bytes + lora->pairs[i].b.bytes;
+    if (sum <= data_bytes)
+        return ERR_OK;
+    return err_note_fail(note, ERR_PROTOCOL,
+                         "its tensors overlap: they have %" PRIu64 " bytes in %" PRIu64, sum,
+                         data_bytes);
+}
+
 static enum err check_pairs(const struct lora *lora, struct err_note *note)
 {
     if (lora->pair_count == 0)
@@ -311,8 +324,13 @@ static enum err check(struct lora *lora, const struct gguf_map *model, struct er
     TRY(check_keys(lora, model, note));
     TRY(gguf_each_tensor(lora->bytes, lora->bytes.len, add_tensor, &walk));
     TRY(check_pairs(lora, note));
+    TRY(check_overlap(lora, note));
     TRY(gguf_each_tensor(model->head, model->file_bytes, match_matrix, &walk));
     TRY(check_all_are_known(lora, note));
+    if (lora->written_bytes > LORA_WRITTEN_MAX_BYTES)
+        return err_note_fail(note, ERR_PROTOCOL,
+                             "it takes %" PRIu64 " bytes in memory: allowed are %" PRIu64,
+                             lora->written_bytes, LORA_WRITTEN_MAX_BYTES);
     return check_numbers(lora, note);
 }
 

@@ -23,6 +23,7 @@ enum {
     LORA_PAIRS_MAX = 4096, /* llama.cpp's most layers, with eight matrices each */
     LORA_RANK_MAX = 4096,
 };
+#define LORA_WRITTEN_MAX_BYTES (UINT64_C(4) << 30) /* rank 256 for all of a 13b model */
 
 struct lora_pair {
     struct slice name; /* of the model's matrix */

@@ -279,6 +279,15 @@ static void check_number_refused(const struct tiny *like, size_t at, const void 
     check_refused(&tiny, why);
 }
 
+/* Each is in the file, and both are not. */
+TEST(tensors_that_overlap_are_refused)
+{
+    struct tiny tiny = tiny_default();
+    tiny.data_bytes = sizeof(a_numbers) + sizeof(b_numbers) - 4;
+    tiny.tensors[1].offset = 0;
+    check_refused(&tiny, "its tensors overlap: they have 80 bytes in 76");
+}
+
 TEST(numbers_that_are_not_finite_are_refused)
 {
     static const float no_number = NAN, endless = -INFINITY, largest = 3e38f;

@@ -353,6 +353,47 @@ TEST(nor_where_streams_cannot_be_copied)
 
 /* --- files that are not what they say --- */
 
+struct replacing {
+    struct subject *subject;
+    struct text bytes; /* of its second adapter: the first becomes that, too */
+    bool is_done;
+};
+
+static bool replace(void *ctx, float fraction)
+{
+    struct replacing *replacing = ctx;
+    struct slice bytes = text_slice(&replacing->bytes);
+    if (fraction > 0 && !replacing->is_done) {
+        CHECK_OK(file_write(replacing->subject->first.path, &bytes, 1, NULL));
+        replacing->is_done = true;
+    }
+    return true;
+}
+
+/* What libllama gets is written when the weights are there, and all had been found to fit. */
+TEST(a_file_that_is_replaced_while_the_model_is_loaded_is_refused)
+{
+    struct subject subject = subject_of(made_kind(RANDOM_LLAMA));
+    struct replacing replacing = {.subject = &subject};
+    struct err_note note = {{0}};
+    struct engine *engine = open_subject(&subject); /* or the test is skipped */
+    engine_close(&engine);
+    text_init(&replacing.bytes, 16 << 20);
+    CHECK_OK(file_read(subject.second.path, &replacing.bytes, NULL));
+    static const char *const search[] = {SOURCE_ROOT "/build/deps/engine/lib", NULL};
+    subject.options.model_path = subject.model.path;
+    subject.options.search = search;
+    subject.options.library_dir = getenv("MILLRACE_ENGINE_DIR");
+    subject.options.threads = subject.options.threads_batch = 1;
+    CHECK_ERR(engine_llama_open(&subject.options, replace, &replacing, &engine, &note),
+              ERR_PROTOCOL);
+    CHECK(replacing.is_done);
+    CHECK(strstr(note.text, "the adapter 'first'"));
+    CHECK(strstr(note.text, "it has changed while the model was loaded"));
+    text_fini(&replacing.bytes);
+    subject_fini(&subject);
+}
+
 static void check_refused(const struct subject *subject, const char *path, const char *why)
 {
     static const char *const search[] = {SOURCE_ROOT "/build/deps/engine/lib", NULL};
