@@ -266,12 +266,17 @@ static bool begin_preparing(struct stream *stream, struct slice submit, const st
     return stream->preparation != NULL;
 }
 
-/* What it would say is the rest of another answer. */
+/* What it would say is, or may be, the rest of another answer. Where nothing is known of this
+ * worker's numbers yet, those of one model on one kind of processor are taken to be the same; not
+ * so with adapters, whose files are replaced by newer trainings under the same name. */
 static bool has_other_numerics(const struct worker *worker, const struct request *head)
 {
     struct slice mine = slice_str(worker->selftest.fingerprint);
     struct slice begun_with = head->continue_from.numerics;
-    return mine.len > 0 && begun_with.len > 0 && !slice_eq(mine, begun_with);
+    bool has_adapters = worker->engine->info.adapter_count > 0 || head->adapters.count > 0;
+    if (begun_with.len == 0)
+        return false;
+    return mine.len > 0 ? !slice_eq(mine, begun_with) : has_adapters;
 }
 
 void worker_stream_prepare(struct stream *stream, struct slice submit, const struct request *head)

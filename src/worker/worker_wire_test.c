@@ -110,17 +110,23 @@ TEST(an_answer_that_was_begun_with_other_numerics_is_not_gone_on_with)
     static const char mine[] = "0123456789abcdef0123456789abcdef";
     static const struct {
         const char *mine, *theirs;
+        uint32_t adapters;
         size_t refused;
-    } cases[] = {{mine, "0123456789abcdef0123456789abcdee", 1},
-                 {mine, mine, 0},
-                 {mine, "", 0},
-                 {"", mine, 0}};
+    } cases[] = {{mine, "0123456789abcdef0123456789abcdee", 0, 1},
+                 {mine, mine, 0, 0},
+                 {mine, "", 0, 0},
+                 {"", mine, 0, 0},
+                 {mine, mine, 1, 0},
+                 {"", mine, 1, 1}}; /* of which files? */
+    static const struct engine_adapter adapter = {.name = "sql"};
     for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
         struct rig *rig = rig_new();
         rig_start_ready(rig);
         struct raw *raw = raw_open(rig);
         struct request request = raw_request(raw);
         snprintf(rig->worker->selftest.fingerprint, sizeof(mine), "%s", cases[i].mine);
+        rig->worker->engine->info.adapters = &adapter;
+        rig->worker->engine->info.adapter_count = cases[i].adapters;
         request.epoch = 2;
         request.continue_from.numerics = slice_str(cases[i].theirs);
         raw_submit(raw, &request);
