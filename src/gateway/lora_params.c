@@ -32,11 +32,32 @@ MUST_USE static enum err read_which(struct call *call, const json_t *value, size
 }
 _Static_assert(ADAPTER_NAME_MAX_BYTES == 64 && ADAPTERS_WISHED_MAX == 16, "the sentences say so");
 
-MUST_USE static enum err read_item(struct call *call, const json_t *value, size_t index,
+/* A scale that is passed over would be one of 1. */
+MUST_USE static enum err check_members(json_t *value, size_t index, struct api_error *out_error)
+{
+    static const char *const known[] = {"id", "name", "scale"};
+    const char *name;
+    json_t *member;
+    json_object_foreach(value, name, member)
+    {
+        bool is_known = false;
+        for (size_t i = 0; i < ARRAY_COUNT(known); i++)
+            is_known = is_known || strcmp(name, known[i]) == 0;
+        if (!is_known)
+            return api_error_set(out_error, 400, "invalid_value", LORA,
+                                 "lora[%zu] has an unknown member '%.64s': id, name and scale are "
+                                 "known",
+                                 index, name);
+    }
+    return ERR_OK;
+}
+
+MUST_USE static enum err read_item(struct call *call, json_t *value, size_t index,
                                    struct adapter_wish *item, struct api_error *out_error)
 {
     if (!json_is_object(value))
         return wrong(out_error, index, "must be an object with a name or an id, and a scale");
+    TRY(check_members(value, index, out_error));
     item->scale = 1;
     TRY(read_which(call, value, index, item, out_error));
     const json_t *scale = param_member(value, "scale");

@@ -80,6 +80,8 @@ TEST(mistakes_are_told_with_their_place)
          "lora[0] has a scale that is not a number in -100..100"},
         {"{\"lora\":[{\"id\":0,\"scale\":100.1}]}", "invalid_value",
          "lora[0] has a scale that is not a number in -100..100"},
+        {"{\"lora\":[{\"id\":0},{\"id\":1,\"sclae\":0.1}]}", "invalid_value",
+         "lora[1] has an unknown member 'sclae': id, name and scale are known"},
         {"{\"lora\":[1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1]}", "invalid_value",
          "lora has 17 entries: allowed are 16"},
     };
