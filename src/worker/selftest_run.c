@@ -3,6 +3,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/sha256.h"
 
 #include <string.h>
 
@@ -31,6 +32,17 @@ struct selftest_run {
 
 /* --- the file --- */
 
+/* By what is in them: of the same rank all have the same size, and times are set as one likes. */
+static void add_adapters(struct text *key, const struct engine_info *info)
+{
+    for (uint32_t i = 0; i < info->adapter_count; i++) {
+        const struct engine_adapter *adapter = &info->adapters[i];
+        char digits[SHA256_HEX_BYTES + 1];
+        (void)sha256_format(adapter->digest, digits); /* the slice of `digits` */
+        text_add_f(key, "|lora=%s,%.9g,%s", adapter->name, (double)adapter->scale, digits);
+    }
+}
+
 static void make_key(struct selftest_run *run)
 {
     const struct engine_info *info = &run->engine->info;
@@ -39,6 +51,7 @@ static void make_key(struct selftest_run *run)
                run->options.key ? run->options.key : "", info->build ? info->build : info->kind,
                info->description, info->slots, info->context_tokens, info->batch_tokens,
                run->options.is_fast, (unsigned long long)run->options.budget_us);
+    add_adapters(&run->key, info);
 }
 
 static bool has_file(const struct selftest_run *run)

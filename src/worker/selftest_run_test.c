@@ -14,6 +14,8 @@ static const struct engine_ops *toy_ops;
 static uint64_t clock_now_us;
 static enum err fails_next;
 static uint64_t step_us = 100, row_us = 1; /* of a decode() */
+static uint32_t adapter_count;             /* of the next toy */
+static uint8_t first_digest = 1;
 static struct core *core;
 static struct selftest_run *run;
 static char path[64];
@@ -42,6 +44,8 @@ static void open_all(uint64_t budget_us, const char *key)
     ops = *toy_ops;
     ops.decode = decode;
     toy.engine.ops = &ops;
+    toy_engine_add_adapters(&toy, adapter_count);
+    toy.adapters[0].digest[0] = first_digest;
     core = core_new(&toy.engine, &options);
     run = selftest_run_new(
         &toy.engine, core,
@@ -116,6 +120,28 @@ TEST(what_one_run_found_the_next_start_knows)
     CHECK(!selftest_run_take_result(run, &second));
     CHECK_EQ(selftest_run_due_us(run), 0);
     close_all();
+    CHECK_EQ(unlink(path), 0);
+}
+
+/* Of the same name, scale and size. */
+TEST(what_was_found_with_another_adapter_is_not_known)
+{
+    struct selftest_result result;
+    new_path();
+    adapter_count = 1;
+    open_all(UINT64_C(1) << 40, "key");
+    run_all();
+    close_all();
+    open_all(UINT64_C(1) << 40, "key");
+    CHECK(selftest_run_take_result(run, &result));
+    close_all();
+    first_digest = 2;
+    open_all(UINT64_C(1) << 40, "key");
+    CHECK(!selftest_run_take_result(run, &result));
+    CHECK_EQ(selftest_run_due_us(run), 0);
+    close_all();
+    first_digest = 1;
+    adapter_count = 0;
     CHECK_EQ(unlink(path), 0);
 }
 
