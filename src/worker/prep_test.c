@@ -685,3 +685,54 @@ TEST(adapters_that_the_model_lacks_are_refused_by_name)
     core_job_free(&job);
     engine_close(&engine);
 }
+
+static uint64_t scope_with(struct engine *engine, const struct adapter_wish *items, size_t count)
+{
+    struct request request = text_request(SLICE("hello"));
+    request.tenant = SLICE("alice");
+    request.adapters = (struct adapters_wish){items != NULL, items, count};
+    struct core_job *job = prepare(engine, &request);
+    uint64_t scope = job->scope;
+    CHECK_EQ(job->adapters.count, count > 0 && items[0].scale != 0);
+    core_job_free(&job);
+    return scope;
+}
+
+/* Cells are shared inside a scope: nothing else keeps those of two sets apart. */
+TEST(each_set_of_adapters_has_a_scope)
+{
+    static const struct engine_adapter adapters[] = {{.name = "sql", .digest = {1}},
+                                                     {.name = "law", .digest = {2}}};
+    struct engine *engine = open_engine();
+    engine->info.adapters = adapters;
+    engine->info.adapter_count = ARRAY_COUNT(adapters);
+    const struct adapter_wish sql = {.name = SLICE("sql"), .scale = 1}, law = {.id = 1, .scale = 1},
+                              first = {.id = 0, .scale = 1}, half = {.id = 0, .scale = 0.5f},
+                              off = {.id = 0, .scale = 0}, minus_off = {.id = 0, .scale = -0.0f};
+    uint64_t none = scope_with(engine, NULL, 0), of_sql = scope_with(engine, &sql, 1);
+    CHECK_EQ(none, scope_of(engine, "alice"));
+    CHECK(of_sql != none);
+    CHECK_EQ(scope_with(engine, &first, 1), of_sql); /* the same by its number */
+    CHECK(scope_with(engine, &half, 1) != of_sql);
+    CHECK(scope_with(engine, &half, 1) != none);
+    CHECK(scope_with(engine, &law, 1) != of_sql);
+    CHECK(scope_with(engine, &law, 1) != none);
+    CHECK_EQ(scope_with(engine, &off, 1), none);
+    CHECK_EQ(scope_with(engine, &minus_off, 1), none);
+    CHECK_EQ(scope_with(engine, &sql, 0), none);
+    engine_close(&engine);
+}
+
+/* Who names none has what the configuration switches on, and shares with who names just that. */
+TEST(adapters_that_nobody_named_are_in_the_scope)
+{
+    static const struct engine_adapter adapters[] = {{.name = "sql", .scale = 1, .digest = {1}}};
+    struct engine *engine = open_engine();
+    engine->info.adapters = adapters;
+    engine->info.adapter_count = ARRAY_COUNT(adapters);
+    const struct adapter_wish sql = {.name = SLICE("sql"), .scale = 1};
+    uint64_t named = scope_with(engine, &sql, 1), nothing = scope_with(engine, &sql, 0);
+    CHECK_EQ(scope_of(engine, "alice"), named);
+    CHECK(nothing != named);
+    engine_close(&engine);
+}
