@@ -83,6 +83,7 @@ struct core_job {
     uint64_t key; /* the stream handle, unique among the living */
     /* Whose prompt it is (rule 9): made of the tenant and the adapters; 0: of neither. */
     uint64_t scope;
+    uint64_t tenant; /* whose turns it takes (turns.h); 0: nobody's */
     struct engine_adapter_set adapters;
     struct arena *arena;       /* holds stops and bias, NULL if there are none; released with it */
     token_id *prompt;          /* ids below vocab_size; mem_free()d, or taken by core_start() */

@@ -23,11 +23,11 @@ static const struct engine_adapter_set *adapters_of_step(struct core *core)
     for (size_t i = 0; i < ARRAY_COUNT(states); i++) {
         LIST_FOREACH (link, &core->lists[states[i]]) {
             const struct sequence *sequence = CONTAINER_OF(link, struct sequence, link);
-            core->turns_seqs[count++] =
-                (struct turns_seq){&sequence->job->adapters, sequence->waits_since};
+            core->turns_seqs[count++] = (struct turns_seq){
+                &sequence->job->adapters, sequence->job->tenant, sequence->waits_since};
         }
     }
-    return count > 0 ? turns_next(&core->turns, core->turns_seqs, count) : NULL;
+    return count > 0 ? turns_next(&core->turns, core->turns_seqs, count, core->steps) : NULL;
 }
 
 /* `adapters` NULL: there are none, and so it is everybody's turn. */

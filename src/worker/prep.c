@@ -323,6 +323,8 @@ static enum err make_job(struct engine *engine, const struct request *request,
     struct core_job *job = mem_alloc(sizeof(*job));
     job->adapters = *adapters;
     job->scope = adapters_scope(&engine->info, request->tenant, adapters);
+    job->tenant =
+        adapters_scope(&engine->info, request->tenant, &(const struct engine_adapter_set){0});
     job->sampling = request->sampling;
     if (request->continue_from.is_wanted) {
         job->sampling.has_seed = true;

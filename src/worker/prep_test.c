@@ -1,5 +1,6 @@
 #include "base/mem.h"
 #include "testing/test.h"
+#include "worker/adapters.h"
 #include "worker/prep.h"
 
 #include <stdio.h>
@@ -686,6 +687,8 @@ TEST(adapters_that_the_model_lacks_are_refused_by_name)
     engine_close(&engine);
 }
 
+static const struct engine_adapter_set nobody = {0};
+
 static uint64_t scope_with(struct engine *engine, const struct adapter_wish *items, size_t count)
 {
     struct request request = text_request(SLICE("hello"));
@@ -694,6 +697,7 @@ static uint64_t scope_with(struct engine *engine, const struct adapter_wish *ite
     struct core_job *job = prepare(engine, &request);
     uint64_t scope = job->scope;
     CHECK_EQ(job->adapters.count, count > 0 && items[0].scale != 0);
+    CHECK_EQ(job->tenant, adapters_scope(&engine->info, request.tenant, &nobody));
     core_job_free(&job);
     return scope;
 }

@@ -4,28 +4,40 @@
  * 1. A set keeps its turn while something of it runs, until its steps have taken TURNS_US: another
  *    set costs the laying out of a graph (5 to 15 ms, docs/design/027), which is to be a small part
  *    of what is done with it. At least a step; of steps whose time nobody knows just one.
- * 2. Then comes the set of the sequence that has waited longest for a step of its set; and at once,
- *    if nothing of the present set runs. So with s sets in all, a sequence waits for at most s - 1
- *    turns of others, whoever comes meanwhile: they are younger (turns_test).
- * 3. A sequence that is alone with its set waits for nobody. */
+ * 2. Then it is the turn of the tenant that has waited longest for one, of those that have
+ * something of another set; and at once, if nothing of the present set runs. It is for the set of
+ * that tenant's sequence that has waited longest for a step of its set; sequences of others with
+ * the same set come along. So with t tenants that run, one waits for at most t - 1 turns of others,
+ *    however many sets (scales!) they name; and of a tenant with s sets, a sequence for at most
+ *    s of its tenant's turns. Whoever comes meanwhile is younger (turns_test).
+ * 3. A sequence that is alone with its set waits for nobody.
+ * 4. Of the last TURNS_TENANTS tenants is known when they had a turn; of one that is not among them
+ *    the wait is that of its oldest sequence. */
 #pragma once
 
 #include "engine/engine.h"
 
-enum { TURNS_US = 50000 };
+enum { TURNS_US = 50000, TURNS_TENANTS = 64 };
 
 struct turns {
     struct engine_adapter_set now; /* whose turn it is */
     uint64_t spent_us;             /* by its steps, in this turn */
+    struct turns_tenant {
+        uint64_t tenant, had_at; /* number of the step before its last turn */
+    } tenants[TURNS_TENANTS];
+    uint32_t tenant_count;
 };
 
 struct turns_seq { /* one that runs */
     const struct engine_adapter_set *adapters;
+    uint64_t tenant;
     uint64_t waits_since; /* number of the last step of its set, or when it came: less is longer */
 };
 
-/* The set of the next step: that of one of the sequences, of which there are 1 or more. */
-const struct engine_adapter_set *turns_next(const struct turns *turns,
-                                            const struct turns_seq *sequences, size_t count);
+/* The set of the next step: that of one of the sequences, of which there are 1 or more. `step` is
+ * the number of the last one, >= any waits_since. Where the set is another one, its tenant has had
+ * its turn. */
+const struct engine_adapter_set *turns_next(struct turns *turns, const struct turns_seq *sequences,
+                                            size_t count, uint64_t step);
 /* A step of this set was taken; 0 us: nobody knows how long it took. */
 void turns_took(struct turns *turns, const struct engine_adapter_set *adapters, uint64_t spent_us);

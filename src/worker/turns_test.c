@@ -10,9 +10,9 @@ static const struct engine_adapter_set none = {0}, one = {.count = 1, .uses = {{
 TEST(who_is_alone_with_its_set_never_waits)
 {
     struct turns turns = {0};
-    struct turns_seq sequences[] = {{&half, 5}, {&half, 9}};
+    struct turns_seq sequences[] = {{&half, 0, 5}, {&half, 0, 9}};
     for (size_t i = 0; i < 10; i++) {
-        CHECK(turns_next(&turns, sequences, 2) == &half);
+        CHECK(turns_next(&turns, sequences, 2, 9) == &half);
         turns_took(&turns, &half, 30000);
     }
 }
@@ -20,30 +20,30 @@ TEST(who_is_alone_with_its_set_never_waits)
 TEST(a_turn_lasts_until_its_steps_have_taken_long_enough)
 {
     struct turns turns = {0};
-    struct turns_seq sequences[] = {{&one, 1}, {&none, 2}};
+    struct turns_seq sequences[] = {{&one, 0, 1}, {&none, 0, 2}};
     turns_took(&turns, &one, TURNS_US - 1);
-    CHECK(turns_next(&turns, sequences, 2) == &one);
+    CHECK(turns_next(&turns, sequences, 2, 9) == &one);
     turns_took(&turns, &one, 1);
-    CHECK(turns_next(&turns, sequences, 2) == &none);
+    CHECK(turns_next(&turns, sequences, 2, 9) == &none);
     turns_took(&turns, &none, 0); /* nobody knows */
-    CHECK(turns_next(&turns, sequences, 2) == &one);
+    CHECK(turns_next(&turns, sequences, 2, 9) == &one);
 }
 
 TEST(a_turn_ends_at_once_when_nothing_of_its_set_runs)
 {
     struct turns turns = {0};
-    struct turns_seq sequences[] = {{&half, 7}, {&two, 3}, {&none, 4}};
+    struct turns_seq sequences[] = {{&half, 0, 7}, {&two, 0, 3}, {&none, 0, 4}};
     turns_took(&turns, &one, 1);
-    CHECK(turns_next(&turns, sequences, 3) == &two);
+    CHECK(turns_next(&turns, sequences, 3, 9) == &two);
 }
 
 /* The same adapter with another scale is another set. */
 TEST(scales_make_sets)
 {
     struct turns turns = {0};
-    struct turns_seq sequences[] = {{&half, 1}, {&one, 2}};
+    struct turns_seq sequences[] = {{&half, 0, 1}, {&one, 0, 2}};
     turns_took(&turns, &half, TURNS_US);
-    CHECK(turns_next(&turns, sequences, 2) == &one);
+    CHECK(turns_next(&turns, sequences, 2, 9) == &one);
 }
 
 /* --- a crowd: rule 2 --- */
@@ -77,7 +77,7 @@ static void come_and_go(struct crowd *crowd, uint64_t step)
     if (crowd->count < CROWD && test_random(&crowd->random) % 4 == 0) {
         crowd->waited[crowd->count] = 0;
         crowd->sequences[crowd->count++] =
-            (struct turns_seq){sets[test_random(&crowd->random) % SETS], step - 1};
+            (struct turns_seq){sets[test_random(&crowd->random) % SETS], 0, step - 1};
     }
     if (crowd->count > 1 && test_random(&crowd->random) % 40 == 0) {
         size_t gone = test_random(&crowd->random) % crowd->count;
@@ -89,7 +89,7 @@ static void come_and_go(struct crowd *crowd, uint64_t step)
 static void take_step(struct crowd *crowd, uint64_t step)
 {
     const struct engine_adapter_set *next =
-        turns_next(&crowd->turns, crowd->sequences, crowd->count);
+        turns_next(&crowd->turns, crowd->sequences, crowd->count, step);
     bool is_new = !engine_adapter_set_eq(next, &crowd->turns.now);
     for (size_t i = 0; i < crowd->count; i++) {
         bool is_its = crowd->sequences[i].adapters == next;
@@ -115,5 +115,67 @@ TEST(nobody_waits_for_more_turns_than_there_are_other_sets)
             most_sets = sets_among(&crowd) > most_sets ? sets_among(&crowd) : most_sets;
         }
         CHECK_EQ(most_sets, SETS);
+    }
+}
+
+/* --- tenants --- */
+
+enum { MANY = 7, TENANT_STEPS = 4000 };
+
+/* Of the steps how many were of `theirs`: the first sequence, of tenant 1, beside MANY of tenant 2,
+ * each with a scale of its own, that go on forever, or are new ones with new scales each time. */
+static uint32_t steps_of_one(const struct engine_adapter_set *theirs, bool are_new)
+{
+    struct turns turns = {0};
+    struct engine_adapter_set many[MANY];
+    struct turns_seq sequences[1 + MANY] = {{theirs, 1, 0}};
+    uint32_t found = 0;
+    for (size_t i = 0; i < MANY; i++) {
+        many[i] = (struct engine_adapter_set){.count = 1, .uses = {{0, 2 + (float)i}}};
+        sequences[1 + i] = (struct turns_seq){&many[i], 2, 0};
+    }
+    for (uint64_t step = 1; step <= TENANT_STEPS; step++) {
+        const struct engine_adapter_set *next =
+            turns_next(&turns, sequences, ARRAY_COUNT(sequences), step);
+        turns_took(&turns, next, TURNS_US);
+        found += next == theirs;
+        for (size_t i = 0; i < ARRAY_COUNT(sequences); i++)
+            if (sequences[i].adapters == next)
+                sequences[i].waits_since = step;
+        for (size_t i = 0; i < MANY && are_new; i++)
+            if (&many[i] == next)
+                many[i].uses[0].scale += MANY;
+    }
+    return found;
+}
+
+TEST(a_tenant_with_many_sets_has_the_turns_of_one)
+{
+    CHECK_EQ(steps_of_one(&none, false), TENANT_STEPS / 2);
+    CHECK_EQ(steps_of_one(&one, false), TENANT_STEPS / 2);
+    CHECK_EQ(steps_of_one(&one, true), TENANT_STEPS / 2);
+}
+
+/* More of them than are known: nobody is left out. */
+TEST(among_more_tenants_than_are_known_each_has_turns)
+{
+    enum { TENANTS = 2 * TURNS_TENANTS };
+    struct turns turns = {0};
+    struct engine_adapter_set own[TENANTS];
+    struct turns_seq sequences[TENANTS];
+    uint32_t waited[TENANTS] = {0};
+    for (uint32_t i = 0; i < TENANTS; i++) {
+        own[i] = (struct engine_adapter_set){.count = 1, .uses = {{0, 1 + (float)i}}};
+        sequences[i] = (struct turns_seq){&own[i], 1 + i, 0};
+    }
+    for (uint64_t step = 1; step <= TENANT_STEPS; step++) {
+        const struct engine_adapter_set *next = turns_next(&turns, sequences, TENANTS, step);
+        turns_took(&turns, next, TURNS_US);
+        for (uint32_t i = 0; i < TENANTS; i++) {
+            bool is_its = sequences[i].adapters == next;
+            waited[i] = is_its ? 0 : waited[i] + 1;
+            sequences[i].waits_since = is_its ? step : sequences[i].waits_since;
+            CHECK(waited[i] < TENANTS);
+        }
     }
 }
