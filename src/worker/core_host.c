@@ -8,9 +8,10 @@ bool core_is_idle(const struct core *core)
     return !core->broken && map_count(core->sequences) == 0 && core->next.result_count == 0;
 }
 
-void core_empty_slots(struct core *core, uint32_t count)
+bool core_empty_slots(struct core *core, uint32_t count)
 {
     struct engine_adapter_set set = engine_default_adapters(&core->engine->info);
+    bool is_other = !engine_adapter_set_eq(&core->adapters, &set);
     core_use_adapters(core, &set);
     for (uint32_t slot = 0; slot < count; slot++) {
         ASSERT(!core->slots[slot].owner);
@@ -18,6 +19,7 @@ void core_empty_slots(struct core *core, uint32_t count)
     }
     if (!core->broken)
         core_recover(core); /* what the cache believes of them */
+    return is_other;
 }
 
 void core_learn_step(struct core *core, const struct step_shape *shape, uint64_t spent_us)

@@ -16,6 +16,9 @@ static enum err fails_next;
 static uint64_t step_us = 100, row_us = 1; /* of a decode() */
 static uint32_t adapter_count;             /* of the next toy */
 static uint8_t first_digest = 1;
+static float first_scale;
+static struct engine_adapter_set computed_with; /* by the last decode() */
+static uint64_t layout_us;                      /* of the first with others */
 static struct core *core;
 static struct selftest_run *run;
 static char path[64];
@@ -31,6 +34,9 @@ static enum err decode(struct engine *engine, const struct engine_row *rows, siz
     enum err err = fails_next;
     fails_next = ERR_OK;
     clock_now_us += step_us + row_us * count;
+    if (!engine_adapter_set_eq(&computed_with, &toy.now))
+        clock_now_us += layout_us;
+    computed_with = toy.now;
     return err != ERR_OK ? err : toy_ops->decode(engine, rows, count);
 }
 
@@ -46,6 +52,8 @@ static void open_all(uint64_t budget_us, const char *key)
     toy.engine.ops = &ops;
     toy_engine_add_adapters(&toy, adapter_count);
     toy.adapters[0].digest[0] = first_digest;
+    toy.adapters[0].scale = first_scale;
+    computed_with = (struct engine_adapter_set){0};
     core = core_new(&toy.engine, &options);
     run = selftest_run_new(
         &toy.engine, core,
@@ -120,6 +128,71 @@ TEST(what_one_run_found_the_next_start_knows)
     CHECK(!selftest_run_take_result(run, &second));
     CHECK_EQ(selftest_run_due_us(run), 0);
     close_all();
+    CHECK_EQ(unlink(path), 0);
+}
+
+/* Digits of the longest number among the steps that the file has. */
+static size_t digits_of_steps(void)
+{
+    char bytes[SELFTEST_RECORD_MAX_BYTES];
+    size_t longest = 0, digits = 0;
+    FILE *file = fopen(path, "rb");
+    CHECK(file);
+    struct slice all = slice_of(bytes, fread(bytes, 1, sizeof(bytes), file));
+    CHECK_EQ(fclose(file), 0);
+    size_t at = slice_find(all, SLICE("\"steps\":"));
+    CHECK(at != SLICE_NPOS);
+    for (; at < all.len; at++) {
+        digits = all.data[at] >= '0' && all.data[at] <= '9' ? digits + 1 : 0;
+        longest = digits > longest ? digits : longest;
+    }
+    return longest;
+}
+
+static void run_somebody_with(const struct engine_adapter_set *set)
+{
+    static const token_id prompt[] = {1, 2};
+    static struct probes probes;
+    probes = (struct probes){.core = core};
+    core_report_init(&probes.report);
+    struct probe *probe = probe_make(&probes, 0, prompt, ARRAY_COUNT(prompt));
+    probe->job.max_tokens = 1;
+    probe->job.adapters = *set;
+    probe->job.scope = 1;
+    probe_start(&probes, 0);
+    probes_run(&probes);
+    CHECK(probe->is_ended && engine_adapter_set_eq(&computed_with, set));
+    cancel_flag_unref(probe->cancel);
+    text_fini(&probe->text);
+    core_report_fini(&probes.report);
+}
+
+/* Somebody with other adapters comes again and again while steps are measured, and each time the
+ * next is a thousand times as long. */
+TEST(the_laying_out_for_other_adapters_is_not_measured)
+{
+    const struct engine_adapter_set other = {.count = 1, .uses = {{0, 0.5f}}};
+    uint32_t taken = 0;
+    new_path();
+    adapter_count = 1;
+    first_scale = 1;
+    layout_us = 777000;
+    open_all(UINT64_C(1) << 40, "key");
+    while (selftest_run_due_us(run) <= clock_now_us) {
+        selftest_run_step(run, read_clock, NULL);
+        if (++taken % 7 != 0 || taken > CALIBRATION_STEPS)
+            continue;
+        selftest_run_yield(run, clock_now_us);
+        run_somebody_with(&other);
+        clock_now_us += SELFTEST_QUIET_US;
+    }
+    CHECK(taken > CALIBRATION_STEPS);
+    write_file();
+    CHECK(digits_of_steps() < 6); /* attention may have five; 100 us and 512 rows have three */
+    close_all();
+    adapter_count = 0;
+    first_scale = 0;
+    layout_us = 0;
     CHECK_EQ(unlink(path), 0);
 }
 
