@@ -63,9 +63,14 @@ const struct engine_adapter_set *turns_next(struct turns *turns, const struct tu
 
 void turns_took(struct turns *turns, const struct engine_adapter_set *adapters, uint64_t spent_us)
 {
-    if (!engine_adapter_set_eq(adapters, &turns->now)) {
+    bool is_first = !engine_adapter_set_eq(adapters, &turns->now);
+    if (is_first) {
         turns->now = *adapters;
         turns->spent_us = 0;
+        turns->turn_count++;
     }
+    bool has_second = is_first && turns->turn_count % TURNS_LEARNED == 0;
+    if (has_second && spent_us >= TURNS_US)
+        spent_us = TURNS_US - 1;
     turns->spent_us += spent_us > 0 ? spent_us : TURNS_US;
 }

@@ -12,12 +12,15 @@
  *    s of its tenant's turns. Whoever comes meanwhile is younger (turns_test).
  * 3. A sequence that is alone with its set waits for nobody.
  * 4. Of the last TURNS_TENANTS tenants is known when they had a turn; of one that is not among them
- *    the wait is that of its oldest sequence. */
+ *    the wait is that of its oldest sequence.
+ * 5. Each TURNS_LEARNED-th turn has a second step, even if the first took longer than a turn: of a
+ *    turn's first nothing can be learned (step_cost), and where all steps take so long there would
+ *    be none but first ones. The number is odd, or of two sets it would always be the same one. */
 #pragma once
 
 #include "engine/engine.h"
 
-enum { TURNS_US = 50000, TURNS_TENANTS = 64 };
+enum { TURNS_US = 50000, TURNS_TENANTS = 64, TURNS_LEARNED = 17 };
 
 struct turns {
     struct engine_adapter_set now; /* whose turn it is */
@@ -26,6 +29,7 @@ struct turns {
         uint64_t tenant, had_at; /* number of the step before its last turn */
     } tenants[TURNS_TENANTS];
     uint32_t tenant_count;
+    uint64_t turn_count;
 };
 
 struct turns_seq { /* one that runs */

@@ -151,9 +151,12 @@ static uint32_t steps_of_one(const struct engine_adapter_set *theirs, bool are_n
 
 TEST(a_tenant_with_many_sets_has_the_turns_of_one)
 {
-    CHECK_EQ(steps_of_one(&none, false), TENANT_STEPS / 2);
-    CHECK_EQ(steps_of_one(&one, false), TENANT_STEPS / 2);
-    CHECK_EQ(steps_of_one(&one, true), TENANT_STEPS / 2);
+    const struct engine_adapter_set *const theirs[] = {&none, &one, &one};
+    for (size_t i = 0; i < ARRAY_COUNT(theirs); i++) {
+        uint32_t steps = steps_of_one(theirs[i], i == 2);
+        uint32_t more = i == 2 ? TENANT_STEPS / TURNS_LEARNED : 1; /* rule 5: new sets have none */
+        CHECK(steps >= TENANT_STEPS / 2 - 1 && steps <= TENANT_STEPS / 2 + more);
+    }
 }
 
 /* More of them than are known: nobody is left out. */
@@ -175,7 +178,27 @@ TEST(among_more_tenants_than_are_known_each_has_turns)
             bool is_its = sequences[i].adapters == next;
             waited[i] = is_its ? 0 : waited[i] + 1;
             sequences[i].waits_since = is_its ? step : sequences[i].waits_since;
-            CHECK(waited[i] < TENANTS);
+            CHECK(waited[i] < TENANTS + TENANTS / TURNS_LEARNED + 1); /* rule 5 */
         }
     }
+}
+
+/* Steps of which each takes longer than a turn, of two sets: both have some that are not the first
+ * of their turn. */
+TEST(steps_longer_than_a_turn_are_followed_by_another_now_and_then)
+{
+    struct turns turns = {0};
+    struct turns_seq sequences[] = {{&one, 0, 0}, {&half, 0, 0}};
+    const struct engine_adapter_set *last = &none;
+    uint32_t seconds[2] = {0};
+    for (uint64_t step = 1; step <= 10 * TURNS_LEARNED; step++) {
+        const struct engine_adapter_set *next = turns_next(&turns, sequences, 2, step);
+        size_t index = next == &half;
+        seconds[index] += next == last;
+        sequences[index].waits_since = step;
+        last = next;
+        turns_took(&turns, next, 2 * TURNS_US);
+    }
+    CHECK(seconds[0] + seconds[1] >= 9 && seconds[0] + seconds[1] <= 10);
+    CHECK(seconds[0] >= 4 && seconds[1] >= 4);
 }
