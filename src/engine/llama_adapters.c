@@ -13,10 +13,21 @@
 
 /* --- reading a file --- */
 
-static enum err read_bytes(int fd, char *bytes, size_t count, struct err_note *note)
+enum { PIECE_BYTES = 16 << 20 }; /* whoever waits for a stop is asked between two: 10 ms or so */
+
+struct patience {
+    bool (*may_go_on)(void *ctx);
+    void *ctx;
+};
+
+static enum err read_bytes(int fd, char *bytes, size_t count, const struct patience *patience,
+                           struct err_note *note)
 {
     for (size_t at = 0; at < count;) {
-        ssize_t got = pread(fd, bytes + at, count - at, (off_t)at);
+        if (!patience->may_go_on(patience->ctx))
+            return ERR_CANCELLED;
+        size_t wanted = count - at < PIECE_BYTES ? count - at : PIECE_BYTES;
+        ssize_t got = pread(fd, bytes + at, wanted, (off_t)at);
         if (got < 0 && errno == EINTR)
             continue;
         if (got <= 0)
@@ -27,7 +38,8 @@ static enum err read_bytes(int fd, char *bytes, size_t count, struct err_note *n
     return ERR_OK;
 }
 
-static enum err read_open_file(int fd, struct slice *out_bytes, struct err_note *note)
+static enum err read_open_file(int fd, const struct patience *patience, struct slice *out_bytes,
+                               struct err_note *note)
 {
     struct stat status;
     if (fstat(fd, &status) != 0)
@@ -42,7 +54,7 @@ static enum err read_open_file(int fd, struct slice *out_bytes, struct err_note 
     char *bytes = mem_peer_alloc(count);
     if (!bytes)
         return err_note_fail(note, ERR_NO_MEMORY, "no memory for its %zu bytes", count);
-    enum err err = read_bytes(fd, bytes, count, note);
+    enum err err = read_bytes(fd, bytes, count, patience, note);
     if (err != ERR_OK) {
         mem_free(bytes);
         return err;
@@ -52,12 +64,13 @@ static enum err read_open_file(int fd, struct slice *out_bytes, struct err_note 
 }
 
 /* Into memory (mem_free() it): one that changes later, or a disk that fails, is no matter then. */
-static enum err read_file(const char *path, struct slice *out_bytes, struct err_note *note)
+static enum err read_file(const char *path, const struct patience *patience,
+                          struct slice *out_bytes, struct err_note *note)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO must not hold us up */
     if (fd < 0)
         return err_note_fail(note, ERR_PROTOCOL, "cannot be opened: %s", strerror(errno));
-    enum err err = read_open_file(fd, out_bytes, note);
+    enum err err = read_open_file(fd, patience, out_bytes, note);
     close(fd);
     return err;
 }
@@ -127,28 +140,29 @@ typedef enum err bytes_fn(struct llama_adapters *adapters, uint32_t index, struc
 /* Its whole file in memory, for as long as `use` takes. */
 static enum err with_bytes(struct llama_adapters *adapters, uint32_t index, bytes_fn *use,
                            const struct engine_adapter_file *file, const struct gguf_map *model,
-                           struct err_note *note)
+                           const struct patience *patience, struct err_note *note)
 {
     struct slice bytes = {0};
     struct err_note why = {{0}};
-    enum err err = read_file(file->path, &bytes, &why);
+    enum err err = read_file(file->path, patience, &bytes, &why);
     if (err == ERR_OK)
         err = use(adapters, index, bytes, model, &why);
     mem_free((void *)(uintptr_t)bytes.data);
-    if (err == ERR_OK)
-        return ERR_OK;
+    if (err == ERR_OK || err == ERR_CANCELLED)
+        return err;
     return err_note_fail(note, err, "the adapter '%s' (%s) cannot be used: %s", file->name,
                          file->path, why.text);
 }
 
 static enum err look_at(struct llama_adapters *adapters, const struct engine_adapter_file *file,
-                        const struct gguf_map *model, struct err_note *note)
+                        const struct gguf_map *model, const struct patience *patience,
+                        struct err_note *note)
 {
     uint32_t index = adapters->count;
     snprintf(adapters->names[index], sizeof(adapters->names[index]), "%s", file->name);
     adapters->infos[index] =
         (struct engine_adapter){.name = adapters->names[index], .scale = file->scale};
-    TRY(with_bytes(adapters, index, look_at_bytes, file, model, note));
+    TRY(with_bytes(adapters, index, look_at_bytes, file, model, patience, note));
     adapters->count++;
     return ERR_OK;
 }
@@ -157,14 +171,14 @@ enum err llama_adapters_look(struct llama_adapters *adapters,
                              const struct engine_llama_options *options,
                              bool (*may_go_on)(void *ctx), void *ctx, struct err_note *out_note)
 {
+    const struct patience patience = {may_go_on, ctx};
     struct gguf_map model;
     if (options->adapter_count == 0)
         return ERR_OK;
     TRY(gguf_map(options->model_path, &model, out_note));
     enum err err = ERR_OK;
     for (uint32_t i = 0; i < options->adapter_count && err == ERR_OK; i++)
-        err = may_go_on(ctx) ? look_at(adapters, &options->adapters[i], &model, out_note)
-                             : ERR_CANCELLED;
+        err = look_at(adapters, &options->adapters[i], &model, &patience, out_note);
     gguf_unmap(&model);
     return err;
 }
@@ -198,15 +212,15 @@ enum err llama_adapters_load(struct llama_adapters *adapters,
                              const struct llama_log *log, bool (*may_go_on)(void *ctx), void *ctx,
                              struct err_note *out_note)
 {
+    const struct patience patience = {may_go_on, ctx};
     struct gguf_map map;
     if (adapters->count == 0)
         return ERR_OK;
     TRY(gguf_map(options->model_path, &map, out_note));
     enum err err = ERR_OK;
     for (uint32_t i = 0; i < adapters->count && err == ERR_OK; i++) {
-        err = may_go_on(ctx)
-                  ? with_bytes(adapters, i, write_bytes, &options->adapters[i], &map, out_note)
-                  : ERR_CANCELLED;
+        err =
+            with_bytes(adapters, i, write_bytes, &options->adapters[i], &map, &patience, out_note);
         if (err == ERR_OK)
             err = give(adapters, i, api, model, log, out_note);
     }

@@ -26,7 +26,7 @@ struct llama_adapters {
 };
 
 /* ERR_PROTOCOL, with the adapter's name and file in the note: it cannot be read, or lora_check()
- * says no; ERR_CANCELLED: `may_go_on`, asked before each, said no. */
+ * says no; ERR_CANCELLED: `may_go_on`, asked every 16 MiB, said no. */
 MUST_USE enum err llama_adapters_look(struct llama_adapters *adapters,
                                       const struct engine_llama_options *options,
                                       bool (*may_go_on)(void *ctx), void *ctx,

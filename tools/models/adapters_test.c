@@ -370,6 +370,34 @@ static bool replace(void *ctx, float fraction)
     return true;
 }
 
+static bool stop_at_third(void *ctx, float fraction)
+{
+    uint32_t *asked = ctx;
+    CHECK(fraction == 0);
+    return ++*asked < 3;
+}
+
+/* Behind two pieces of three: what is in the file is not looked at. */
+TEST(a_stop_is_heard_in_the_middle_of_an_adapter)
+{
+    struct subject subject = subject_of(made_kind(RANDOM_LLAMA));
+    struct engine *engine = open_subject(&subject); /* or the test is skipped */
+    static const char *const search[] = {SOURCE_ROOT "/build/deps/engine/lib", NULL};
+    struct err_note note = {{0}};
+    uint32_t asked = 0;
+    engine_close(&engine);
+    CHECK_EQ(truncate(subject.first.path, 40 << 20), 0);
+    subject.options.model_path = subject.model.path;
+    subject.options.search = search;
+    subject.options.library_dir = getenv("MILLRACE_ENGINE_DIR");
+    subject.options.threads = subject.options.threads_batch = 1;
+    CHECK_ERR(engine_llama_open(&subject.options, stop_at_third, &asked, &engine, &note),
+              ERR_CANCELLED);
+    CHECK_EQ(asked, 3);
+    CHECK(strstr(note.text, "was stopped"));
+    subject_fini(&subject);
+}
+
 /* What libllama gets is written when the weights are there, and all had been found to fit. */
 TEST(a_file_that_is_replaced_while_the_model_is_loaded_is_refused)
 {
