@@ -430,3 +430,18 @@ struct slice json_slice(const json_t *string)
         return (struct slice){0};
     return slice_of(json_string_value(string), json_string_length(string));
 }
+
+const char *json_stranger(json_t *object, const char *const *known, size_t known_count)
+{
+    const char *name;
+    json_t *value;
+    json_object_foreach(object, name, value)
+    {
+        size_t i = 0;
+        while (i < known_count && strcmp(name, known[i]) != 0)
+            i++;
+        if (i == known_count)
+            return name;
+    }
+    return NULL;
+}

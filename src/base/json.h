@@ -23,6 +23,10 @@ MUST_USE enum err json_read(struct slice bytes, int max_depth, json_t **out_valu
 /* The string's bytes, borrowed from the value; empty if it is not a string. */
 struct slice json_slice(const json_t *string);
 
+/* The first member of the object that is none of the known names, borrowed from it; NULL: all are
+ * known, or it is no object. Of objects in which a misspelt name must not pass unnoticed. */
+const char *json_stranger(json_t *object, const char *const *known, size_t known_count);
+
 /* "..." with quotes: escapes ", \, controls, and nothing else; U+2028/2029 and non-ASCII pass as
  * they are. Invalid UTF-8 becomes U+FFFD, so the output is always valid JSON on one line. */
 void json_add_string(struct text *out, struct slice bytes);

@@ -383,6 +383,22 @@ TEST(no_memory_is_a_refusal_at_every_allocation)
     CHECK(nth > 10);
 }
 
+TEST(a_stranger_is_the_first_member_of_no_known_name)
+{
+    static const char *const known[] = {"id", "name"};
+    json_t *all, *other, *list;
+    CHECK_OK(json_read(SLICE("{\"name\":1,\"id\":null}"), 4, &all, NULL));
+    CHECK_OK(json_read(SLICE("{\"id\":1,\"nam\":2,\"x\":3}"), 4, &other, NULL));
+    CHECK_OK(json_read(SLICE("[\"x\"]"), 4, &list, NULL));
+    CHECK(json_stranger(all, known, ARRAY_COUNT(known)) == NULL);
+    CHECK_STR(json_stranger(other, known, ARRAY_COUNT(known)), "nam");
+    CHECK_STR(json_stranger(other, known, 0), "id");
+    CHECK(json_stranger(list, known, ARRAY_COUNT(known)) == NULL);
+    json_decref(all);
+    json_decref(other);
+    json_decref(list);
+}
+
 TEST(slice_of_what_is_no_string_is_empty)
 {
     json_t *value = json_integer(1);

@@ -56,20 +56,13 @@ _Static_assert(CONFIG_WEIGHT_MAX == 1000, "the sentence above says so");
 MUST_USE static enum err check_members(const struct place *place, json_t *entry)
 {
     static const char *const known[] = {"name", "sha256", "tenant", "weight"};
-    const char *name;
-    json_t *value;
-    json_object_foreach(entry, name, value)
-    {
-        bool found = false;
-        for (size_t i = 0; i < ARRAY_COUNT(known); i++)
-            found = found || strcmp(name, known[i]) == 0;
-        if (!found)
-            return err_note_fail(place->out_note, ERR_REFUSED,
-                                 "keys[%zu]: unknown member '%.64s': name, sha256, tenant and "
-                                 "weight are known",
-                                 place->index, name);
-    }
-    return ERR_OK;
+    const char *stranger = json_stranger(entry, known, ARRAY_COUNT(known));
+    if (!stranger)
+        return ERR_OK;
+    return err_note_fail(place->out_note, ERR_REFUSED,
+                         "keys[%zu]: unknown member '%.64s': name, sha256, tenant and "
+                         "weight are known",
+                         place->index, stranger);
 }
 
 MUST_USE static enum err read_entry(const struct place *place, json_t *entry, struct arena *arena,

@@ -36,20 +36,12 @@ _Static_assert(ADAPTER_NAME_MAX_BYTES == 64 && ADAPTERS_WISHED_MAX == 16, "the s
 MUST_USE static enum err check_members(json_t *value, size_t index, struct api_error *out_error)
 {
     static const char *const known[] = {"id", "name", "scale"};
-    const char *name;
-    json_t *member;
-    json_object_foreach(value, name, member)
-    {
-        bool is_known = false;
-        for (size_t i = 0; i < ARRAY_COUNT(known); i++)
-            is_known = is_known || strcmp(name, known[i]) == 0;
-        if (!is_known)
-            return api_error_set(out_error, 400, "invalid_value", LORA,
-                                 "lora[%zu] has an unknown member '%.64s': id, name and scale are "
-                                 "known",
-                                 index, name);
-    }
-    return ERR_OK;
+    const char *stranger = json_stranger(value, known, ARRAY_COUNT(known));
+    if (!stranger)
+        return ERR_OK;
+    return api_error_set(out_error, 400, "invalid_value", LORA,
+                         "lora[%zu] has an unknown member '%.64s': id, name and scale are known",
+                         index, stranger);
 }
 
 MUST_USE static enum err read_item(struct call *call, json_t *value, size_t index,
