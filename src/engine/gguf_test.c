@@ -2,31 +2,13 @@
  * just one place. */
 #include "engine/gguf.h"
 
-#include "base/text.h"
+#include "engine/gguf_bytes.h"
 #include "testing/test.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-static void put(struct text *file, uint64_t number, size_t bytes)
-{
-    for (size_t i = 0; i < bytes; i++)
-        text_add_byte(file, (char)(number >> 8 * i));
-}
-
-static void put_string(struct text *file, const char *string)
-{
-    put(file, strlen(string), 8);
-    text_add_str(file, string);
-}
-
-static void put_key(struct text *file, const char *key, uint32_t type)
-{
-    put_string(file, key);
-    put(file, type, 4);
-}
 
 static void put_u32_pair(struct text *file, const char *key, uint32_t number)
 {

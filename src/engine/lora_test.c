@@ -3,7 +3,7 @@
 #include "engine/lora.h"
 
 #include "base/mem.h"
-#include "base/text.h"
+#include "engine/gguf_bytes.h"
 #include "testing/test.h"
 
 #include <math.h>
@@ -12,24 +12,6 @@
 
 enum { F32 = 0, F16 = 1, Q4_0 = 2, Q8_0 = 8, BF16 = 30, NVFP4 = 40 };
 enum { STRING = 8, FLOAT = 6, U32 = 4, DATA_BYTES = 8192 };
-
-static void put(struct text *file, uint64_t number, size_t bytes)
-{
-    for (size_t i = 0; i < bytes; i++)
-        text_add_byte(file, (char)(number >> 8 * i));
-}
-
-static void put_string(struct text *file, const char *string)
-{
-    put(file, strlen(string), 8);
-    text_add_str(file, string);
-}
-
-static void put_key(struct text *file, const char *key, uint32_t type)
-{
-    put_string(file, key);
-    put(file, type, 4);
-}
 
 static void put_pair(struct text *file, const char *key, const char *value)
 {
