@@ -46,8 +46,7 @@ static void rig_free(struct rig *rig)
 /* All begin with the same SHARED tokens; what follows is the index's own. */
 static struct probe *make(struct rig *rig, size_t index, uint64_t scope)
 {
-    for (uint32_t i = 0; i < PROMPT; i++)
-        rig->prompts[index][i] = (token_id)(i < SHARED ? 1 + i % 4 : 1 + (index + i) % 17);
+    probe_fill_prompt(rig->prompts[index], PROMPT, SHARED, index);
     struct probe *probe = probe_make(&rig->probes, index, rig->prompts[index], PROMPT);
     probe->job.max_tokens = ANSWER;
     probe->job.ignore_eos = true;

@@ -26,6 +26,12 @@ void probes_fini(struct probes *probes)
     }
 }
 
+void probe_fill_prompt(token_id *out_prompt, uint32_t count, uint32_t shared, size_t index)
+{
+    for (uint32_t i = 0; i < count; i++)
+        out_prompt[i] = (token_id)(i < shared ? 1 + i % 4 : 1 + (index + i) % 17);
+}
+
 struct probe *probe_make(struct probes *probes, size_t index, const token_id *prompt,
                          uint32_t prompt_count)
 {

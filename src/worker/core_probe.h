@@ -42,6 +42,9 @@ struct probes {
 void probes_init(struct probes *probes, struct engine *engine, const struct core_options *options);
 void probes_fini(struct probes *probes); /* also the core */
 
+/* A prompt for what is found of others': the first `shared` tokens are all prompts', what follows
+ * is the index's own. */
+void probe_fill_prompt(token_id *out_prompt, uint32_t count, uint32_t shared, size_t index);
 /* A job with this prompt (borrowed until probe_start()), greedy, without end of credit, 1000 tokens
  * at most; change what the test is about in the probe's job. */
 struct probe *probe_make(struct probes *probes, size_t index, const token_id *prompt,
