@@ -70,3 +70,14 @@ void coin_add_name(struct text *out, struct choice *choice, enum split split)
             word_capital(out, begin);
     }
 }
+
+void coin_add_field(struct text *out, struct choice *choice, enum split split)
+{
+    size_t kind = choice_below(choice, 3);
+    if (kind == 0)
+        word_add_syllables(out, choice, split, 2, 3);
+    else if (kind == 1)
+        coin_add_word(out, choice, split);
+    else
+        coin_add_name(out, choice, split);
+}

@@ -10,3 +10,5 @@ void coin_add_word(struct text *out, struct choice *choice, enum split split);
 /* Two or three of them, everyday ones and syllables as names are written: line_count, userRate,
  * max-kalutos. */
 void coin_add_name(struct text *out, struct choice *choice, enum split split);
+/* What somebody may call a field of theirs: a word, a name, or syllables. */
+void coin_add_field(struct text *out, struct choice *choice, enum split split);

@@ -107,24 +107,12 @@ static struct parameter draw_key(struct text *scratch, struct choice *choice, en
 {
     struct parameter key = LIST_PART(choice, keys, split);
     if (!choice_percent(choice, LIST_KEY_PERCENT)) {
-        size_t begin = scratch->len, kind = choice_below(choice, 3);
-        if (kind == 0)
-            word_add_syllables(scratch, choice, split, 2, 3);
-        else if (kind == 1)
-            coin_add_word(scratch, choice, split);
-        else
-            coin_add_name(scratch, choice, split);
+        size_t begin = scratch->len;
+        coin_add_field(scratch, choice, split);
         text_add_byte(scratch, 0);
         key.name = scratch->data + begin;
     }
     return key;
-}
-
-/* "wind_speed" -> "wind speed". */
-static void add_spaced(struct text *out, const char *name)
-{
-    for (; *name; name++)
-        text_add_byte(out, *name == '_' ? ' ' : *name);
 }
 
 /* ", " or " and " before the last of several. */
@@ -172,7 +160,7 @@ static void add_fields(struct outcome *outcome, const struct fields *fields, str
         parameter_add_json(&outcome->answer, key, value);
         add_joint(&outcome->sentence, i, fields->count);
         text_add_str(&outcome->sentence, outcome->sentence.len ? "the " : "The ");
-        add_spaced(&outcome->sentence, key->name);
+        word_add_spaced(&outcome->sentence, key->name);
         text_add_str(&outcome->sentence, " is ");
         text_add(&outcome->sentence, value);
     }
@@ -275,7 +263,7 @@ static void add_entry(struct outcome *outcome, const struct fields *fields, stru
         text_add_f(&outcome->answer, "%s\"%s\": ", i ? ", " : "", key->name);
         parameter_add_json(&outcome->answer, key, value);
         text_add_str(&outcome->sentence, i ? ", " : "");
-        add_spaced(&outcome->sentence, key->name);
+        word_add_spaced(&outcome->sentence, key->name);
         text_add_byte(&outcome->sentence, ' ');
         text_add(&outcome->sentence, value);
     }

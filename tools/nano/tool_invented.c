@@ -87,13 +87,6 @@ static const char *keep(struct invented_tool *tool, struct text *text)
     return copy;
 }
 
-/* "start_date" -> "start date". */
-static void add_spaced(struct text *out, const char *name)
-{
-    for (; *name; name++)
-        text_add_byte(out, *name == '_' ? ' ' : *name);
-}
-
 static void add_upper_first(struct text *out, const char *word)
 {
     text_add_byte(out, (char)(word[0] - 'a' + 'A'));
@@ -176,13 +169,7 @@ static void draw_parameter(struct invented_tool *tool, size_t index, struct text
     do {
         parameter = CHOICE_OF(choice, examples);
         if (choice_percent(choice, 50)) {
-            size_t kind = choice_below(choice, 3);
-            if (kind == 0)
-                word_add_syllables(scratch, choice, split, 2, 3);
-            else if (kind == 1)
-                coin_add_word(scratch, choice, split);
-            else
-                coin_add_name(scratch, choice, split);
+            coin_add_field(scratch, choice, split);
             parameter.name = keep(tool, scratch);
             text_add_f(scratch, "The %s", parameter.name);
             parameter.description = keep(tool, scratch);
@@ -217,7 +204,7 @@ static void add_mention(struct text *out, const struct parameter *parameter, str
     const char *const *joint = CHOICE_OF(choice, joints);
     text_add_str(out, joint[0]);
     if (choice_percent(choice, 70))
-        add_spaced(out, parameter->name);
+        word_add_spaced(out, parameter->name);
     else
         text_add_str(out, parameter->name);
     text_add_str(out, joint[1]);
@@ -229,7 +216,7 @@ static void add_flag_mention(struct text *out, const struct parameter *parameter
 {
     bool is_on = choice_percent(choice, 60);
     text_add_str(out, choice_percent(choice, 50) ? ", " : is_on ? " with " : " and ");
-    add_spaced(out, parameter->name);
+    word_add_spaced(out, parameter->name);
     text_add_f(out, " %s<%s=%s>", is_on ? "on" : "off", parameter->name, is_on ? "true" : "false");
 }
 

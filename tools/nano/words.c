@@ -364,6 +364,12 @@ void word_add_sentence(struct text *out, struct choice *choice, enum split split
     text_add_str(out, CHOICE_OF(choice, ends));
 }
 
+void word_add_spaced(struct text *out, const char *name)
+{
+    for (; *name; name++)
+        text_add_byte(out, *name == '_' ? ' ' : *name);
+}
+
 const char *word_person(struct choice *choice, enum split split)
 {
     return LIST_PART(choice, persons, split);

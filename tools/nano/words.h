@@ -40,6 +40,9 @@ const char *word_emoji(struct choice *choice);
 /* Whether words like this belong to the split. */
 bool word_is_of(struct slice word, enum split split);
 
+/* A name as it is spoken: "start_date" -> "start date". */
+void word_add_spaced(struct text *out, const char *name);
+
 /* Changes of what stands in the text from `begin` on. */
 void word_upper(struct text *text, size_t begin);   /* ASCII letters */
 void word_lower(struct text *text, size_t begin);   /* ASCII letters */
