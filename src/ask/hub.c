@@ -188,7 +188,7 @@ static void on_flush(void *ctx)
 static void watch(struct deadline *deadline, uint32_t every_ms)
 {
     if (!deadline_is_armed(deadline))
-        deadline_after(deadline, (uint64_t)every_ms * US_PER_MS);
+        deadline_round(deadline, (uint64_t)every_ms * US_PER_MS);
 }
 
 void hub_watch_workers(struct ask_hub *hub)

@@ -32,6 +32,18 @@ static inline size_t bus_cost(const struct envelope *envelope, size_t frame_byte
            frame_bytes;
 }
 
+/* --- signs of life --- */
+
+/* Between two beats of an endpoint, and two looks of the switch at who is silent: a quarter of
+ * dead_us (> 0 of at least 4), on the 100 ms at which all else comes round (loop/README.md) if it
+ * is that long. */
+static inline uint64_t bus_beat_us(uint64_t dead_us)
+{
+    const uint64_t round_us = 100 * 1000;
+    uint64_t beat_us = dead_us / 4;
+    return beat_us < round_us ? beat_us : (beat_us + round_us / 2 - 1) / round_us * round_us;
+}
+
 /* --- a message on its way out --- */
 
 struct piece {

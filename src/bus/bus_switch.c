@@ -15,7 +15,6 @@ enum {
     PEERS_MAX = 1024,
     STRANGERS_MAX = 64, /* connections that have not joined, or found no room */
     ACCEPTS_PER_TURN = 64,
-    LOOKS_PER_DEATH = 5,
 };
 
 /* --- joining and leaving --- */
@@ -269,7 +268,7 @@ static void watch_door(struct bus_switch *self)
 /* Rule 4: this loop stood still, and could hear nobody. */
 static bool was_held_up(const struct bus_switch *self, uint64_t now_us)
 {
-    return now_us - self->looked_us > 2 * self->dead_us / LOOKS_PER_DEATH;
+    return now_us - self->looked_us > 2 * bus_beat_us(self->dead_us);
 }
 
 static void look_at(struct bus_switch *self, struct list *peers, uint64_t now_us)
@@ -293,7 +292,7 @@ static void on_look(void *ctx)
     if (self->door_waits)
         watch_door(self);
     self->looked_us = now_us;
-    deadline_after(&self->look, self->dead_us / LOOKS_PER_DEATH);
+    deadline_round(&self->look, bus_beat_us(self->dead_us));
 }
 
 /* --- life --- */
@@ -337,7 +336,7 @@ static enum err open_door(struct bus_switch *self, const char *directory, struct
 enum err bus_switch_new(struct loop *loop, const struct bus_switch_config *config,
                         struct err_note *out_note, struct bus_switch **out_switch)
 {
-    ASSERT(config->peer_bytes_max > BUS_OVERHEAD_MAX && config->dead_ms >= LOOKS_PER_DEATH);
+    ASSERT(config->peer_bytes_max > BUS_OVERHEAD_MAX && config->dead_ms > 0);
     struct bus_switch *self = make(loop, config);
     enum err err = open_door(self, config->directory, out_note);
     if (err != ERR_OK) {
@@ -345,7 +344,7 @@ enum err bus_switch_new(struct loop *loop, const struct bus_switch_config *confi
         return err;
     }
     self->looked_us = loop_now_us(loop);
-    deadline_after(&self->look, self->dead_us / LOOKS_PER_DEATH);
+    deadline_round(&self->look, bus_beat_us(self->dead_us));
     *out_switch = self;
     return ERR_OK;
 }

@@ -20,7 +20,7 @@ struct bus_switch;
 struct bus_switch_config {
     const char *directory; /* for the socket "bus"; ours, mode 0700 */
     size_t peer_bytes_max; /* spec: 8 MiB; at least 1 KiB */
-    uint32_t dead_ms;      /* spec: 1000; peers are looked at every fifth of it */
+    uint32_t dead_ms;      /* spec: 1000; peers are looked at four times or so in it */
 };
 
 /* Listens on the loop. Errors, with a sentence: ERR_REFUSED (the folder is not a directory, not

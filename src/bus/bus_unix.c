@@ -23,7 +23,6 @@
 enum {
     SUBSCRIPTIONS_MAX = 65536,
     CONTROLS_MAX = SUBSCRIPTIONS_MAX + 1024, /* that wait to leave */
-    BEATS_PER_DEATH = 5,
     LINGER_MS = 1000,
     RECONNECT_MS = 20,
     BATCH = 64, /* kept messages handled in a turn */
@@ -221,14 +220,16 @@ static void on_beat(void *ctx)
         beat(endpoint);
     else
         (void)join(endpoint);
-    deadline_after(&endpoint->beat,
-                   endpoint->link ? endpoint->dead_us / BEATS_PER_DEATH : RECONNECT_MS * 1000);
+    if (endpoint->link)
+        deadline_round(&endpoint->beat, bus_beat_us(endpoint->dead_us));
+    else
+        deadline_after(&endpoint->beat, RECONNECT_MS * 1000);
 }
 
 static bool welcome_is_sane(const struct envelope *welcome)
 {
     return welcome->value > BUS_OVERHEAD_MAX && welcome->value <= SIZE_MAX / 64 &&
-           welcome->extra >= BEATS_PER_DEATH && welcome->extra <= UINT32_MAX;
+           welcome->extra > 0 && welcome->extra <= UINT32_MAX;
 }
 
 static void on_welcome(struct endpoint *endpoint, const struct envelope *welcome)
@@ -249,7 +250,7 @@ static void on_welcome(struct endpoint *endpoint, const struct envelope *welcome
     void *subscription;
     for (uint64_t id; map_next(endpoint->subscriptions, &cursor, &id, &subscription);)
         say_subscribe(endpoint, subscription);
-    deadline_after(&endpoint->beat, endpoint->dead_us / BEATS_PER_DEATH);
+    deadline_round(&endpoint->beat, bus_beat_us(endpoint->dead_us));
 }
 
 /* --- receiving --- */
@@ -392,7 +393,7 @@ static void sleep_ms(uint64_t ms)
 /* Takes what is there, or sleeps until something is. False: too late. */
 static bool step(struct endpoint *endpoint, uint64_t deadline_us)
 {
-    uint64_t now_us = clock_monotonic_us(), beat_us = endpoint->dead_us / BEATS_PER_DEATH;
+    uint64_t now_us = clock_monotonic_us(), beat_us = bus_beat_us(endpoint->dead_us);
     if (now_us >= deadline_us)
         return false;
     uint64_t left_us = deadline_us - now_us;

@@ -18,7 +18,7 @@
  *    with ERR_CLOSED from a process that died may have been handled by it if it said nothing
  *    since.
  * 5. Of what was handled up to BUS_LAZY_BYTES, or a quarter of the cap if that is less, may still
- *    count as waiting until the next beat (dead_ms / 5) or the next thing it sends.
+ *    count as waiting until the next beat (some dead_ms / 4) or the next thing it sends.
  * 6. Real loops only: on a virtual one time does not pass for the heartbeats, and an endpoint
  *    there would be taken for dead. The simulator uses bus_mem. */
 #pragma once

@@ -189,7 +189,7 @@ static void on_say(void *ctx)
         if (is_absent(&census->rows[i]))
             speak_for(census, &census->rows[i]);
     }
-    deadline_about(&census->say, NODE_STATE_INTERVAL_MS * US_PER_MS, DEADLINE_GRAIN_US);
+    deadline_round(&census->say, NODE_STATE_INTERVAL_MS * US_PER_MS);
 }
 
 void census_changed(struct census *census)

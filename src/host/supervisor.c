@@ -458,7 +458,7 @@ static void on_look(void *ctx)
     bool was_held_up = now_us(self) - self->looked_us > 4 * SUPERVISOR_LOOK_MS * US_PER_MS;
     for_each_run(self, was_held_up ? forgive : look_at);
     self->looked_us = now_us(self);
-    deadline_about(&self->look, SUPERVISOR_LOOK_MS * US_PER_MS, DEADLINE_GRAIN_US);
+    deadline_round(&self->look, SUPERVISOR_LOOK_MS * US_PER_MS);
     reap_all(self); /* a SIGCHLD is enough; this costs nothing */
 }
 
@@ -520,7 +520,7 @@ enum err supervisor_new(struct loop *loop, const struct supervisor_options *opti
     self->ended.data = self;
     ASSERT(uv_signal_start(&self->ended, on_child_signal, SIGCHLD) == 0);
     self->looked_us = now_us(self);
-    deadline_about(&self->look, SUPERVISOR_LOOK_MS * US_PER_MS, DEADLINE_GRAIN_US);
+    deadline_round(&self->look, SUPERVISOR_LOOK_MS * US_PER_MS);
     enum err err = start_all(self, out_note);
     if (err != ERR_OK) {
         supervisor_free(self);

@@ -18,7 +18,7 @@
 #include "host/watch.h"
 #include "loop/loop.h"
 
-enum { SUPERVISOR_ROLES_MAX = 24, SUPERVISOR_LEAVING_MAX = 4, SUPERVISOR_LOOK_MS = 50 };
+enum { SUPERVISOR_ROLES_MAX = 24, SUPERVISOR_LEAVING_MAX = 4, SUPERVISOR_LOOK_MS = 100 };
 
 struct role_spec {
     const char *role;  /* "gateway", "manager", "worker": its command */

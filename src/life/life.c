@@ -170,7 +170,7 @@ static void on_beat(void *ctx)
 {
     struct life *life = ctx;
     beat(life);
-    deadline_about(&life->beat, LIFE_BEAT_MS * 1000, DEADLINE_GRAIN_US);
+    deadline_round(&life->beat, LIFE_BEAT_MS * 1000);
 }
 
 void life_beat(struct life *life)

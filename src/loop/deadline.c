@@ -22,11 +22,11 @@ void deadline_after(struct deadline *deadline, uint64_t after_us)
     deadline_at(deadline, after_us < UINT64_MAX - now_us ? now_us + after_us : UINT64_MAX);
 }
 
-void deadline_about(struct deadline *deadline, uint64_t after_us, uint64_t grain_us)
+void deadline_round(struct deadline *deadline, uint64_t period_us)
 {
-    ASSERT(after_us >= grain_us); /* else the nearest multiple may be over already */
-    uint64_t at_us = loop_now_us(deadline->loop) + after_us + grain_us / 2;
-    deadline_at(deadline, at_us - at_us % grain_us);
+    ASSERT(period_us > 0);
+    uint64_t at_us = loop_now_us(deadline->loop) + period_us + period_us / 2;
+    deadline_at(deadline, at_us - at_us % period_us);
 }
 
 void deadline_clear(struct deadline *deadline)

@@ -53,22 +53,27 @@ TEST(a_virtual_deadline_fires_at_its_microsecond_and_not_before)
     }
 }
 
-TEST(deadlines_of_one_grain_fall_together)
+TEST(deadlines_that_come_round_fall_together)
 {
-    struct timer early, late, exact;
+    struct timer early, late, rarer;
     struct loop *loop = loop_new_virtual(1000);
     timer_init(&early, loop);
     timer_init(&late, loop);
-    timer_init(&exact, loop);
-    deadline_about(&early.deadline, 75000, 50000);
-    deadline_about(&late.deadline, 123999, 50000);
-    deadline_about(&exact.deadline, 99000, 50000);
-    loop_advance(loop, 98999);
-    CHECK_EQ(early.fired + late.fired + exact.fired, 0);
+    timer_init(&rarer, loop);
+    deadline_round(&early.deadline, 50000); /* at 1000: 51000, so 50000 */
+    loop_advance(loop, 48999);
+    CHECK_EQ(early.fired, 0);
     loop_advance(loop, 1);
+    CHECK_EQ(early.fired_us, 50000);
+    loop_advance(loop, 24999);
+    deadline_round(&early.deadline, 50000); /* at 74999: 124999, so 100000 */
+    loop_advance(loop, 1);
+    deadline_round(&late.deadline, 50000); /* at 75000: 125000, so 150000 */
+    deadline_round(&rarer.deadline, 100000);
+    loop_advance(loop, 1000000);
     CHECK_EQ(early.fired_us, 100000);
-    CHECK_EQ(late.fired_us, 100000);
-    CHECK_EQ(exact.fired_us, 100000);
+    CHECK_EQ(late.fired_us, 150000);
+    CHECK_EQ(rarer.fired_us, 200000);
     loop_free(loop);
 }
 
@@ -76,12 +81,12 @@ TEST(a_period_that_fires_a_little_late_stays_as_long_as_it_is)
 {
     struct timer timer;
     timer_init(&timer, loop_new_virtual(1000));
-    deadline_about(&timer.deadline, 100000, 50000);
+    deadline_round(&timer.deadline, 100000);
     for (size_t i = 1; i <= 10; i++) {
         loop_skip(timer.loop, i * 100000 + 300 - loop_now_us(timer.loop));
         loop_advance(timer.loop, 10);
         CHECK_EQ(timer.fired, i);
-        deadline_about(&timer.deadline, 100000, 50000);
+        deadline_round(&timer.deadline, 100000);
     }
     deadline_clear(&timer.deadline);
     loop_free(timer.loop);

@@ -79,12 +79,11 @@ void deadline_init(struct deadline *deadline, struct loop *loop, deadline_fn *fi
  * Arming an armed one moves it. */
 void deadline_at(struct deadline *deadline, uint64_t at_us);
 void deadline_after(struct deadline *deadline, uint64_t after_us);
-enum { DEADLINE_GRAIN_US = 50 * 1000 }; /* what most of those use */
-/* At the multiple of grain_us (at most after_us) that is nearest to then: who fires a little late
- * and arms anew keeps its period. For what comes round again and again and has time: the deadlines
- * of one grain fall together, in one wake-up; also those of other processes, as the clock is the
- * same, and what they tell each other then. */
-void deadline_about(struct deadline *deadline, uint64_t after_us, uint64_t grain_us);
+/* At the multiple of period_us (> 0) that is nearest to one period from now: who fires a little
+ * late and arms anew keeps its period. For what comes round again and again and has time: what has
+ * the same period, or a multiple of it, falls together, in one wake-up; also that of other
+ * processes, as the clock is the same, and what they tell each other then. */
+void deadline_round(struct deadline *deadline, uint64_t period_us);
 void deadline_clear(struct deadline *deadline); /* harmless when not armed, or zeroed memory */
 static inline bool deadline_is_armed(const struct deadline *deadline)
 {

@@ -55,7 +55,7 @@ static void publish_state(struct manager *manager)
         (void)bus_publish(manager->bus, SLICE("state.manager"), (struct slice){0},
                           text_slice(&manager->state_frame)); /* lost: the next one says it all */
     manager->state_at_us = loop_now_us(manager->loop);
-    deadline_about(&manager->state_due, manager_ms(MANAGER_STATE_INTERVAL_MS), DEADLINE_GRAIN_US);
+    deadline_round(&manager->state_due, manager_ms(MANAGER_STATE_INTERVAL_MS));
 }
 
 static void on_publish(void *ctx)
@@ -143,16 +143,16 @@ static void serve_nodes(struct manager *manager)
     }
 }
 
-/* A tick that comes late says that we did not run (SIGSTOP, a suspended machine); a frame that the
+/* A look that comes late says that we did not run (SIGSTOP, a suspended machine); a frame that the
  * bus did not take, that perhaps nobody is connected (a switch that stands still). What others
  * could not say in that time is not their silence. */
 static void notice_own_pause(struct manager *manager)
 {
     uint64_t lost = post_stats(manager->post).lost;
-    if (is_due(manager, manager->ticked_us, 3 * MANAGER_TICK_MS) || lost != manager->frames_lost)
+    if (is_due(manager, manager->looked_us, 3 * MANAGER_TICK_MS) || lost != manager->frames_lost)
         registry_forgive_silence(manager);
     manager->frames_lost = lost;
-    manager->ticked_us = loop_now_us(manager->loop);
+    manager->looked_us = loop_now_us(manager->loop);
 }
 
 static void on_tick(void *ctx)
@@ -166,13 +166,13 @@ static void on_tick(void *ctx)
     repeat_ends(manager);
     tickets_forget_old(manager);
     count_gauges(manager);
-    deadline_about(&manager->tick, manager_ms(MANAGER_TICK_MS), DEADLINE_GRAIN_US);
+    deadline_round(&manager->tick, manager_ms(MANAGER_TICK_MS));
 }
 
 void manager_arm_progress(struct manager *manager)
 {
     if (manager->queued_count > 0 && !deadline_is_armed(&manager->progress))
-        deadline_about(&manager->progress, manager_ms(MANAGER_PROGRESS_MS), DEADLINE_GRAIN_US);
+        deadline_round(&manager->progress, manager_ms(MANAGER_PROGRESS_MS));
 }
 
 static void drop_silent(struct manager *manager)
@@ -187,6 +187,7 @@ static void drop_silent(struct manager *manager)
 static void on_progress(void *ctx)
 {
     struct manager *manager = ctx;
+    notice_own_pause(manager); /* the tick may be behind this in the same turn */
     drop_silent(manager);
     LIST_FOREACH (link, &manager->models)
         tell_progress(model_of_link(link));
@@ -257,7 +258,7 @@ static void init(struct manager *manager, struct bus *bus, const struct manager_
     manager->bus = bus;
     manager->loop = bus_loop(bus);
     manager->post = post_new(bus);
-    manager->opened_us = manager->ticked_us = loop_now_us(manager->loop);
+    manager->opened_us = manager->looked_us = loop_now_us(manager->loop);
     manager->opened_wall_ms = clock_wall_ms();
     snprintf(manager->name, sizeof(manager->name), "manager-%08x", (unsigned)random_u64());
     manager->tickets = map_new(MANAGER_LIVING_MAX + MANAGER_ENDED_MAX + 2);
@@ -285,7 +286,7 @@ enum err manager_open(struct bus *bus, const struct manager_options *options,
         return err;
     }
     bus_on_bounce(bus, on_bounce, manager);
-    deadline_about(&manager->tick, manager_ms(MANAGER_TICK_MS), DEADLINE_GRAIN_US);
+    deadline_round(&manager->tick, manager_ms(MANAGER_TICK_MS));
     deadline_after(&manager->greeted, manager_ms(MANAGER_SETTLE_MS));
     manager_greet(manager);
     log_event(LOG_INFO, "manager_started", "manager=%s", manager->name);

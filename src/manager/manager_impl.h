@@ -130,8 +130,8 @@ struct manager {
     struct bus_subscription *submits, *control, *calls, *states;
     struct post *post;
     char name[32];
-    uint64_t opened_us, ticked_us;
-    uint64_t frames_lost; /* as of the last tick */
+    uint64_t opened_us, looked_us; /* when it last looked at who is silent */
+    uint64_t frames_lost;          /* as of the last tick */
     int64_t opened_wall_ms;
 
     struct map *tickets; /* stream handle -> struct ticket */

@@ -8,7 +8,7 @@
 #include "wire/frame.h"
 
 enum {
-    LAG_INTERVAL_US = 100 * 1000,
+    LAG_INTERVAL_US = 200 * 1000,
     PROCESS_INTERVAL_US = 500 * 1000,
     /* Role and node come from us; a text that is longer would show as a missing label. */
     LABELS_MAX_BYTES = 1024,
@@ -81,13 +81,13 @@ static void send_snapshot(struct metrics_feed *feed, uint16_t flags)
 static void on_send(void *ctx)
 {
     struct metrics_feed *feed = ctx;
-    deadline_about(&feed->send, METRICS_INTERVAL_MS * 1000ull, DEADLINE_GRAIN_US);
+    deadline_round(&feed->send, METRICS_INTERVAL_MS * 1000ull);
     send_snapshot(feed, 0);
 }
 
 static void arm_look(struct metrics_feed *feed)
 {
-    deadline_about(&feed->look, LAG_INTERVAL_US, DEADLINE_GRAIN_US);
+    deadline_round(&feed->look, LAG_INTERVAL_US);
     feed->look_due_us = feed->look.at_us;
 }
 
@@ -145,7 +145,7 @@ struct metrics_feed *metrics_feed_start(struct bus *bus, struct metrics *metrics
     make_series(feed, role, node, is_process);
     deadline_init(&feed->send, loop, on_send, feed);
     deadline_init(&feed->look, loop, on_look, feed);
-    deadline_about(&feed->send, METRICS_INTERVAL_MS * 1000ull, DEADLINE_GRAIN_US);
+    deadline_round(&feed->send, METRICS_INTERVAL_MS * 1000ull);
     arm_look(feed);
     return feed;
 }

@@ -27,8 +27,8 @@ struct member { /* one thread */
     struct role_node node;
     struct gateway *gateway;
     struct deadline turn;
-    atomic_uint turns, streams; /* written by the thread, read by the main one */
-    unsigned turns_seen;
+    atomic_uint streams; /* these two are written by the thread, read by the main one */
+    atomic_uint_fast64_t turned_us;
     bool is_drained;
 };
 
@@ -146,8 +146,8 @@ static void on_turn(void *ctx)
     struct member *member = ctx;
     uint32_t streams = gateway_stats(member->gateway).in_flight;
     atomic_store_explicit(&member->streams, streams, memory_order_relaxed);
-    atomic_fetch_add_explicit(&member->turns, 1, memory_order_relaxed);
-    deadline_about(&member->turn, GATEWAY_TURN_MS * US_PER_MS, DEADLINE_GRAIN_US);
+    atomic_store_explicit(&member->turned_us, clock_monotonic_us(), memory_order_relaxed);
+    deadline_round(&member->turn, GATEWAY_TURN_MS * US_PER_MS);
 }
 
 MUST_USE static enum err open_member(const struct role_place *place, struct gateway_role *role,
@@ -307,16 +307,15 @@ void gateway_role_drain(struct gateway_role *role, uint32_t drain_ms,
 
 /* --- what the threads tell about themselves --- */
 
-bool gateway_role_is_alive(struct gateway_role *role)
+bool gateway_role_is_alive(const struct gateway_role *role)
 {
-    unsigned turns[GATEWAY_THREADS_MAX];
+    uint64_t now_us = clock_monotonic_us();
     for (unsigned i = 0; i < role->count; i++) {
-        turns[i] = atomic_load_explicit(&role->members[i].turns, memory_order_relaxed);
-        if (turns[i] == role->members[i].turns_seen)
-            return false; /* the others' turns count the next time, however soon that is */
+        uint64_t turned_us =
+            atomic_load_explicit(&role->members[i].turned_us, memory_order_relaxed);
+        if (turned_us == 0 || now_us > turned_us + GATEWAY_TURN_LATE_MS * US_PER_MS)
+            return false;
     }
-    for (unsigned i = 0; i < role->count; i++)
-        role->members[i].turns_seen = turns[i];
     return true;
 }
 

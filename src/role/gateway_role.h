@@ -30,10 +30,10 @@ void gateway_role_reload(struct gateway_role *role, struct config **config);
 /* Refuses new requests, lets streams end for at most drain_ms. on_drained once. */
 void gateway_role_drain(struct gateway_role *role, uint32_t drain_ms, void (*on_drained)(void *ctx),
                         void *ctx);
-/* Has every thread turned since this was true the last time? They do it of themselves each
+/* Has every thread turned within GATEWAY_TURN_LATE_MS? They do it of themselves each
  * GATEWAY_TURN_MS. */
-bool gateway_role_is_alive(struct gateway_role *role);
-enum { GATEWAY_TURN_MS = 100 };
+bool gateway_role_is_alive(const struct gateway_role *role);
+enum { GATEWAY_TURN_MS = 200, GATEWAY_TURN_LATE_MS = 300 };
 uint32_t gateway_role_streams(const struct gateway_role *role); /* in flight, as of the last turn */
 /* At once, whatever is in flight. Sets it NULL; NULL inside is fine. */
 void gateway_role_close(struct gateway_role **role);

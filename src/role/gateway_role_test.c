@@ -7,10 +7,13 @@
 #include "loop/thread.h"
 #include "testing/test.h"
 
+#include <errno.h>
 #include <fcntl.h>
+#include <semaphore.h>
+#include <stdatomic.h>
 #include <unistd.h>
 
-enum { PATIENCE_US = 30 * 1000 * 1000 };
+enum { PATIENCE_US = 30 * 1000 * 1000, HANG_LOOK_US = 5000 };
 
 static struct {
     struct config *config;
@@ -19,8 +22,23 @@ static struct {
     struct role_place place;
     struct net_address address;
     struct gateway_role *role;
-    int buses_left; /* then open_bus() fails */
+    int buses_left;    /* then open_bus() fails */
+    bool one_may_hang; /* the first thread: when shall_hang, until let_go */
+    atomic_bool shall_hang;
+    struct deadline hang;
+    sem_t let_go;
 } rig;
+
+static void hang(void *ctx)
+{
+    (void)ctx;
+    if (!atomic_load(&rig.shall_hang)) {
+        deadline_after(&rig.hang, HANG_LOOK_US);
+        return;
+    }
+    while (sem_wait(&rig.let_go) != 0)
+        CHECK_EQ(errno, EINTR);
+}
 
 static enum err open_bus(void *ctx, struct loop *loop, struct bus **out_bus,
                          struct err_note *out_note)
@@ -29,6 +47,11 @@ static enum err open_bus(void *ctx, struct loop *loop, struct bus **out_bus,
     if (rig.buses_left-- == 0)
         return err_note_fail(out_note, ERR_TIMEOUT, "no more of them");
     *out_bus = bus_mem_open(rig.bus_mem, loop);
+    if (rig.one_may_hang) {
+        rig.one_may_hang = false;
+        deadline_init(&rig.hang, loop, hang, NULL);
+        deadline_after(&rig.hang, 0);
+    }
     return ERR_OK;
 }
 
@@ -114,17 +137,29 @@ TEST(sockets_are_closed_when_it_cannot_open)
     end();
 }
 
-TEST(it_is_alive_when_every_thread_has_turned_since_it_was_so_the_last_time)
+static void wait_until_it_is_alive(bool is_alive)
+{
+    uint64_t until = clock_monotonic_us() + PATIENCE_US;
+    while (gateway_role_is_alive(rig.role) != is_alive)
+        CHECK(clock_monotonic_us() < until);
+}
+
+TEST(it_is_alive_while_every_thread_turns)
 {
     begin();
+    rig.one_may_hang = true;
+    CHECK_OK(sem_init(&rig.let_go, 0, 0));
     CHECK_OK(gateway_role_open(&rig.place, rig.loop, &rig.address, NULL, 0, &rig.role, NULL));
     CHECK(!gateway_role_is_alive(rig.role)); /* nothing runs yet */
     CHECK_OK(gateway_role_start(rig.role));
-    uint64_t until = clock_monotonic_us() + PATIENCE_US;
-    while (!gateway_role_is_alive(rig.role)) /* asked so often, no two turn between two questions */
-        CHECK(clock_monotonic_us() < until);
+    wait_until_it_is_alive(true);
+    atomic_store(&rig.shall_hang, true);
+    wait_until_it_is_alive(false);
+    CHECK_OK(sem_post(&rig.let_go));
+    wait_until_it_is_alive(true);
     CHECK_EQ(gateway_role_streams(rig.role), 0);
     end();
+    CHECK_OK(sem_destroy(&rig.let_go));
 }
 
 TEST(reloads_are_let_go_when_every_thread_has_them_also_when_nothing_runs)

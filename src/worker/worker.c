@@ -102,7 +102,7 @@ static void on_beat(void *ctx)
     worker_streams_forget_old(worker);
     beat_all(worker, &worker->ended, false);
     beat_all(worker, &worker->living, worker_stuck_ms(worker) > worker->pace.stuck_ms);
-    deadline_after(&worker->beat, worker->pace.beat_ms * (uint64_t)US_PER_MS);
+    deadline_round(&worker->beat, worker->pace.beat_ms * (uint64_t)US_PER_MS);
     worker_pump(worker);
 }
 
@@ -478,7 +478,7 @@ enum err worker_start(struct bus *bus, const struct worker_options *options,
     }
     worker_state_publish(worker);
     worker->beaten_us = loop_now_us(worker->loop);
-    deadline_after(&worker->beat, worker->pace.beat_ms * (uint64_t)US_PER_MS);
+    deadline_round(&worker->beat, worker->pace.beat_ms * (uint64_t)US_PER_MS);
     *out_worker = worker;
     return ERR_OK;
 }

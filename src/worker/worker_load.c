@@ -227,7 +227,7 @@ static void tell_all(struct worker *worker)
         add_stream(worker, &writer, CONTAINER_OF(link, struct stream, link));
     worker->registers = false;
     publish(worker, &writer);
-    deadline_after(&worker->load_due, worker->pace.load_ms * (uint64_t)US_PER_MS);
+    deadline_round(&worker->load_due, worker->pace.load_ms * (uint64_t)US_PER_MS);
 }
 
 static void on_flush(void *ctx)

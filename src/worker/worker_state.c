@@ -69,7 +69,7 @@ void worker_state_publish(struct worker *worker)
     memcpy(worker->said_fingerprint, worker->selftest.fingerprint,
            sizeof(worker->said_fingerprint));
     worker->state_at_us = loop_now_us(worker->loop);
-    deadline_after(&worker->state_due, NODE_STATE_INTERVAL_MS * US_PER_MS);
+    deadline_round(&worker->state_due, NODE_STATE_INTERVAL_MS * US_PER_MS);
 }
 
 static void on_publish(void *ctx)
