@@ -4,7 +4,8 @@
     bench/soak.py --minutes 30       goes into docs/benchmarks.md; a shorter run is not written there
 
 Laps. In each: streams that begin at random times (bench/load open, on both models), one-token requests,
-clients that leave in the middle, clients that hardly read, a SIGHUP. In each third lap a worker is
+clients that leave in the middle, clients that hardly read, several choices, forms, an adapter, tokens and
+embeddings (benchlib/questions.py), a SIGHUP. In each third lap a worker is
 killed (SIGKILL) with streams running: those are whole, or end as worker_lost. Any other role that ends is
 a doubt, with the host's word for it. In the first half of the
 run it is the small model's worker, in the second the dummy's, so each of them is also watched for half
@@ -21,7 +22,9 @@ import argparse
 import os
 import random
 import signal
+import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -30,6 +33,7 @@ sys.dont_write_bytecode = True
 from benchlib.clients import Crowd, Request, Tally, leaver, slow_reader, victim, wait_until
 from benchlib.load import Load, LoadFailed
 from benchlib.proctree import role_of
+from benchlib.questions import QUESTIONS, Questions, asker
 from benchlib.report import machine, machine_words, stolen_percent, ticks, write_part
 from benchlib.servers import ROOT, Ours, ServerFailed, end_servers_on_signals
 from benchlib.svg import Line, line_chart
@@ -45,7 +49,12 @@ LAPS = 40  # about so many, within these bounds: each gives one sample
 KILL_EACH = 3
 REST_S = 60  # nothing may be in flight any more, at the latest
 RATE = {"dummy": 60, "llama": 15}  # streams per second: about a quarter of one core
-KEYS = {"llama_slots": 8, "dummy_slots": 64, "dummy_delay_ms": 2, "dummy_tokens": 2000, "max_model_queue": 512}
+KEYS = {"llama_slots": 8, "dummy_slots": 64, "dummy_delay_ms": 2, "dummy_tokens": 2000, "max_model_queue": 512,
+        "prefix_disk_bytes": 64 << 20}
+
+
+def make_model(build):
+    return build / "tools" / "models" / "make_model"
 
 
 def arguments():
@@ -58,7 +67,7 @@ def arguments():
     given = parser.parse_args()
     if not 0.2 <= given.minutes <= 1440:
         parser.error(f"--minutes {given.minutes}: allowed are 0.2..1440")
-    for program in (given.build / "millrace", given.build / "bench" / "load"):
+    for program in (given.build / "millrace", given.build / "bench" / "load", make_model(given.build)):
         if not os.access(program, os.X_OK):
             parser.error(f"{program} is missing: tools/build release --buildtype=release -Dtests=disabled")
     return given
@@ -75,6 +84,7 @@ class Soak:
         self.watch = Watch()
         self.requests = {"dummy": Request(server.port, "dummy", 100), "llama": Request(server.port, "llama", 40)}
         self.long_request = Request(server.port, "dummy", 2000)
+        self.questions = Questions(server.port, "llama")
         self.laps = 0
         self.killed = set()  # by us
         self.log_read = 0
@@ -97,7 +107,8 @@ class Soak:
         loads = [self.start_load(model, seed) for model in RATE] + [self.start_one_token(seed)]
         with Crowd(4, leaver(self.requests["dummy"]), self.tally, seed), \
                 Crowd(1, leaver(self.requests["llama"]), self.tally, seed + 1), \
-                Crowd(8, slow_reader(self.long_request), self.tally, seed + 2):
+                Crowd(8, slow_reader(self.long_request), self.tally, seed + 2), \
+                Crowd(2, asker(self.questions), self.tally, seed + 3):
             time.sleep(self.lap_s / 2)
             self.server.process.send_signal(signal.SIGHUP)
             self.tally.add("SIGHUP")
@@ -190,7 +201,7 @@ def is_right(soak, judgements, minutes):
     """And it must have been able to fail: something of each kind happened, and memory was judged."""
     for words in soak.tally.doubts:
         print(f"doubt: {words}", file=sys.stderr)
-    missing = {"stream", "one-token request", "left in the middle", "read slowly", "SIGHUP", "worker killed"}
+    missing = {"stream", "one-token request", "left in the middle", "read slowly", "SIGHUP", "worker killed", *QUESTIONS}
     missing -= set(soak.tally.counts)
     if missing:
         print(f"doubt: none of these happened: {', '.join(sorted(missing))}", file=sys.stderr)
@@ -205,12 +216,20 @@ def is_right(soak, judgements, minutes):
     return not (soak.tally.doubt_count or missing or grown or unjudged)
 
 
+def adapters(build, folder):
+    file = Path(folder) / "one.gguf"
+    subprocess.run([make_model(build), "--lora-for", ROOT / "models" / "nano.gguf", file], check=True)
+    return [{"name": "one", "path": str(file), "scale": 0}]
+
+
 def main():
     given = arguments()
     end_servers_on_signals()
     load_before, ticks_before = os.getloadavg()[0], ticks()
     try:
-        with Ours(given.build / "millrace", ready=("dummy", "llama"), **KEYS) as server:
+        with tempfile.TemporaryDirectory() as folder, \
+                Ours(given.build / "millrace", ready=("dummy", "llama"), llama_lora=adapters(given.build, folder),
+                     **KEYS) as server:
             load = Load(given.build / "bench" / "load", counts_cpu=False)  # workers are killed meanwhile
             soak = Soak(server, load, given.minutes * 60, given.seed)
             soak.run()
