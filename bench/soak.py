@@ -201,7 +201,8 @@ def is_right(soak, judgements, minutes):
     """And it must have been able to fail: something of each kind happened, and memory was judged."""
     for words in soak.tally.doubts:
         print(f"doubt: {words}", file=sys.stderr)
-    missing = {"stream", "one-token request", "left in the middle", "read slowly", "SIGHUP", "worker killed", *QUESTIONS}
+    missing = {"stream", "one-token request", "left in the middle", "read slowly", "SIGHUP", "worker killed",
+               *QUESTIONS}
     missing -= set(soak.tally.counts)
     if missing:
         print(f"doubt: none of these happened: {', '.join(sorted(missing))}", file=sys.stderr)
