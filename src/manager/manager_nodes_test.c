@@ -2,6 +2,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "manager/manager_rig.h"
+#include "manager/queue.h"
 #include "manager/sched.h"
 #include "testing/test.h"
 
@@ -94,6 +95,42 @@ TEST(an_answer_that_no_worker_may_go_on_with_ends_when_its_time_is_up)
     keep_alive(&other, 1, 1000);
     check_error(asker, 1, FAULT_WORKER_LOST);
     CHECK_EQ(heard_count(other, WIRE_SUBMIT), 0);
+    rig_close(&rig);
+}
+
+/* Thousands of answers may have lost their worker at once, and the only other one has other
+ * numerics. */
+TEST(answers_that_nobody_can_go_on_with_fill_no_queue)
+{
+    rig_init(&rig);
+    rig.options.queue_max = 2;
+    rig_open_greeted(&rig);
+    asker = rig_peer(&rig);
+    struct peer *other = rig_ready_worker(&rig, "m", 1, 1);
+    tell_numerics(other, "0123456789abcdef0123456789abcdee");
+    for (uint64_t stream = 1; stream <= 5; stream++)
+        ask_to_go_on(stream, "0123456789abcdef0123456789abcdef");
+    for (uint64_t stream = 6; stream <= 8; stream++)
+        rig_ask(asker, stream);
+    CHECK_EQ(heard_for(other, WIRE_SUBMIT, 6), 1);
+    CHECK_EQ(heard_count(asker, RIG_ERROR), 0);
+    CHECK_EQ(manager_stats(rig.manager).queued, 7);
+    rig_ask(asker, 9);
+    check_error(asker, 9, FAULT_QUEUE_FULL);
+    rig_close(&rig);
+}
+
+TEST(answers_of_too_many_numerics_end_by_name)
+{
+    char numerics[] = "0123456789abcdef0123456789abcde0";
+    open_rig();
+    struct peer *other = rig_ready_worker(&rig, "m", 1, 1);
+    tell_numerics(other, "0123456789abcdef0123456789abcdef");
+    for (uint64_t stream = 1; stream < QUEUE_LINES_MAX; stream++, numerics[31]++)
+        ask_to_go_on(stream, numerics);
+    CHECK_EQ(heard_count(asker, RIG_ERROR), 0);
+    ask_to_go_on(QUEUE_LINES_MAX, numerics);
+    check_error(asker, QUEUE_LINES_MAX, FAULT_WORKER_LOST);
     rig_close(&rig);
 }
 

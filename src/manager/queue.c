@@ -1,5 +1,7 @@
-/* queue - the queue of one model: places in order of service, and in order of expiry. */
+/* queue - the queue of one model: lines in order of service, and all in order of expiry. */
 #include "manager/queue.h"
+
+#include <stdio.h>
 
 enum {
     US_PER_MS = 1000,
@@ -27,8 +29,9 @@ static unsigned rank(enum request_priority priority)
 void queue_init(struct queue *queue, const struct queue_options *options)
 {
     *queue = (struct queue){.options = *options};
-    for (unsigned i = 0; i < QUEUE_PRIORITIES; i++)
-        list_init(&queue->order[i]);
+    for (unsigned line = 0; line < QUEUE_LINES_MAX; line++)
+        for (unsigned i = 0; i < QUEUE_PRIORITIES; i++)
+            list_init(&queue->lines[line].order[i]);
     for (unsigned i = 0; i < ARRAY_COUNT(queue->expiry); i++)
         list_init(&queue->expiry[i]);
 }
@@ -90,13 +93,40 @@ struct queue_place *queue_expired(struct queue *queue, uint64_t now_us)
     return place;
 }
 
+/* --- lines --- */
+
+static uint32_t line_count(const struct queue_line *line)
+{
+    uint32_t count = 0;
+    for (unsigned i = 0; i < QUEUE_PRIORITIES; i++)
+        count += line->counts[i];
+    return count;
+}
+
+/* QUEUE_LINES_MAX: there is none for them, and all are taken. */
+static uint32_t line_for(const struct queue *queue, const char *numerics)
+{
+    uint32_t empty = QUEUE_LINES_MAX;
+    if (!numerics || !numerics[0])
+        return 0;
+    for (uint32_t i = 1; i < QUEUE_LINES_MAX; i++) {
+        const struct queue_line *line = &queue->lines[i];
+        bool is_empty = line_count(line) == 0;
+        if (!is_empty && strcmp(line->numerics, numerics) == 0)
+            return i;
+        if (is_empty && empty == QUEUE_LINES_MAX)
+            empty = i;
+    }
+    return empty;
+}
+
 /* --- in and out --- */
 
-static uint32_t position_at_end(const struct queue *queue, enum request_priority priority)
+static uint32_t position_at_end(const struct queue_line *line, enum request_priority priority)
 {
     uint32_t position = 0;
     for (unsigned i = 0; i <= rank(priority); i++)
-        position += queue->counts[i];
+        position += line->counts[i];
     return position;
 }
 
@@ -106,30 +136,37 @@ static struct queue_place *place_of_order(struct list *order_link)
 }
 
 /* Rule 2. As many steps as others wait that arrived later: those that come again come together. */
-static void take_place(struct queue *queue, struct queue_place *place, bool is_again)
+static void take_place(struct queue_line *line, struct queue_place *place, bool is_again)
 {
-    struct list *order = &queue->order[rank(place->priority)], *before = order->prev;
+    struct list *order = &line->order[rank(place->priority)], *before = order->prev;
     for (; is_again && before != order; before = before->prev, place->position--)
         if (place_of_order(before)->arrived_ms <= place->arrived_ms)
             break;
     list_push_front(before, &place->order_link);
+    line->counts[rank(place->priority)]++;
 }
 
 enum err queue_enter(struct queue *queue, struct queue_place *place,
                      const struct queue_entry *entry, uint64_t now_us)
 {
-    if (!entry->is_again && queue->count >= (uint64_t)queue->options.queue_max + queue->room)
+    uint32_t index = line_for(queue, entry->numerics);
+    if (index == QUEUE_LINES_MAX)
+        return ERR_LIMIT;
+    struct queue_line *line = &queue->lines[index];
+    if (!entry->is_again && line_count(line) >= (uint64_t)queue->options.queue_max + queue->room)
         return ERR_FULL;
     *place = (struct queue_place){.priority = entry->priority,
                                   .arrived_ms = entry->arrived_ms,
                                   .has_run = entry->has_run,
                                   .is_waiting = true,
-                                  .position = position_at_end(queue, entry->priority),
+                                  .line = index,
+                                  .position = position_at_end(line, entry->priority),
                                   .entered_us = now_us,
                                   .deadline_us = entry->deadline_us};
     list_init(&place->expiry_link);
-    take_place(queue, place, entry->is_again);
-    queue->counts[rank(place->priority)]++;
+    if (index > 0)
+        snprintf(line->numerics, sizeof(line->numerics), "%s", entry->numerics);
+    take_place(line, place, entry->is_again);
     queue->count++;
     set_expiry(queue, place, now_us);
     return ERR_OK;
@@ -142,7 +179,7 @@ void queue_leave(struct queue *queue, struct queue_place *place)
     place->is_waiting = false;
     list_remove(&place->order_link);
     list_remove(&place->expiry_link);
-    queue->counts[rank(place->priority)]--;
+    queue->lines[place->line].counts[rank(place->priority)]--;
     queue->count--;
 }
 
@@ -184,28 +221,64 @@ void queue_count_served(struct queue *queue, uint64_t kept_us)
             (queue->served_us * (AVERAGE_OF - 1) + kept_us + AVERAGE_OF - 1) / AVERAGE_OF;
 }
 
-struct queue_place *queue_first(const struct queue *queue)
+/* --- visits --- */
+
+/* NULL: nobody stands there. */
+static struct queue_place *first_of(const struct queue_line *line)
 {
-    return queue_after(queue, NULL);
+    for (unsigned i = 0; i < QUEUE_PRIORITIES; i++)
+        if (!list_is_empty(&line->order[i]))
+            return place_of_order(line->order[i].next);
+    return NULL;
+}
+
+static bool is_before(const struct queue_place *a, const struct queue_place *b)
+{
+    if (rank(a->priority) != rank(b->priority))
+        return rank(a->priority) < rank(b->priority);
+    return a->arrived_ms < b->arrived_ms;
+}
+
+struct queue_place *queue_first(const struct queue *queue, queue_may_go_fn *may_go, void *ctx)
+{
+    struct queue_place *first = NULL;
+    for (unsigned i = 0; i < QUEUE_LINES_MAX; i++) {
+        struct queue_place *place = first_of(&queue->lines[i]);
+        if (place && (!first || is_before(place, first)) && may_go(ctx, queue->lines[i].numerics))
+            first = place;
+    }
+    return first;
+}
+
+/* The next one of its line, or NULL. */
+static struct queue_place *next_in_line(const struct queue_line *line,
+                                        const struct queue_place *place)
+{
+    unsigned priority = rank(place->priority);
+    if (place->order_link.next != &line->order[priority])
+        return place_of_order(place->order_link.next);
+    while (++priority < QUEUE_PRIORITIES)
+        if (!list_is_empty(&line->order[priority]))
+            return place_of_order(line->order[priority].next);
+    return NULL;
 }
 
 struct queue_place *queue_after(const struct queue *queue, const struct queue_place *place)
 {
-    unsigned priority = place ? rank(place->priority) : 0;
-    const struct list *link = place ? place->order_link.next : queue->order[0].next;
-    while (link == &queue->order[priority]) {
-        if (++priority == QUEUE_PRIORITIES)
-            return NULL;
-        link = queue->order[priority].next;
-    }
-    return CONTAINER_OF(link, struct queue_place, order_link);
+    struct queue_place *next = place ? next_in_line(&queue->lines[place->line], place) : NULL;
+    for (uint32_t line = place ? place->line + 1 : 0; !next && line < QUEUE_LINES_MAX; line++)
+        next = first_of(&queue->lines[line]);
+    return next;
 }
 
 void queue_number(struct queue *queue)
 {
-    uint32_t position = 0;
-    for (struct queue_place *place = NULL; (place = queue_after(queue, place));)
+    uint32_t position = 0, line = 0;
+    for (struct queue_place *place = NULL; (place = queue_after(queue, place));) {
+        position = place->line == line ? position : 0;
+        line = place->line;
         place->position = position++;
+    }
 }
 
 /* --- estimates --- */
@@ -231,7 +304,7 @@ uint32_t queue_eta_ms(const struct queue *queue, uint32_t position)
 
 uint32_t queue_retry_after_ms(const struct queue *queue)
 {
-    uint64_t ms = wait_ms(queue, (uint64_t)queue->count + 1);
+    uint64_t ms = wait_ms(queue, (uint64_t)line_count(&queue->lines[0]) + 1);
     if (ms == 0)
         return RETRY_UNKNOWN_MS;
     return ms < RETRY_MAX_MS ? (uint32_t)ms : RETRY_MAX_MS;

@@ -39,9 +39,28 @@ static long index_of(const struct waiters *waiters, const struct queue_place *pl
     return place ? place - waiters->places : -1;
 }
 
+/* Whose line goes on: the first letters of their numerics; and how often it was asked. */
+struct free_workers {
+    const char *letters;
+    int asked;
+};
+
+static bool is_free(void *ctx, const char *numerics)
+{
+    struct free_workers *workers = ctx;
+    workers->asked++;
+    return numerics[0] == '\0' || strchr(workers->letters, numerics[0]);
+}
+
+static struct queue_place *first_for(struct waiters *waiters, const char *letters)
+{
+    struct free_workers workers = {letters, 0};
+    return queue_first(&waiters->queue, is_free, &workers);
+}
+
 static long next(struct waiters *waiters)
 {
-    struct queue_place *place = queue_first(&waiters->queue);
+    struct queue_place *place = first_for(waiters, "");
     if (place)
         queue_leave(&waiters->queue, place);
     return index_of(waiters, place);
@@ -230,7 +249,7 @@ TEST(the_visit_goes_through_all_in_the_order_of_service)
 {
     struct waiters waiters;
     open_served(&waiters, 8, 1);
-    CHECK(queue_first(&waiters.queue) == NULL);
+    CHECK(first_for(&waiters, "") == NULL);
     CHECK_OK(enter(&waiters, 0, PRIORITY_LOW));
     CHECK_OK(enter(&waiters, 1, PRIORITY_LOW));
     CHECK_OK(enter(&waiters, 2, PRIORITY_HIGH));
@@ -327,4 +346,102 @@ TEST(who_has_lost_its_worker_waits_for_the_successor_though_others_serve)
     CHECK_EQ(expired(&waiters, 1000 * MS - 1), -1);
     CHECK_EQ(expired(&waiters, 1000 * MS), 0);
     CHECK_EQ(queue_wake_us(queue), UINT64_MAX);
+}
+
+/* An answer that goes on; `index` is also when it arrived. */
+static enum err enter_bound(struct waiters *waiters, int index, enum request_priority priority,
+                            const char *numerics)
+{
+    struct queue_entry entry = {.priority = priority,
+                                .arrived_ms = index,
+                                .is_again = true,
+                                .deadline_us = UINT64_MAX,
+                                .numerics = numerics};
+    return queue_enter(&waiters->queue, &waiters->places[index], &entry, 0);
+}
+
+/* Thousands of answers may have lost their worker at once, and each new request asks whose turn it
+ * is. */
+TEST(a_line_that_nobody_can_serve_costs_one_question_however_long_it_is)
+{
+    struct waiters waiters;
+    open_served(&waiters, 8, 1);
+    for (int i = 0; i < 20; i++)
+        CHECK_OK(enter_bound(&waiters, i, PRIORITY_NORMAL, "b"));
+    CHECK_OK(enter(&waiters, 20, PRIORITY_LOW));
+    struct free_workers workers = {"a", 0};
+    CHECK_EQ(index_of(&waiters, queue_first(&waiters.queue, is_free, &workers)), 20);
+    CHECK_EQ(workers.asked, 2);
+    CHECK_EQ(index_of(&waiters, first_for(&waiters, "b")), 0);
+}
+
+TEST(of_all_lines_that_go_on_the_best_place_goes_first)
+{
+    static const struct {
+        const char *letters;
+        long first;
+    } cases[] = {{"", 1}, {"b", 1}, {"c", 3}, {"bc", 3}};
+    struct waiters waiters;
+    open_served(&waiters, 8, 1);
+    CHECK_OK(enter(&waiters, 1, PRIORITY_NORMAL));
+    CHECK_OK(enter_bound(&waiters, 2, PRIORITY_NORMAL, "b"));
+    CHECK_OK(enter_bound(&waiters, 3, PRIORITY_HIGH, "c"));
+    for (size_t i = 0; i < ARRAY_COUNT(cases); i++)
+        CHECK_EQ(index_of(&waiters, first_for(&waiters, cases[i].letters)), cases[i].first);
+    CHECK_OK(enter_bound(&waiters, 0, PRIORITY_NORMAL, "b"));
+    CHECK_EQ(index_of(&waiters, first_for(&waiters, "b")), 0);
+    CHECK_EQ(index_of(&waiters, first_for(&waiters, "")), 1);
+}
+
+TEST(who_stands_in_another_line_fills_no_queue_and_is_before_nobody)
+{
+    struct waiters waiters;
+    open_served(&waiters, 1, 1);
+    queue_count_served(&waiters.queue, 100 * MS);
+    for (int i = 0; i < 5; i++)
+        CHECK_OK(enter_bound(&waiters, i, PRIORITY_HIGH, i % 2 ? "b" : "c"));
+    CHECK_EQ(queue_retry_after_ms(&waiters.queue), 100);
+    CHECK_OK(enter(&waiters, 5, PRIORITY_NORMAL));
+    CHECK_EQ(waiters.places[5].position, 0);
+    CHECK_EQ(waiters.places[4].position, 2);
+    CHECK_ERR(enter(&waiters, 6, PRIORITY_NORMAL), ERR_FULL);
+    queue_leave(&waiters.queue, &waiters.places[0]);
+    queue_number(&waiters.queue);
+    CHECK_EQ(waiters.places[5].position, 0);
+    CHECK_EQ(waiters.places[4].position, 1);
+    CHECK_EQ(waiters.places[3].position, 1);
+    CHECK_EQ(waiters.queue.count, 5);
+}
+
+TEST(lines_are_bounded_and_one_that_is_empty_is_anybodys)
+{
+    struct waiters waiters;
+    char numerics[2] = "a";
+    open_served(&waiters, 8, 1);
+    for (int i = 1; i < QUEUE_LINES_MAX; i++, numerics[0]++)
+        CHECK_OK(enter_bound(&waiters, i, PRIORITY_NORMAL, numerics));
+    CHECK_ERR(enter_bound(&waiters, 20, PRIORITY_NORMAL, "z"), ERR_LIMIT);
+    CHECK_OK(enter_bound(&waiters, 21, PRIORITY_NORMAL, "c"));
+    CHECK_OK(enter(&waiters, 22, PRIORITY_NORMAL));
+    CHECK_EQ(waiters.queue.count, QUEUE_LINES_MAX + 1);
+    queue_leave(&waiters.queue, &waiters.places[1]);
+    CHECK_OK(enter_bound(&waiters, 20, PRIORITY_HIGH, "z"));
+    CHECK_EQ(index_of(&waiters, first_for(&waiters, "z")), 20);
+}
+
+TEST(whoever_waits_is_visited_and_expires_in_whatever_line)
+{
+    struct waiters waiters;
+    bool visited[32] = {0};
+    open_served(&waiters, 32, 1);
+    for (int i = 0; i < 32; i++)
+        CHECK_OK(enter_bound(&waiters, i, i % 3, (const char *[]){"", "b", "c", "d"}[i % 4]));
+    for (struct queue_place *place = NULL; (place = queue_after(&waiters.queue, place));) {
+        CHECK(!visited[index_of(&waiters, place)]);
+        visited[index_of(&waiters, place)] = true;
+    }
+    for (int i = 0; i < 32; i++)
+        CHECK(visited[i] && expired(&waiters, 100 * MS) >= 0);
+    CHECK_EQ(waiters.queue.count, 0);
+    CHECK(queue_after(&waiters.queue, NULL) == NULL);
 }

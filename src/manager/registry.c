@@ -77,7 +77,7 @@ struct model *registry_add_model(struct manager *manager, struct slice name)
 static void fail_all(struct model *model, enum fault fault, struct slice message,
                      uint32_t retry_after_ms)
 {
-    for (struct queue_place *place; (place = queue_first(&model->queue));)
+    for (struct queue_place *place; (place = queue_after(&model->queue, NULL));)
         ticket_fail(ticket_of_place(place), fault, message, retry_after_ms);
 }
 
@@ -124,21 +124,21 @@ static void refuse_late(struct model *model, struct ticket *ticket)
         ticket_fail(ticket, FAULT_LOADING, SLICE("the model is still loading"), retry_ms);
 }
 
+static bool has_room(void *ctx, const char *numerics)
+{
+    const struct model *model = ctx;
+    return sched_has_room(&model->sched, numerics);
+}
+
 /* The first one that somebody can take. An answer that needs a worker with its numerics holds up
  * nobody who could have another worker. NULL: none. */
 static struct ticket *next_to_give(struct model *model)
 {
-    struct queue_place *place = NULL;
-    while ((place = queue_after(&model->queue, place))) {
-        struct ticket *ticket = ticket_of_place(place);
-        if (ticket->life->is_inherited && !manager_is_settled(model->manager))
-            return NULL; /* somebody may run it already, and will say so in a moment */
-        if (sched_has_room(&model->sched, ticket->life->numerics))
-            return ticket;
-        if (!ticket->life->numerics[0])
-            return NULL; /* nobody has room for anything */
-    }
-    return NULL;
+    struct queue_place *place = queue_first(&model->queue, has_room, model);
+    struct ticket *ticket = place ? ticket_of_place(place) : NULL;
+    if (ticket && ticket->life->is_inherited && !manager_is_settled(model->manager))
+        return NULL; /* somebody may run it already, and will say so in a moment */
+    return ticket;
 }
 
 static void give_all(struct model *model)

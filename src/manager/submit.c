@@ -36,6 +36,16 @@ static void refuse_full(struct ticket *ticket, const struct model *model, struct
     ticket_fail(ticket, FAULT_QUEUE_FULL, message, queue_retry_after_ms(&model->queue));
 }
 
+static void refuse_entry(struct ticket *ticket, const struct model *model, enum err err)
+{
+    if (err == ERR_LIMIT)
+        ticket_fail(ticket, FAULT_WORKER_LOST,
+                    SLICE("the worker is lost, and answers of too many numerics wait already"),
+                    queue_retry_after_ms(&model->queue));
+    else
+        refuse_full(ticket, model, SLICE("too many requests wait for this model"));
+}
+
 /* Who was let in once is not sent away because of those that came since: its worker died, or our
  * predecessor. */
 MUST_USE static enum err enter_queue(struct ticket *ticket, struct model *model,
@@ -46,7 +56,8 @@ MUST_USE static enum err enter_queue(struct ticket *ticket, struct model *model,
                                 .arrived_ms = request->arrival_ms,
                                 .is_again = life->is_inherited || request->epoch > 1,
                                 .has_run = request->epoch > 1,
-                                .deadline_us = deadline_of(model->manager, request)};
+                                .deadline_us = deadline_of(model->manager, request),
+                                .numerics = life->numerics};
     return queue_enter(&model->queue, &life->place, &entry, loop_now_us(model->manager->loop));
 }
 
@@ -65,12 +76,13 @@ static void enter(struct ticket *ticket, struct model *model, const struct reque
 {
     struct manager *manager = model->manager;
     struct ticket_life *life = ticket->life;
+    enum err err;
     if (payload.len > manager->options.waiting_bytes_max - manager->waiting_bytes) {
         refuse_full(ticket, model, SLICE("too much waits already"));
     } else if (!ticket_keep_payload(ticket, payload)) {
         ticket_free(manager, ticket); /* no memory now: its asker repeats it */
-    } else if (enter_queue(ticket, model, request) != ERR_OK) {
-        refuse_full(ticket, model, SLICE("too many requests wait for this model"));
+    } else if ((err = enter_queue(ticket, model, request)) != ERR_OK) {
+        refuse_entry(ticket, model, err);
     } else {
         uint64_t stream = ticket->id.low;
         life->model = model;
