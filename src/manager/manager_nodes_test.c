@@ -134,6 +134,23 @@ TEST(answers_of_too_many_numerics_end_by_name)
     rig_close(&rig);
 }
 
+/* It refuses what it cannot compare, each time at the cost of one of the few reruns. */
+TEST(a_worker_with_adapters_gets_an_answer_to_go_on_with_once_its_numerics_are_known)
+{
+    static const char mine[] = "0123456789abcdef0123456789abcdef";
+    open_rig();
+    struct peer *worker = rig_ready_worker(&rig, "m", 8, 8);
+    worker->has_adapters = true;
+    worker_state(worker, NODE_READY, "");
+    ask_to_go_on(1, mine);
+    rig_ask(asker, 2);
+    CHECK_EQ(heard_for(worker, WIRE_SUBMIT, 1), 0);
+    CHECK_EQ(heard_for(worker, WIRE_SUBMIT, 2), 1);
+    tell_numerics(worker, mine);
+    CHECK_EQ(heard_for(worker, WIRE_SUBMIT, 1), 1);
+    rig_close(&rig);
+}
+
 TEST(an_answer_waits_for_the_successor_of_its_worker_though_another_one_serves)
 {
     static const char mine[] = "0123456789abcdef0123456789abcdef";

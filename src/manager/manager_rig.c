@@ -338,13 +338,16 @@ struct peer *rig_worker(struct rig *rig, const char *model)
 void worker_state_from(struct peer *host, const char *node, const char *model,
                        enum node_phase phase, float fraction, const char *detail)
 {
+    static const struct node_adapter adapter = {.name = {"sql", 3}};
     struct node_state state = {.node = slice_str(node),
                                .model = slice_str(model),
                                .engine = SLICE("dummy"),
                                .detail = slice_str(detail),
                                .control = slice_str(host->control),
                                .phase = phase,
-                               .load_fraction = fraction};
+                               .load_fraction = fraction,
+                               .adapters = &adapter,
+                               .adapter_count = host->has_adapters};
     if (host->numerics)
         state.numerics = (struct node_numerics){.profile = SLICE("exact"),
                                                 .determinism = NODE_EXACT,

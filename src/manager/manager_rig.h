@@ -36,6 +36,7 @@ struct peer {
     char node[64];
     const char *model;
     const char *numerics; /* its fingerprint, for worker_state(); NULL: it says nothing of that */
+    bool has_adapters;    /* it says one in worker_state() */
     struct heard *heard;  /* the last RIG_HEARD_MAX, in a ring */
     size_t heard_count, frames_heard;
     struct text submit;                    /* the last one's payload */

@@ -363,6 +363,7 @@ static void take_state(struct manager *manager, const struct node_state *state)
         set_name(&node->control, state->control);
     set_name(&node->detail, state->detail);
     sched_take_numerics(&node->sched, state->numerics.fingerprint);
+    node->sched.has_adapters = state->adapter_count > 0;
     set_model(node, model);
     model_review(model);
 }

@@ -133,10 +133,18 @@ void sched_take_numerics(struct sched_node *node, struct slice fingerprint)
         memcpy(node->numerics, fingerprint.data, fingerprint.len); /* the byte behind is 0 */
 }
 
+/* The files of adapters are replaced by newer trainings under the same name: there "not known" may
+ * be another answer, elsewhere it is taken for the same. */
+static bool has_other(const struct sched_node *node, const char *numerics)
+{
+    if (numerics[0] == '\0')
+        return false;
+    return node->numerics[0] ? strcmp(node->numerics, numerics) != 0 : node->has_adapters;
+}
+
 static bool may_take(const struct sched_node *node, const char *numerics)
 {
-    bool is_other = numerics[0] && node->numerics[0] && strcmp(node->numerics, numerics) != 0;
-    return !node->is_doubted && !is_other && sched_room(node) > 0;
+    return !node->is_doubted && !has_other(node, numerics) && sched_room(node) > 0;
 }
 
 /* For an answer that was begun with such numerics: who may have others is for want of a better. */

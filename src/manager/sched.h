@@ -7,7 +7,8 @@
  *    one that was picked longest ago.
  *    An answer that was begun elsewhere (continuation.h) goes to no worker that is known to have
  *    other numerics: it would go on with another answer; and to one that does not know its own only
- *    if none that has the same has room.
+ *    if none that has the same has room. One that has adapters and does not know its own yet would
+ *    refuse it (worker_stream): it gets none.
  * 3. A model is served as soon as one worker is ready. While nobody is, it waits as long as
  *    somebody may come: one that loads, or one that was there. Workers that fail or drain by
  *    themselves, and those that served a moment ago, have SCHED_HOPE_MS to be replaced; else hosts
@@ -35,6 +36,7 @@ struct sched_node {   /* zero it, then list_init() its link */
     enum node_phase phase;
     bool is_worker;  /* it has told its load: requests can be given to it */
     bool is_doubted; /* somebody thinks that it is gone: it is not picked until it tells its load */
+    bool has_adapters;
     float load_fraction;
     uint32_t slots, room;                      /* as it said last */
     uint32_t given;                            /* assignments it has not seen yet */

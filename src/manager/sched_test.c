@@ -104,6 +104,20 @@ TEST(who_is_known_to_have_the_same_numerics_is_preferred_to_who_does_not_know)
     CHECK_EQ(pick_like(&crew, ""), 3);
 }
 
+TEST(who_has_adapters_and_does_not_know_its_numerics_gets_no_answer_that_was_begun_elsewhere)
+{
+    static const char mine[] = "0123456789abcdef0123456789abcdef";
+    struct crew crew;
+    init(&crew);
+    struct sched_node *node = add_worker(&crew, 4, 4);
+    node->has_adapters = true;
+    sched_review(&crew.model, 1);
+    CHECK_EQ(pick_like(&crew, mine), -1);
+    CHECK_EQ(pick_like(&crew, ""), 0);
+    sched_take_numerics(node, slice_str(mine));
+    CHECK_EQ(pick_like(&crew, mine), 0);
+}
+
 TEST(equals_take_turns)
 {
     struct crew crew;
