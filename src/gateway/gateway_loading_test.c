@@ -155,6 +155,19 @@ TEST(without_a_name_all_that_load_are_followed_to_the_last)
     gateway_rig_close(rig);
 }
 
+/* The first review is a turn behind the question, and another frame may come before it. */
+TEST(a_load_that_is_over_before_its_first_review_is_told)
+{
+    int turns = 0;
+    open_while_loading();
+    client_get(&rig->client, PATH, "");
+    while (loading_subscribers(rig->gateway->loading) == 0 && turns++ < 100)
+        (void)loop_turn(rig->http.net.loop, false);
+    report(NODE_READY, 1);
+    check_body(&rig->client, READY DONE, true);
+    gateway_rig_close(rig);
+}
+
 TEST(a_reason_that_is_long_is_cut_at_a_whole_character)
 {
     struct text detail;

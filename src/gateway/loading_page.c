@@ -409,6 +409,8 @@ static void answer(struct loading *loading, struct http_conn *conn, enum http_me
     subscriber->follows_all = model.len == 0;
     if (model.len > 0)
         follow(subscriber, model);
+    else
+        follow_all(subscriber); /* what loads now: it may be over before the review */
     review_soon(loading);
 }
 
