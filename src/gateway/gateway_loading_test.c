@@ -284,6 +284,39 @@ TEST(one_more_than_may_follow_is_refused)
     gateway_rig_close(rig);
 }
 
+/* A tenant must not shut the feed for the others. */
+TEST(one_key_follows_so_many_times_and_others_go_on)
+{
+    static struct client clients[LOADING_PER_KEY_MAX];
+    static const char alice[] = "x-api-key: alice\r\n", bob[] = "x-api-key: bob\r\n";
+    struct gateway_options options = gateway_rig_options();
+    struct gateway_key keys[] = {{.name = "alice", .tenant = "a"}, {.name = "bob", .tenant = "b"}};
+    sha256_of(SLICE("alice"), keys[0].sha256);
+    sha256_of(SLICE("bob"), keys[1].sha256);
+    options.live.keys = keys;
+    options.live.key_count = ARRAY_COUNT(keys);
+    rig = gateway_rig_open_alone(&options);
+    report(NODE_LOADING, 0);
+    for (int i = 0; i < LOADING_PER_KEY_MAX; i++) {
+        client_open(&clients[i], &rig->http);
+        client_get(&clients[i], PATH, alice);
+    }
+    rig_settle(&rig->http);
+    CHECK_EQ(loading_subscribers(rig->gateway->loading), LOADING_PER_KEY_MAX);
+    client_get(&rig->client, PATH "?model=m", alice);
+    CHECK(client_was_refused(&rig->client, 429, "rate_limited"));
+    client_leave(&clients[0], BY_FIN);
+    client_get(&rig->client, PATH, alice);
+    CHECK_EQ(count_in_body(&rig->client, "loading_to_vram"), 1);
+    client_fini(&clients[0]);
+    client_open(&clients[0], &rig->http);
+    client_get(&clients[0], PATH, bob);
+    CHECK_EQ(count_in_body(&clients[0], "loading_to_vram"), 1);
+    for (int i = 0; i < LOADING_PER_KEY_MAX; i++)
+        client_fini(&clients[i]);
+    gateway_rig_close(rig);
+}
+
 /* --- time, and the end of the gateway --- */
 
 TEST(silence_is_filled_with_pings_and_ends_without_done)

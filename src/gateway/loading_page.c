@@ -38,6 +38,7 @@ struct subscriber {
     struct list link;
     struct loading *loading;
     struct http_conn *conn;
+    struct key *key;  /* NULL: nobody's */
     bool follows_all; /* no model was named: all that load */
     struct list followed;
     size_t followed_count;
@@ -136,6 +137,7 @@ static void release(void *pointer)
     struct subscriber *subscriber = pointer;
     LIST_FOREACH_SAFE (link, &subscriber->followed)
         mem_free(CONTAINER_OF(link, struct followed, link));
+    key_unref(subscriber->key);
     mem_free(subscriber);
 }
 
@@ -183,8 +185,10 @@ static bool is_over(const struct followed *followed)
 static bool tell(struct subscriber *subscriber, struct followed *followed)
 {
     struct slice model = slice_of(followed->name, followed->name_bytes);
+    if (is_over(followed))
+        return true;
     struct view view = look(subscriber->loading, model);
-    if (is_over(followed) || !is_news(followed, &view))
+    if (!is_news(followed, &view))
         return true;
     struct text bytes;
     text_init(&bytes, EVENT_MAX_BYTES);
@@ -324,12 +328,16 @@ static void begin_stream(struct http_conn *conn)
                     SLICE("Cache-Control: no-cache\r\nX-Accel-Buffering: no\r\n"));
 }
 
-static struct subscriber *subscribe(struct loading *loading, struct http_conn *conn)
+static struct subscriber *subscribe(struct loading *loading, struct http_conn *conn,
+                                    struct key *key)
 {
     static const struct http_reply_events events = {.on_gone = on_client_gone, .on_sent = on_sent};
     struct subscriber *subscriber = mem_alloc(sizeof(*subscriber));
-    *subscriber = (struct subscriber){
-        .loading = loading, .conn = conn, .said_us = now_us(loading), .news_us = now_us(loading)};
+    *subscriber = (struct subscriber){.loading = loading,
+                                      .conn = conn,
+                                      .key = key_ref(key),
+                                      .said_us = now_us(loading),
+                                      .news_us = now_us(loading)};
     list_init(&subscriber->followed);
     list_push_back(&loading->subscribers, &subscriber->link);
     if (loading->count++ == 0)
@@ -377,8 +385,34 @@ MUST_USE static enum err read_model(const struct http_request *request, struct t
                          MODEL_NAME_MAX_BYTES);
 }
 
+/* NULL: that all have together, where there are no keys. */
+static size_t count_of(const struct loading *loading, const struct key *key)
+{
+    size_t count = 0;
+    LIST_FOREACH (link, &loading->subscribers)
+        count += CONTAINER_OF(link, struct subscriber, link)->key == key;
+    return count;
+}
+
+MUST_USE static enum err refuse_many(const struct loading *loading, const struct key *key,
+                                     struct api_error *out_error)
+{
+    enum err err = ERR_OK;
+    if (key && count_of(loading, key) >= LOADING_PER_KEY_MAX)
+        err = api_error_set(out_error, 429, "rate_limited", NULL,
+                            "this API key follows the loading of models %d times here already",
+                            LOADING_PER_KEY_MAX);
+    else if (loading->count == LOADING_SUBSCRIBERS_MAX)
+        err = api_error_set(out_error, 503, "overloaded", NULL,
+                            "%d clients follow the loading of models already",
+                            LOADING_SUBSCRIBERS_MAX);
+    if (err != ERR_OK)
+        out_error->retry_after_ms = TICK_MS;
+    return err;
+}
+
 MUST_USE static enum err may_subscribe(const struct loading *loading, struct slice model,
-                                       struct api_error *out_error)
+                                       const struct key *key, struct api_error *out_error)
 {
     struct view view = look(loading, model);
     if (loading->gateway->draining)
@@ -387,25 +421,18 @@ MUST_USE static enum err may_subscribe(const struct loading *loading, struct sli
         return refuse_unknown(model, out_error);
     if (model.len == 0 && !is_any_loading(loading))
         return refuse_idle(loading, out_error);
-    if (loading->count == LOADING_SUBSCRIBERS_MAX) {
-        enum err err = api_error_set(out_error, 503, "overloaded", NULL,
-                                     "%d clients follow the loading of models already",
-                                     LOADING_SUBSCRIBERS_MAX);
-        out_error->retry_after_ms = TICK_MS;
-        return err;
-    }
-    return ERR_OK;
+    return refuse_many(loading, key, out_error);
 }
 
 static void answer(struct loading *loading, struct http_conn *conn, enum http_method method,
-                   struct slice model)
+                   struct slice model, struct key *key)
 {
     if (method == HTTP_HEAD) { /* what GET would begin with */
         begin_stream(conn);
         http_conn_end(conn);
         return;
     }
-    struct subscriber *subscriber = subscribe(loading, conn);
+    struct subscriber *subscriber = subscribe(loading, conn, key);
     subscriber->follows_all = model.len == 0;
     if (model.len > 0)
         follow(subscriber, model);
@@ -420,12 +447,15 @@ void loading_page_answer(struct gateway *gateway, struct http_conn *conn,
     (void)match;
     struct text model;
     struct api_error error;
+    struct key *key = NULL; /* it was looked at a moment ago, by who called the route */
+    enum key_verdict verdict = key_ring_check(gateway->keys, request, &key);
+    ASSERT_MSG(verdict == KEY_FINE, "verdict %d", (int)verdict);
     text_init(&model, MODEL_NAME_MAX_BYTES);
     enum err err = read_model(request, &model, &error);
     if (err == ERR_OK)
-        err = may_subscribe(gateway->loading, text_slice(&model), &error);
+        err = may_subscribe(gateway->loading, text_slice(&model), key, &error);
     if (err == ERR_OK)
-        answer(gateway->loading, conn, request->method, text_slice(&model));
+        answer(gateway->loading, conn, request->method, text_slice(&model), key);
     else
         gateway_refuse(gateway, conn, &error, SLICE(""));
     text_fini(&model);

@@ -16,7 +16,9 @@
  *    nobody up; who does not read at all is closed after stall_ms, by the HTTP server.
  * 2. [DONE] means that it is over. A stream that ends for another reason (the gateway drains; no
  *    news for LOADING_IDLE_MS) ends without.
- * 3. At most LOADING_SUBSCRIBERS_MAX streams (503 overloaded), of LOADING_FOLLOWED_MAX models each.
+ * 3. At most LOADING_SUBSCRIBERS_MAX streams (503 overloaded), of LOADING_FOLLOWED_MAX models each,
+ *    and of one API key LOADING_PER_KEY_MAX (429 rate_limited): streams_per_key, which may be more
+ *    than all there are here, is for requests to models.
  * 4. The layers that are there follow from the part of the bytes that is, as they lie in the file
  *    in order. `vram_mb` are MiB of weights, wherever the model computes: in the machine's memory
  *    where no GPU is used. A worker has one place for them, so `device` is 0.
@@ -26,7 +28,12 @@
 
 #include "gateway/routes.h"
 
-enum { LOADING_SUBSCRIBERS_MAX = 256, LOADING_FOLLOWED_MAX = 16, LOADING_IDLE_MS = 300 * 1000 };
+enum {
+    LOADING_SUBSCRIBERS_MAX = 256,
+    LOADING_PER_KEY_MAX = 16,
+    LOADING_FOLLOWED_MAX = 16,
+    LOADING_IDLE_MS = 300 * 1000,
+};
 
 struct loading;
 /* Never NULL. Listens to gateway->models from loading_start() on. */
