@@ -52,11 +52,14 @@ static bool is_name(const char *name)
     return are_digits(name, NAME_DIGITS) && strcmp(name + NAME_DIGITS, ".kv") == 0;
 }
 
+/* NAME.kv.part: as earlier versions called it. */
 static bool is_part(const char *name)
 {
+    if (!are_digits(name, NAME_DIGITS) || name[NAME_DIGITS] != '.')
+        return false;
     const char *own = name + NAME_DIGITS + 1;
-    return are_digits(name, NAME_DIGITS) && name[NAME_DIGITS] == '.' &&
-           are_digits(own, PART_DIGITS) && strcmp(own + PART_DIGITS, ".part") == 0;
+    return strcmp(own, "kv.part") == 0 ||
+           (are_digits(own, PART_DIGITS) && strcmp(own + PART_DIGITS, ".part") == 0);
 }
 
 static void name_of(const struct prefix_spill *spill, uint64_t scope, const token_id *ids,

@@ -18,8 +18,8 @@
  * 1. What a file says is believed only if all of it is so: of our form and fingerprint, whole, both
  *    sums right. The head is looked at when the folder is opened, the blob when it is asked for.
  * 2. A file that is not believed is removed, and so is, at a start, what a crash left half written
- *    (NAME.XXXXXXXXXXXXXXXX.part, locked by who writes it). Only names of this form are touched or
- *    counted; links are not followed.
+ *    (NAME.XXXXXXXXXXXXXXXX.part, locked by who writes it; NAME.kv.part of earlier versions). Only
+ *    names of this form are touched or counted; links are not followed.
  * 3. A file appears whole, by rename(). It is not synced: after a power cut its sums tell, and it
  * was a copy of something that can be computed again.
  * 4. At most bytes_max bytes and files_max files: the one unused for longest makes room.

@@ -225,6 +225,7 @@ TEST(only_names_of_our_form_are_touched_and_links_not_followed)
     touch("0123456789ABCDEF0123456789abcdef.kv");
     touch("0123456789abcdef0123456789abcdef.kv");                    /* empty */
     touch("0123456789abcdef0123456789abcdee.0123456789abcdef.part"); /* half written */
+    touch("0123456789abcdef0123456789abcdee.kv.part");               /* by an earlier version */
     snprintf(path, sizeof(path), "%s/%s", folder, "0123456789abcdef0123456789abcdea.kv");
     CHECK(symlink("notes.txt", path) == 0);
     touch("0123456789abcdef0123456789abcdee.1.part");
