@@ -7,7 +7,12 @@
  *    of LLAMA_API_RELEASE, the sizes in our header are that release's (static asserts), and the
  *    defaults it returns have the known values in the known places (the canary).
  * 3. Its log goes to our own at level debug. An error that it reports on a thread is kept for that
- *    thread: see llama_log. If it aborts, its last words are logged at level error. */
+ *    thread: see llama_log. If it aborts, its last words are logged at level error.
+ * 4. It throws C++ exceptions, which end the process where a C function is the next to catch them.
+ *    What loads a model, an adapter or a context, or reads a state, catches its own.
+ *    llama_decode() does not: it throws when, after another set of adapters, there is no memory any
+ *    more for the compute buffers that it gives back and takes anew (docs/design/027). Nor does
+ *    llama_tokenize(), of bytes that are no UTF-8. */
 #pragma once
 
 #include "base/slice.h"
