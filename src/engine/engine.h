@@ -286,10 +286,10 @@ struct engine_llama_options {
 };
 /* ERR_NOT_FOUND: no library (the note says what was tried and how to get it); ERR_REFUSED: a
  * library of another release; ERR_PROTOCOL: the file is not a usable GGUF model (missing,
- * truncated, lying), or an adapter's not one for it; ERR_NO_MEMORY: does not fit, with the sums;
- * ERR_LIMIT: more than 256 slots, a type of cache that the model or the profile cannot have, GPU
- * layers where there is no GPU, CPUs that this thread may not use; ERR_CANCELLED: on_progress said
- * stop. */
+ * truncated, lying), or an adapter's not one for it, or one that changes nothing; ERR_NO_MEMORY:
+ * does not fit, with the sums; ERR_LIMIT: more than 256 slots, a type of cache that the model or
+ * the profile cannot have, GPU layers where there is no GPU, CPUs that this thread may not use;
+ * ERR_CANCELLED: on_progress said stop. */
 MUST_USE enum err engine_llama_open(const struct engine_llama_options *options,
                                     engine_progress_fn *on_progress, void *progress_ctx,
                                     struct engine **out_engine, struct err_note *out_note);

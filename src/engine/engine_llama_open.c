@@ -3,6 +3,7 @@
 #include "engine/engine_llama_impl.h"
 
 #include "base/mem.h"
+#include "engine/adapters_effect.h"
 #include "engine/llama_forecast.h"
 #include "engine/llama_geometry.h"
 #include "engine/llama_params.h"
@@ -275,6 +276,16 @@ static void prepare_embed(struct llama_engine *self, const struct load *load)
     self->embed = llama_embed_new(&options, info);
 }
 
+/* Then those with a scale of their own are in use. */
+static enum err try_adapters(struct llama_engine *self, struct load *load)
+{
+    TRY(end_of_adapters(load, adapters_effect_check(&self->engine, load->options->adapters,
+                                                    may_still_go_on, load, load->note)));
+    struct engine_adapter_set set = engine_default_adapters(&self->engine.info);
+    engine_use_adapters(&self->engine, &set);
+    return ERR_OK;
+}
+
 static enum err load_all(struct llama_engine *self, struct load *load)
 {
     TRY(load_model(self, load));
@@ -293,8 +304,7 @@ static enum err load_all(struct llama_engine *self, struct load *load)
     self->cells = mem_array(load->geometry.slots, sizeof(*self->cells));
     describe(self, load);
     prepare_embed(self, load);
-    struct engine_adapter_set set = engine_default_adapters(&self->engine.info);
-    engine_use_adapters(&self->engine, &set);
+    TRY(try_adapters(self, load));
     mem_give_back(); /* what the forecast took, and what weights were read through: 20 MB of Q4_0 */
     return ERR_OK;
 }

@@ -462,6 +462,12 @@ TEST(files_that_are_no_adapter_of_the_model_are_refused)
     check_refused(&subject, wrong.path, "is it for another model?");
     made_fini(&wrong);
 
+    lora = random_lora_default(subject.model.path);
+    lora.strength = 0;
+    wrong = made_lora(&lora);
+    check_refused(&subject, wrong.path, "it changes nothing: its matrices are zeros, or");
+    made_fini(&wrong);
+
     struct text bytes;
     text_init(&bytes, 16 << 20);
     CHECK_OK(file_read(subject.first.path, &bytes, NULL));
