@@ -60,7 +60,8 @@ class Workers(unittest.TestCase):
             server.wait_model(workers=3, slots=6)
             connections = [self.start(server) for _ in range(6)]
             self.assertEqual(self.spread(server, 6), [2, 2, 2])
-            rows = [row for row in ps(server) if (row["role"], row["name"]) == ("worker", "dummy")]
+            rows = [row for row in ps(server) if row["role"] == "worker" and row["name"].startswith("dummy")]
+            self.assertEqual(sorted(row["name"] for row in rows), ["dummy", "dummy#1", "dummy#2"])
             self.assertEqual(sorted(int(row["pid"]) for row in rows), role_pids(server, "worker", "dummy"))
             self.assertEqual([row["state"] for row in rows], ["ready"] * 3)
             for connection in connections:
@@ -70,6 +71,8 @@ class Workers(unittest.TestCase):
             os.kill(killed, signal.SIGKILL)
             eventually(lambda: len(pids := role_pids(server, "worker", "dummy")) == 3 and killed not in pids,
                        "another one is started")
+            name = next(row["name"] for row in rows if int(row["pid"]) == killed)
+            server.wait_log(rf"event=role_ended role=worker name={name} pid={killed} ")
             server.wait_model(workers=3, slots=6)
 
     def test_in_one_process_too(self):

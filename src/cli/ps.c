@@ -30,6 +30,17 @@ static uint64_t number_of(const json_t *row, const char *key)
     return value > 0 ? (uint64_t)value : 0;
 }
 
+/* Workers of one model have its name: from the second on with their numbers. */
+static void add_name(struct table *table, const json_t *row)
+{
+    struct slice name = string_of(row, "name");
+    uint64_t number = number_of(row, "number");
+    if (number > 0)
+        table_add_f(table, SLICE_FMT "#%llu", SLICE_ARG(name), (unsigned long long)number);
+    else
+        table_add(table, name);
+}
+
 static void add_row(struct table *table, const json_t *row)
 {
     char up[24] = "", memory[24] = "", pid[24] = "";
@@ -40,7 +51,7 @@ static void add_row(struct table *table, const json_t *row)
     if (number_of(row, "pss_bytes") > 0)
         table_bytes(number_of(row, "pss_bytes"), memory);
     table_add(table, string_of(row, "role"));
-    table_add(table, string_of(row, "name"));
+    add_name(table, row);
     table_add(table, slice_str(pid));
     table_add(table, string_of(row, "state"));
     table_add_f(table, "%llu", (unsigned long long)number_of(row, "restarts"));

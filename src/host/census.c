@@ -58,6 +58,7 @@ static uint64_t age_ms(const struct census *census, uint64_t since_us)
 
 struct answer_row {
     const char *role, *name, *state, *note;
+    uint32_t number;
     int pid;
     uint64_t restarts, up_ms, pss_bytes;
     uint32_t streams;
@@ -68,6 +69,7 @@ static void add_row(struct json_out *json, const struct answer_row *row)
     json_out_begin_object(json);
     json_out_add_string(json, "role", slice_str(row->role));
     json_out_add_string(json, "name", slice_str(row->name));
+    json_out_add_u64(json, "number", row->number);
     json_out_add_i64(json, "pid", row->pid);
     json_out_add_string(json, "state", slice_str(row->state));
     json_out_add_u64(json, "restarts", row->restarts);
@@ -93,6 +95,7 @@ static void add_roles(struct census *census, struct json_out *json)
         const struct supervisor_row *row = &census->rows[i];
         add_row(json, &(struct answer_row){.role = row->spec->role,
                                            .name = row->spec->model ? row->spec->model : "",
+                                           .number = row->spec->number,
                                            .state = row->state,
                                            .note = row->note,
                                            .pid = row->pid,

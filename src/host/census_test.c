@@ -24,7 +24,7 @@ struct scene {
     const char *question;
     uint64_t number, answered; /* of the last answer */
     json_t *answer;
-    bool said_loading, said_failed;
+    bool said_loading, said_failed[2]; /* of the worker with that number */
     char detail[512];
 };
 
@@ -52,11 +52,13 @@ static void on_node(void *ctx, const struct bus_message *message)
     CHECK_EQ(reader.kind, WIRE_STATE);
     CHECK_OK(wire_next(&reader, &record));
     CHECK_OK(node_state_decode(record.payload, arena, &state));
-    CHECK_SLICE(state.node, "crash.host"); /* never of one that runs */
+    bool is_second = slice_eq_str(state.node, "crash.host1");
+    if (!is_second)
+        CHECK_SLICE(state.node, "crash.host"); /* never of one that runs */
     CHECK_SLICE(state.model, "crash");
     CHECK_EQ(state.slots, 0);
     scene->said_loading |= state.phase == NODE_LOADING;
-    scene->said_failed |= state.phase == NODE_FAILED;
+    scene->said_failed[is_second] |= state.phase == NODE_FAILED;
     if (state.phase == NODE_FAILED)
         snprintf(scene->detail, sizeof(scene->detail), SLICE_FMT, SLICE_ARG(state.detail));
     arena_free(arena);
@@ -104,8 +106,10 @@ static struct scene *scene_new(void)
                                                       .on_stopped = ignore_stopped};
     struct supervisor_options options = {
         .program = HELPER,
-        .roles = {{.role = "worker", .model = "good"}, {.role = "worker", .model = "crash"}},
-        .role_count = 2,
+        .roles = {{.role = "worker", .model = "good"},
+                  {.role = "worker", .model = "crash"},
+                  {.role = "worker", .model = "crash", .number = 1}},
+        .role_count = 3,
         .config_fd = -1,
         .watch = {.dead_ms = 60000}};
     struct scene *scene = calloc(1, sizeof(*scene));
@@ -191,10 +195,25 @@ TEST(whoever_asks_is_told_of_every_role)
     scene_free(scene);
 }
 
+TEST(workers_of_one_model_have_numbers)
+{
+    struct scene *scene = scene_new();
+    uint32_t numbers = 0; /* as bits */
+    size_t index;
+    json_t *one;
+    WAIT_FOR(scene, row(scene, "worker", "crash") != NULL);
+    json_array_foreach(json_object_get(scene->answer, "roles"), index, one) numbers |=
+        slice_eq_str(json_slice(json_object_get(one, "name")), "crash")
+            ? 1u << json_integer_value(json_object_get(one, "number"))
+            : 0;
+    CHECK_EQ(numbers, 3);
+    scene_free(scene);
+}
+
 TEST(for_workers_that_cannot_speak_the_host_does)
 {
     struct scene *scene = scene_new();
-    WAIT_FOR(scene, scene->said_failed);
+    WAIT_FOR(scene, scene->said_failed[0] && scene->said_failed[1]); /* each by a name of its own */
     CHECK(strstr(scene->detail, "status 3") && strstr(scene->detail, "boom: no reason"));
     scene_free(scene);
 }

@@ -75,8 +75,8 @@ static void on_draining(struct run *run)
     run->drains = true;
     watch_end_by(&run->watch,
                  now_us(self) + (self->options.drain_ms + END_EXTRA_MS) * (uint64_t)US_PER_MS);
-    log_event(LOG_INFO, "role_draining", "role=%s name=%s pid=%d", role->spec.role,
-              supervisor_role_label(role), (int)child_pid(run->child));
+    log_event(LOG_INFO, "role_draining", "role=%s name=%s pid=%d", role->spec.role, role->label,
+              (int)child_pid(run->child));
     if (!run->is_leaving && self->phase == SERVING)
         apply(role, restart_step(&role->restart, RESTART_DRAINS, now_us(self)));
 }
@@ -128,8 +128,7 @@ MUST_USE static enum err start_run(struct role *role, struct err_note *out_note)
         return err;
     }
     log_event(LOG_INFO, "role_started", "role=%s name=%s pid=%d restarts=%llu", role->spec.role,
-              supervisor_role_label(role), (int)child_pid(run->child),
-              (unsigned long long)role->restart.restarts);
+              role->label, (int)child_pid(run->child), (unsigned long long)role->restart.restarts);
     role->current = run;
     return ERR_OK;
 }
@@ -138,8 +137,8 @@ static void kill_run(struct run *run, const char *why)
 {
     run->killed_as = why;
     log_event(LOG_WARN, "role_killed", "role=%s name=%s pid=%d why=%s stuck_ms=%u",
-              run->role->spec.role, supervisor_role_label(run->role), (int)child_pid(run->child),
-              why, run->watch.stuck_ms);
+              run->role->spec.role, run->role->label, (int)child_pid(run->child), why,
+              run->watch.stuck_ms);
     child_signal(run->child, SIGKILL);
 }
 
@@ -279,7 +278,7 @@ static void start_again(struct role *role)
         if (start_run(role, &note) == ERR_OK)
             return;
         log_event(LOG_ERROR, "role_not_started", "role=%s name=%s why=%s", role->spec.role,
-                  supervisor_role_label(role), log_quote(slice_str(note.text), 512));
+                  role->label, log_quote(slice_str(note.text), 512));
         snprintf(role->note, sizeof(role->note), "%s", note.text);
         action = restart_step(&role->restart, RESTART_CRASHED, now_us(role->owner));
         if (action != RESTART_START)
@@ -486,6 +485,7 @@ static void init_role(struct supervisor *self, size_t i)
     struct role *role = &self->roles[i];
     role->owner = self;
     role->spec = self->options.roles[i];
+    supervisor_label(role);
     list_init(&role->leaving);
     deadline_init(&role->due, self->loop, on_due, role);
     restart_init(&role->restart, role->spec.overlaps, role->spec.is_vital, now_us(self));

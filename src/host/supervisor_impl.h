@@ -7,7 +7,7 @@
 
 #include <uv.h>
 
-enum { US_PER_MS = 1000, END_EXTRA_MS = 5000, NOTE_BYTES = 512 };
+enum { US_PER_MS = 1000, END_EXTRA_MS = 5000, NOTE_BYTES = 512, LABEL_BYTES = 272 };
 
 struct role;
 struct supervisor;
@@ -29,10 +29,12 @@ struct role {
     struct supervisor *owner;
     struct role_spec spec;
     struct restart restart;
-    struct run *current;  /* NULL: none */
-    struct list leaving;  /* struct run.link, oldest first */
-    size_t leaving_count; /* at most SUPERVISOR_LEAVING_MAX */
-    struct deadline due;  /* restart_due_us() */
+    struct run *current;     /* NULL: none */
+    struct list leaving;     /* struct run.link, oldest first */
+    size_t leaving_count;    /* at most SUPERVISOR_LEAVING_MAX */
+    struct deadline due;     /* restart_due_us() */
+    char label[LABEL_BYTES]; /* what log lines call it: its model, from the second worker on with
+                                its number (llama#1); "-": it has none */
     char note[NOTE_BYTES];
     char refused[NOTE_BYTES]; /* why it could not start, until it is judged; "": it could, or may */
 };
@@ -63,7 +65,7 @@ static inline uint64_t now_us(const struct supervisor *self)
     return loop_now_us(self->loop);
 }
 
-const char *supervisor_role_label(const struct role *role); /* its model, or "-" */
+void supervisor_label(struct role *role); /* fills role->label */
 /* Fills role->note: how its process ended, and its last words. */
 void supervisor_describe_end(struct run *run, const struct child_end *end, bool expected);
 void supervisor_log_end(const struct run *run, int pid, const struct child_end *end, bool expected);

@@ -4,9 +4,13 @@
 
 #include <stdio.h>
 
-const char *supervisor_role_label(const struct role *role)
+void supervisor_label(struct role *role)
 {
-    return role->spec.model ? role->spec.model : "-";
+    const struct role_spec *spec = &role->spec;
+    if (spec->model && spec->number > 0)
+        snprintf(role->label, sizeof(role->label), "%.256s#%u", spec->model, spec->number);
+    else
+        snprintf(role->label, sizeof(role->label), "%.256s", spec->model ? spec->model : "-");
 }
 
 /* Who ended as told has no last words worth reading. */
@@ -30,7 +34,7 @@ void supervisor_log_end(const struct run *run, int pid, const struct child_end *
     uint64_t lived_us = now_us(role->owner) - run->watch.started_us;
     log_event(expected ? LOG_INFO : LOG_WARN, "role_ended",
               "role=%s name=%s pid=%d %s=%d lived_ms=%llu expected=%s note=%s", role->spec.role,
-              supervisor_role_label(role), pid, end->was_signal ? "signal" : "status", end->number,
+              role->label, pid, end->was_signal ? "signal" : "status", end->number,
               (unsigned long long)(lived_us / US_PER_MS), expected ? "true" : "false",
               log_quote(slice_str(role->note), 512));
 }
@@ -39,7 +43,7 @@ void supervisor_log_held(const struct role *role)
 {
     uint64_t wait_us = role->restart.due_us - now_us(role->owner);
     log_event(LOG_ERROR, "role_held_back", "role=%s name=%s crashes=%u again_in_s=%llu note=%s",
-              role->spec.role, supervisor_role_label(role), role->restart.useless_row,
+              role->spec.role, role->label, role->restart.useless_row,
               (unsigned long long)(wait_us / (US_PER_MS * 1000ull)),
               log_quote(slice_str(role->note), 512));
 }
