@@ -9,7 +9,7 @@ import unittest
 
 from harness import Server, eventually, main, seeded_random
 from prefix_test import QUESTIONS, SYSTEM, ask, messages_of
-from roles import is_alive, role_pid
+from roles import is_alive, role_pid, role_pids
 
 
 def metric(server, name):
@@ -59,6 +59,33 @@ class PrefixDisk(unittest.TestCase):
             self.assertEqual(path.stat().st_mode & 0o777, 0o600)
             self.assertRegex(path.name, r"^(secret|[0-9a-f]{32}\.kv)$")
             self.assertEqual(path.parent.stat().st_mode & 0o777, 0o700)
+
+    def test_the_workers_of_a_model_share_the_folder_from_its_first_moment(self):
+        """Two that started together in an empty one: what either saved, both find after both were killed."""
+        server = self.server(prefix_disk_bytes=64 << 20, llama_workers=2, solo=False)
+        server.wait_model("llama", workers=2)
+        answers = {}
+        for number in range(4):  # in turns: both have the same room
+            before = len(self.files(server, ".kv"))
+            messages = messages_of(f"Book {number}. {SYSTEM}", QUESTIONS[0])
+            answers[number] = ask(server, messages)[0]
+            eventually(lambda: len(self.files(server, ".kv")) > before, f"{number} lies on disk")
+        self.assertEqual(len(set(re.findall(r"event=request_done .*worker=(\S+)", server.log()))), 2)
+        killed = role_pids(server, "worker", "llama")
+        self.assertEqual(len(killed), 2)
+        files = sorted(path.name for path in self.files(server, ""))
+        for pid in killed:
+            os.kill(pid, signal.SIGKILL)
+        eventually(lambda: len(pids := role_pids(server, "worker", "llama")) == 2 and not set(pids) & set(killed),
+                   "there are two others")
+        server.wait_ready("llama")
+        server.wait_model("llama", workers=2)
+        self.assertEqual(sorted(path.name for path in self.files(server, "")), files)
+        for number, text in reversed(answers.items()):
+            again, cached, prompt = ask(server, messages_of(f"Book {number}. {SYSTEM}", QUESTIONS[0]))
+            self.assertEqual(again, text)
+            self.assertGreater(cached, prompt // 2)
+        self.assertEqual(metric(server, "millrace_prefix_disk_failed_total"), 0)
 
     def test_a_worker_killed_while_it_saves_costs_only_time(self):
         server = self.server(prefix_disk_bytes=64 << 20)
