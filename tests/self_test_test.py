@@ -4,6 +4,7 @@ start knows it at once."""
 import unittest
 
 from harness import Server, eventually, main
+from metrics_page import scrape
 
 SMALL = {"llama_slots": 2, "llama_n_ctx": 256}  # fewer ways to try: the shipped model is as exact with more
 
@@ -27,6 +28,14 @@ class SelfTest(unittest.TestCase):
 
         return eventually(known, "the self-test is over")
 
+    def counted(self, server):
+        """{word: nodes}; nothing before somebody has told it."""
+        family = scrape(server).families.get("millrace_numerics_nodes")
+        if not family:
+            return {}
+        self.assertEqual({labels["model"] for _, labels, _ in family.samples}, {"llama"})
+        return {labels["determinism"]: number for _, labels, number in family.samples}
+
     def again(self, server):
         server.signal()
         self.assertEqual(server.wait_exit(), 0)
@@ -45,8 +54,7 @@ class SelfTest(unittest.TestCase):
         self.assertRegex(first["fingerprint"], "^[0-9a-f]{32}$")
         server.wait_log("event=self_test model=llama determinism=exact .* was=measured")
         self.assertNotIn("numerics", server.get("/v1/models/dummy").json())
-        eventually(lambda: 'millrace_numerics_exact{model="llama"} 1' in server.get("/metrics").body.decode(),
-                   "it is a metric")
+        eventually(lambda: self.counted(server) == {"exact": 1, "compatible": 0, "unknown": 0}, "it is a metric")
         self.again(server)
         self.assertEqual(self.result(server), first)
         server.wait_log("event=self_test model=llama determinism=exact .* was=kept")
@@ -61,6 +69,10 @@ class SelfTest(unittest.TestCase):
         server.wait_log("event=self_test_file_ignored")
         self.assertEqual(self.result(server), first)
         eventually(lambda: len(self.file(server).read_bytes()) > len(text) // 2, "it is whole again")
+
+    def test_each_worker_of_a_model_is_counted(self):
+        server = self.server(llama_workers=2, solo=False)
+        eventually(lambda: self.counted(server) == {"exact": 2, "compatible": 0, "unknown": 0}, "both are exact")
 
     def test_profile_fast_promises_nothing(self):
         numerics = self.result(self.server(engine_profile="fast"))

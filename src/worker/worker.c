@@ -180,9 +180,7 @@ static void on_ready(void *ctx, struct engine *engine)
 static void on_selftest(void *ctx, const struct selftest_result *result)
 {
     struct worker *worker = ctx;
-    bool is_known = result->determinism != NODE_DETERMINISM_UNKNOWN;
     worker->selftest = *result;
-    worker_metrics_set_exact(&worker->metrics, is_known, result->determinism == NODE_EXACT);
     log_event(LOG_INFO, "self_test",
               "model=%s determinism=%s width_max=%u draft_rows_exact_max=%u fingerprint=%s "
               "spent_ms=%llu was=%s",

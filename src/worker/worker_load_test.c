@@ -575,6 +575,40 @@ TEST(what_a_worker_does_is_counted)
     metrics_free(metrics);
 }
 
+static void check_numerics(struct metrics *metrics, double exact, double compatible, double unknown)
+{
+    static const char name[] = "millrace_numerics_nodes";
+    CHECK_EQ(count(metrics, METRIC_GAUGE, name, "model=\"dummy\",determinism=\"exact\""), exact);
+    CHECK_EQ(count(metrics, METRIC_GAUGE, name, "model=\"dummy\",determinism=\"compatible\""),
+             compatible);
+    CHECK_EQ(count(metrics, METRIC_GAUGE, name, "model=\"dummy\",determinism=\"unknown\""),
+             unknown);
+}
+
+/* Who leaves is asked for nothing more, so what it could promise does not matter. */
+TEST(a_worker_is_counted_under_what_its_self_test_found_while_it_is_ready)
+{
+    struct metrics *metrics = metrics_new();
+    struct rig *rig = rig_new();
+    rig->options.metrics = metrics;
+    rig->options.profile = "exact";
+    rig->engine.delay_us = 1 * MS;
+    rig->engine.load_ms = 20;
+    rig_start(rig);
+    check_numerics(metrics, 0, 0, 0);
+    rig_until_idle(rig);
+    check_numerics(metrics, 0, 0, 1);
+    rig->worker->selftest.determinism = NODE_EXACT;
+    worker_state_changed(rig->worker);
+    check_numerics(metrics, 1, 0, 0);
+    (void)rig_occupy(rig, 0);
+    rig_stop(rig, 60 * 1000);
+    check_numerics(metrics, 0, 0, 0);
+    rig_until_stopped(rig);
+    rig_free(rig);
+    metrics_free(metrics);
+}
+
 TEST(what_was_there_already_is_told_and_counted)
 {
     static const char model[] = "model=\"dummy\"";

@@ -3,82 +3,91 @@
 
 enum { LABELS_MAX_BYTES = 4096 };
 
-static struct metric *get(struct worker_metrics *metrics, enum metric_kind kind, const char *name,
-                          const char *help, struct slice end)
+/* `key` NULL: the model is its only label. */
+static struct metric *get_labelled(struct worker_metrics *metrics, enum metric_kind kind,
+                                   const char *name, const char *help, const char *key,
+                                   const char *value)
 {
     struct text labels;
     struct metric *metric = NULL;
     text_init(&labels, LABELS_MAX_BYTES);
     metrics_label(&labels, "model", metrics->model);
-    if (end.len)
-        metrics_label(&labels, "end", end);
+    if (key)
+        metrics_label(&labels, key, slice_str(value));
     if (text_status(&labels) == ERR_OK)
         metric = metrics_get(metrics->registry, kind, name, help, labels.data);
     text_fini(&labels);
     return metric;
 }
 
+static struct metric *get(struct worker_metrics *metrics, enum metric_kind kind, const char *name,
+                          const char *help)
+{
+    return get_labelled(metrics, kind, name, help, NULL, NULL);
+}
+
 void worker_metrics_init(struct worker_metrics *metrics, struct metrics *registry,
                          struct slice model)
 {
-    static const struct slice no_end = {0};
     *metrics = (struct worker_metrics){.registry = registry, .model = model};
     if (!registry)
         return;
-    metrics->slots = get(metrics, METRIC_GAUGE, "millrace_slots", "Sequences at once.", no_end);
+    metrics->slots = get(metrics, METRIC_GAUGE, "millrace_slots", "Sequences at once.");
     metrics->slots_busy =
-        get(metrics, METRIC_GAUGE, "millrace_slots_busy", "Slots that are taken.", no_end);
-    metrics->parked = get(metrics, METRIC_GAUGE, "millrace_parked",
-                          "Sequences that wait for their reader.", no_end);
-    metrics->tokens =
-        get(metrics, METRIC_COUNTER, "millrace_tokens_total", "Tokens sampled.", no_end);
+        get(metrics, METRIC_GAUGE, "millrace_slots_busy", "Slots that are taken.");
+    metrics->parked =
+        get(metrics, METRIC_GAUGE, "millrace_parked", "Sequences that wait for their reader.");
+    metrics->tokens = get(metrics, METRIC_COUNTER, "millrace_tokens_total", "Tokens sampled.");
     metrics->prompt_tokens = get(metrics, METRIC_COUNTER, "millrace_prompt_tokens_total",
-                                 "Tokens of prompts that are in.", no_end);
+                                 "Tokens of prompts that are in.");
     metrics->cached_tokens = get(metrics, METRIC_COUNTER, "millrace_cached_tokens_total",
-                                 "Of these, tokens that were there already.", no_end);
+                                 "Of these, tokens that were there already.");
     metrics->prefix_hits = get(metrics, METRIC_COUNTER, "millrace_prefix_hits_total",
-                               "Prompts of which a beginning was there already.", no_end);
+                               "Prompts of which a beginning was there already.");
     metrics->replayed_tokens =
         get(metrics, METRIC_COUNTER, "millrace_replayed_tokens_total",
-            "Tokens of answers that were begun by another worker, put in again.", no_end);
+            "Tokens of answers that were begun by another worker, put in again.");
     metrics->prefix_bytes = get(metrics, METRIC_GAUGE, "millrace_prefix_cache_bytes",
-                                "Blobs of beginnings of prompts.", no_end);
+                                "Blobs of beginnings of prompts.");
     metrics->draft_tokens = get(metrics, METRIC_COUNTER, "millrace_draft_tokens_total",
-                                "Tokens that were guessed and put in.", no_end);
+                                "Tokens that were guessed and put in.");
     metrics->draft_right = get(metrics, METRIC_COUNTER, "millrace_draft_right_total",
-                               "Of these, tokens that were then said.", no_end);
-    metrics->adapter_changes =
-        get(metrics, METRIC_COUNTER, "millrace_adapter_changes_total",
-            "Steps with another set of adapters than the one before.", no_end);
+                               "Of these, tokens that were then said.");
+    metrics->adapter_changes = get(metrics, METRIC_COUNTER, "millrace_adapter_changes_total",
+                                   "Steps with another set of adapters than the one before.");
     metrics->prefill_seconds = get(metrics, METRIC_HISTOGRAM, "millrace_prefill_seconds",
-                                   "Time of the batches that put a prompt in.", no_end);
+                                   "Time of the batches that put a prompt in.");
     metrics->cancel_seconds = get(metrics, METRIC_HISTOGRAM, "millrace_cancel_seconds",
-                                  "From the arrival of a cancel until the slot is free.", no_end);
+                                  "From the arrival of a cancel until the slot is free.");
 }
 
-void worker_metrics_set_exact(struct worker_metrics *metrics, bool is_known, bool is_exact)
+void worker_metrics_set_determinism(struct worker_metrics *metrics, bool is_ready,
+                                    enum node_determinism determinism)
 {
-    if (!metrics->registry || !is_known)
+    if (!metrics->registry)
         return;
-    metrics->exact =
-        get(metrics, METRIC_GAUGE, "millrace_numerics_exact",
-            "1: an answer does not depend on what else runs; 0: it may.", (struct slice){0});
-    metric_set(metrics->exact, is_exact);
+    for (int i = 0; i < NODE_DETERMINISM_COUNT; i++) {
+        const char *name = node_determinism_name((enum node_determinism)i);
+        if (!metrics->numerics[i])
+            metrics->numerics[i] = get_labelled(
+                metrics, METRIC_GAUGE, "millrace_numerics_nodes",
+                "Nodes that are ready, by what their self-test found.", "determinism", name);
+        metric_set(metrics->numerics[i], is_ready && i == (int)determinism);
+    }
 }
 
 static void make_disk_metrics(struct worker_metrics *metrics)
 {
-    const struct slice no_end = {0};
     metrics->disk_bytes = get(metrics, METRIC_GAUGE, "millrace_prefix_disk_bytes",
-                              "Copies of beginnings of prompts on disk.", no_end);
-    metrics->disk_written = get(metrics, METRIC_COUNTER, "millrace_prefix_disk_written_total",
-                                "Such copies written.", no_end);
+                              "Copies of beginnings of prompts on disk.");
+    metrics->disk_written =
+        get(metrics, METRIC_COUNTER, "millrace_prefix_disk_written_total", "Such copies written.");
     metrics->disk_fetched = get(metrics, METRIC_COUNTER, "millrace_prefix_disk_fetched_total",
-                                "Such copies read back for a prompt.", no_end);
+                                "Such copies read back for a prompt.");
     metrics->disk_dropped = get(metrics, METRIC_COUNTER, "millrace_prefix_disk_dropped_total",
-                                "Not written, for more waited than may.", no_end);
+                                "Not written, for more waited than may.");
     metrics->disk_failed = get(metrics, METRIC_COUNTER, "millrace_prefix_disk_failed_total",
-                               "Not written or not read: an error.", no_end);
+                               "Not written or not read: an error.");
 }
 
 void worker_metrics_count_disk(struct worker_metrics *metrics,
@@ -119,7 +128,7 @@ void worker_metrics_count_end(struct worker_metrics *metrics, const struct event
     if (!metrics->registry)
         return;
     if (!*place)
-        *place = get(metrics, METRIC_COUNTER, "millrace_requests_finished_total",
-                     "Requests that ended on a worker, by how.", slice_str(name_of(end)));
+        *place = get_labelled(metrics, METRIC_COUNTER, "millrace_requests_finished_total",
+                              "Requests that ended on a worker, by how.", "end", name_of(end));
     metric_add(*place, 1);
 }

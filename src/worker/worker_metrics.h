@@ -3,6 +3,7 @@
 
 #include "metrics/metrics.h"
 #include "wire/event.h"
+#include "wire/node_state.h"
 #include "worker/prefix_disk.h"
 
 enum { WORKER_ENDS = (int)DONE_REASON_COUNT + (int)FAULT_COUNT + 1 };
@@ -16,14 +17,16 @@ struct worker_metrics {
     struct metric *replayed_tokens;
     struct metric *disk_bytes, *disk_written, *disk_fetched, *disk_dropped, *disk_failed;
     struct prefix_disk_counts disk_counted;
-    struct metric *exact; /* made when it is known */
+    struct metric *numerics[NODE_DETERMINISM_COUNT]; /* made when there is a profile to keep */
     struct metric *draft_tokens, *draft_right, *adapter_changes;
     struct metric *ends[WORKER_ENDS]; /* made when first met: most faults never are */
 };
 void worker_metrics_init(struct worker_metrics *metrics, struct metrics *registry,
                          struct slice model);
-/* What the self-test found; nothing as long as it is not known. */
-void worker_metrics_set_exact(struct worker_metrics *metrics, bool is_known, bool is_exact);
+/* Of a worker that has a profile: it is counted under what its self-test found while it is ready.
+ * A gauge that told the word itself would say nothing of several workers: gauges are added up. */
+void worker_metrics_set_determinism(struct worker_metrics *metrics, bool is_ready,
+                                    enum node_determinism determinism);
 /* Where nothing was ever kept on disk there are no such metrics. */
 void worker_metrics_count_disk(struct worker_metrics *metrics,
                                const struct prefix_disk_counts *counts);

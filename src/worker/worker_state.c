@@ -99,6 +99,10 @@ static void set_gauges(struct worker *worker)
     metric_set(worker->metrics.slots, worker->phase == NODE_FAILED ? 0 : worker->slots);
     metric_set(worker->metrics.slots_busy, slots_busy(worker));
     metric_set(worker->metrics.parked, worker->core_parked);
+    if (worker->options.profile)
+        worker_metrics_set_determinism(&worker->metrics,
+                                       worker->phase == NODE_READY && !worker->is_draining,
+                                       worker->selftest.determinism);
 }
 
 /* At the end of the turn, or state_ms after the last one; another phase or fingerprint, of which
