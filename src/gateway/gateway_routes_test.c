@@ -290,6 +290,75 @@ TEST(a_models_page_says_what_answers_depend_on)
     gateway_rig_close(rig);
 }
 
+static struct node_numerics exact_numerics(void)
+{
+    return (struct node_numerics){.profile = SLICE("exact"),
+                                  .determinism = NODE_EXACT,
+                                  .width_max = 8,
+                                  .fingerprint = SLICE("0123")};
+}
+
+/* What /v1/models says when a worker that is exact, of width 8 and "0123" is joined by another. */
+static void check_two(enum node_phase phase, struct node_numerics other, const char *expected)
+{
+    struct text page;
+    rig = gateway_rig_open(NULL);
+    rig->state.numerics = exact_numerics();
+    rig_report(rig);
+    rig->state.node = SLICE("w2");
+    rig->state.phase = phase;
+    rig->state.numerics = other;
+    rig_report(rig);
+    client_get(&rig->client, "/v1/models/m", "");
+    struct answer answer = client_answer(&rig->client);
+    text_init(&page, 4096);
+    text_add_f(&page, ",\"numerics\":%s}", expected);
+    CHECK(slice_ends_with(text_slice(&answer.body), text_slice(&page)));
+    text_fini(&page);
+    client_forget(&rig->client, &answer);
+    gateway_rig_close(rig);
+}
+
+/* Which worker gets a request is not the client's to know: what one of them does not promise,
+ * nobody may rely on. */
+TEST(a_models_page_says_what_holds_for_all_workers_that_serve)
+{
+    static const char same[] = "{\"profile\":\"exact\",\"determinism\":\"exact\",\"width_max\":8,"
+                               "\"fingerprint\":\"0123\"}";
+    struct node_numerics other = exact_numerics();
+    check_two(NODE_READY, other, same);
+    other.width_max = 2;
+    check_two(NODE_READY, other,
+              "{\"profile\":\"exact\",\"determinism\":\"exact\",\"width_max\":2,"
+              "\"fingerprint\":\"0123\"}");
+    other.determinism = NODE_COMPATIBLE;
+    check_two(NODE_READY, other,
+              "{\"profile\":\"exact\",\"determinism\":\"compatible\",\"width_max\":2,"
+              "\"fingerprint\":\"0123\"}");
+    check_two(NODE_LOADING, other, same);
+    check_two(NODE_DRAINING, other, same);
+    check_two(NODE_READY, (struct node_numerics){.profile = SLICE("exact")},
+              "{\"profile\":\"exact\",\"determinism\":\"unknown\",\"width_max\":0,"
+              "\"fingerprint\":null}");
+    check_two(NODE_READY, (struct node_numerics){0},
+              "{\"profile\":null,\"determinism\":\"unknown\",\"width_max\":0,"
+              "\"fingerprint\":null}");
+}
+
+TEST(workers_whose_numbers_differ_are_not_exact_together)
+{
+    struct node_numerics other = exact_numerics();
+    other.fingerprint = SLICE("4567");
+    check_two(NODE_READY, other,
+              "{\"profile\":\"exact\",\"determinism\":\"compatible\",\"width_max\":8,"
+              "\"fingerprint\":null}");
+    other.profile = SLICE("fast");
+    other.determinism = NODE_COMPATIBLE;
+    check_two(NODE_READY, other,
+              "{\"profile\":null,\"determinism\":\"compatible\",\"width_max\":8,"
+              "\"fingerprint\":null}");
+}
+
 TEST(a_model_with_a_slash_in_its_name_is_found_escaped_or_not)
 {
     static const char *const targets[] = {"/v1/models/org/m:q4", "/v1/models/org%2Fm%3Aq4"};

@@ -220,6 +220,53 @@ const struct node_state *model_table_find(struct model_table *table, struct slic
     return best;
 }
 
+/* How much a word promises, least first. One that is not tested yet may still turn out to be
+ * anything; one that was found to differ may not. */
+static int strength(enum node_determinism determinism)
+{
+    static const int strengths[NODE_DETERMINISM_COUNT] = {
+        [NODE_COMPATIBLE] = 0, [NODE_DETERMINISM_UNKNOWN] = 1, [NODE_EXACT] = 2};
+    return strengths[determinism];
+}
+
+/* What differs is empty, and stays so. */
+static void keep_common(struct node_numerics *common, const struct node_numerics *other)
+{
+    static const struct slice differs = {0};
+    if (!slice_eq(common->profile, other->profile))
+        common->profile = differs;
+    if (!slice_eq(common->fingerprint, other->fingerprint))
+        common->fingerprint = differs;
+    if (strength(other->determinism) < strength(common->determinism))
+        common->determinism = other->determinism;
+    if (other->width_max < common->width_max)
+        common->width_max = other->width_max;
+}
+
+struct model_numerics model_table_numerics(struct model_table *table, struct slice model)
+{
+    struct model_numerics sum = {0};
+    struct slice known = {0}; /* the last fingerprint that was met */
+    bool are_two = false;
+    const struct node_state *best = model_table_find(table, model), *state;
+    if (!best)
+        return sum;
+    sum.common = best->numerics;
+    for (size_t cursor = 0; (state = model_table_next(table, &cursor));) {
+        if (!slice_eq(state->model, model) || state->phase != best->phase)
+            continue;
+        sum.is_told |= state->numerics.profile.len > 0;
+        keep_common(&sum.common, &state->numerics);
+        if (state->numerics.fingerprint.len == 0)
+            continue;
+        are_two |= known.len > 0 && !slice_eq(known, state->numerics.fingerprint);
+        known = state->numerics.fingerprint;
+    }
+    if (are_two)
+        sum.common.determinism = NODE_COMPATIBLE;
+    return sum;
+}
+
 static uint32_t queued_at_manager(const struct model_table *table, struct slice model)
 {
     const struct manager_state *manager = &table->manager;

@@ -26,6 +26,15 @@ void model_table_on_change(struct model_table *table, void (*on_change)(void *ct
 /* The best node of that model: ready before loading before failed. NULL: nobody has it. The state
  * is valid until the end of this turn. */
 const struct node_state *model_table_find(struct model_table *table, struct slice model);
+/* What may be relied on of that model, whichever of its workers gets the request: of all living
+ * nodes in the phase of the best, the weakest word and the smallest width. Of two fingerprints
+ * there is no exact: which worker computes then decides, too. A profile or fingerprint that is
+ * empty is not known of one of them, or not the same. Valid as above. */
+struct model_numerics {
+    bool is_told; /* one of them says something */
+    struct node_numerics common;
+};
+struct model_numerics model_table_numerics(struct model_table *table, struct slice model);
 /* A node has it, or had it until NODE_STATE_DEAD_MS ago: between the death of a worker and the
  * first word of its successor the model exists, and its requests are the manager's to hold. */
 bool model_table_knows(const struct model_table *table, struct slice model);

@@ -4,22 +4,29 @@
 #include "base/json.h"
 #include "gateway/reply.h"
 
-/* Whether an answer depends on what else runs. The fingerprint is null until it is known. */
-static void add_numerics(struct json_out *json, const struct node_numerics *numerics)
+static void add_string_or_null(struct json_out *json, const char *key, struct slice value)
 {
-    if (numerics->profile.len == 0)
+    json_out_key(json, key);
+    if (value.len > 0)
+        json_out_string(json, value);
+    else
+        json_out_null(json);
+}
+
+/* Whether an answer depends on what else runs, or on which worker makes it. The fingerprint is null
+ * until it is known; both are, where the workers differ. */
+static void add_numerics(struct json_out *json, struct model_table *models, struct slice model)
+{
+    struct model_numerics numerics = model_table_numerics(models, model);
+    if (!numerics.is_told)
         return;
     json_out_key(json, "numerics");
     json_out_begin_object(json);
-    json_out_add_string(json, "profile", numerics->profile);
+    add_string_or_null(json, "profile", numerics.common.profile);
     json_out_add_string(json, "determinism",
-                        slice_str(node_determinism_name(numerics->determinism)));
-    json_out_add_u64(json, "width_max", numerics->width_max);
-    json_out_key(json, "fingerprint");
-    if (numerics->fingerprint.len > 0)
-        json_out_string(json, numerics->fingerprint);
-    else
-        json_out_null(json);
+                        slice_str(node_determinism_name(numerics.common.determinism)));
+    json_out_add_u64(json, "width_max", numerics.common.width_max);
+    add_string_or_null(json, "fingerprint", numerics.common.fingerprint);
     json_out_end_object(json);
 }
 
@@ -40,8 +47,10 @@ static void add_adapters(struct json_out *json, const struct node_state *state)
     json_out_end_array(json);
 }
 
-/* Several workers may serve one model: it is listed once, by its best node. */
-static void add_model(struct json_out *json, const struct node_state *state)
+/* Several workers may serve one model: it is listed once, by its best node; but what an answer may
+ * rely on is what holds for all of them. */
+static void add_model(struct json_out *json, struct model_table *models,
+                      const struct node_state *state)
 {
     json_out_begin_object(json);
     json_out_add_string(json, "id", state->model);
@@ -53,7 +62,7 @@ static void add_model(struct json_out *json, const struct node_state *state)
     json_out_add_string(json, "description", state->detail);
     json_out_add_u64(json, "context_length", state->context_tokens);
     json_out_add_u64(json, "size_bytes", state->size_bytes);
-    add_numerics(json, &state->numerics);
+    add_numerics(json, models, state->model);
     add_adapters(json, state);
     json_out_end_object(json);
 }
@@ -73,7 +82,7 @@ void models_page_list(struct gateway *gateway, struct http_conn *conn,
     const struct node_state *state;
     for (size_t cursor = 0; (state = model_table_next(gateway->models, &cursor));)
         if (model_table_find(gateway->models, state->model) == state)
-            add_model(&json, state);
+            add_model(&json, gateway->models, state);
     json_out_end_array(&json);
     json_out_end_object(&json);
     reply_json(conn, 200, SLICE(""), &body);
@@ -95,6 +104,6 @@ void models_page_one(struct gateway *gateway, struct http_conn *conn,
     struct text body;
     text_init(&body, MODEL_PAGE_MAX_BYTES);
     struct json_out json = json_out_to(&body);
-    add_model(&json, state);
+    add_model(&json, gateway->models, state);
     reply_json(conn, 200, SLICE(""), &body);
 }
