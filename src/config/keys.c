@@ -127,8 +127,9 @@ const struct config_key config_keys[] = {
                "how the cache keeps values; the last two only with engine_profile fast"),
     ROW_BYTES(
         prefix_cache_bytes, "PREFIX_CACHE_BYTES", "512MiB", 0, 64 * TIB,
-        "bytes for saved beginnings of prompts beside the caches of the slots, for each model; "
-        "only prompts of one tenant (all without a key are one) find each other's; "
+        "bytes for saved beginnings of prompts beside the caches of the slots, for each model, "
+        "shared equally by its llama_workers; only prompts of one tenant (all without a key are "
+        "one) find each other's; "
         "0: what was computed for one request is never used for another"),
     ROW_BYTES(prefix_disk_bytes, "PREFIX_DISK_BYTES", "0", 0, 64 * TIB,
               "bytes for copies of these in state_dir, for each model, shared equally by its "

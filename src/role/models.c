@@ -213,7 +213,8 @@ void models_from_config(const struct config *config, unsigned cores, struct mode
     out_models->llama.profile = config->engine_profile;
     out_models->llama.core.learns_steps = true;
     out_models->llama.core.target_itl_ms = config->target_itl_ms;
-    out_models->llama.core.prefix_bytes_max = config->prefix_cache_bytes;
+    out_models->llama.core.prefix_bytes_max =
+        config->prefix_cache_bytes / config->llama_workers; /* each knows its own */
     out_models->llama.core.draft_tokens_max = config->draft_tokens;
     out_models->llama.core.draft_is_exact = !is_fast(config);
     out_models->dummy = worker_from_config(config);
