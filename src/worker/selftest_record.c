@@ -8,7 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 enum { VERSION = 1, PATH_ROOM = 4096 + 128, NAMES_MAX_BYTES = 256, STEP_NUMBERS = 4 };
@@ -191,19 +191,49 @@ static bool write_all(int fd, struct slice bytes)
     return (close(fd) == 0) && is_written;
 }
 
-/* In a file of its own first: workers of one model may be done at the same time. */
-enum err selftest_record_write(const char *path, struct slice bytes, struct err_note *out_note)
+/* Workers of one model may be done at the same time: one at a time has the lock of the folder,
+ * which goes with its process. -1: errno says why. */
+static int lock_folder(const char *path)
 {
-    char draft[PATH_ROOM];
-    int len = snprintf(draft, sizeof(draft), "%s.XXXXXX", path);
-    if (len < 0 || (size_t)len >= sizeof(draft))
-        return err_note_fail(out_note, ERR_LIMIT, "%s is too long a path", path);
-    int fd = mkostemp(draft, O_CLOEXEC);
+    char folder[PATH_ROOM];
+    const char *end = strrchr(path, '/');
+    snprintf(folder, sizeof(folder), "%.*s", end ? (int)(end - path) + 1 : 2, end ? path : "./");
+    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    while (fd >= 0 && flock(fd, LOCK_EX) != 0) {
+        if (errno == EINTR)
+            continue;
+        int why = errno;
+        (void)close(fd); /* nothing was written */
+        errno = why;
+        return -1;
+    }
+    return fd;
+}
+
+/* Always the same draft: what a crash left of one is written over, and does not stay beside it. */
+static enum err write_draft(const char *path, const char *draft, struct slice bytes,
+                            struct err_note *out_note)
+{
+    int fd = open(draft, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
     if (fd < 0)
         return failed(out_note, "cannot write beside", path);
     if (write_all(fd, bytes) && rename(draft, path) == 0)
         return ERR_OK;
     enum err err = failed(out_note, "cannot write", path);
-    (void)unlink(draft); /* nobody else knows its name */
+    (void)unlink(draft); /* nobody reads it */
+    return err;
+}
+
+enum err selftest_record_write(const char *path, struct slice bytes, struct err_note *out_note)
+{
+    char draft[PATH_ROOM];
+    int len = snprintf(draft, sizeof(draft), "%s.part", path);
+    if (len < 0 || (size_t)len >= sizeof(draft))
+        return err_note_fail(out_note, ERR_LIMIT, "%s is too long a path", path);
+    int lock = lock_folder(path);
+    if (lock < 0)
+        return failed(out_note, "cannot write beside", path);
+    enum err err = write_draft(path, draft, bytes, out_note);
+    (void)close(lock); /* and it is unlocked */
     return err;
 }

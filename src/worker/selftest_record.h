@@ -35,7 +35,7 @@ MUST_USE enum err selftest_record_decode(struct slice bytes, struct slice key,
 MUST_USE enum err selftest_record_read(const char *path, struct slice key,
                                        struct selftest_record *out_record,
                                        struct err_note *out_note);
-/* What encode() made. Whole or not at all, also beside others that write it: PATH.XXXXXX, renamed.
- * ERR_SYSTEM with note. Any thread that may wait for a disk. */
+/* What encode() made. Whole or not at all, also beside others that write it: PATH.part, renamed,
+ * under the folder's lock. ERR_SYSTEM with note. Any thread that may wait for a disk. */
 MUST_USE enum err selftest_record_write(const char *path, struct slice bytes,
                                         struct err_note *out_note);

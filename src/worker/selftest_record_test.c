@@ -178,6 +178,24 @@ TEST(a_file_comes_back_and_is_replaced)
     tear_down();
 }
 
+/* It was killed between making it and giving it its name. */
+TEST(what_a_crash_left_does_not_stay)
+{
+    char part[sizeof(path) + 8];
+    struct selftest_record record = sample(), read;
+    set_up();
+    snprintf(part, sizeof(part), "%s.part", path);
+    int fd = open(part, O_WRONLY | O_CREAT | O_EXCL, 0600);
+    CHECK(fd >= 0);
+    CHECK_EQ(ftruncate(fd, 2 * SELFTEST_RECORD_MAX_BYTES), 0);
+    CHECK_EQ(close(fd), 0);
+    CHECK_OK(write_record(path, &record));
+    CHECK_OK(selftest_record_read(path, KEY, &read, &note));
+    check_same(&read, &record);
+    CHECK(access(part, F_OK) != 0);
+    tear_down();
+}
+
 TEST(what_is_no_record_of_ours_is_said)
 {
     static char long_text[SELFTEST_RECORD_MAX_BYTES + 1];
