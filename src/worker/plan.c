@@ -61,7 +61,7 @@ static uint32_t shortest_of_the_others(const struct plan_state *state)
     return best;
 }
 
-/* Most rows of its part (rules 6 and 8). */
+/* Most rows of its part (rules 6, 7 and 8). */
 static uint32_t most_rows(const struct plan_seq *prompt)
 {
     bool has_pairs = prompt->pairs_until > 0;
@@ -157,13 +157,12 @@ static void add_prompts(const struct plan_state *state, struct plan_batch *batch
         if (part.count == 0)
             continue;
         part.wants_logits = part.count == state->prompts[i].left;
-        part.forks = part.wants_logits ? state->prompts[i].forks : 0;
         batch->parts[batch->part_count++] = part;
         batch->row_count += part.count;
     }
 }
 
-/* --- drafts (rule 10) --- */
+/* --- drafts (rules 9 and 10) --- */
 
 #define DRAFT_GAIN 1.0625
 

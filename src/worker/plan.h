@@ -20,23 +20,21 @@
  * 5. A part begins at the position its sequence has reached and has no holes.
  * 6. A part ends at its sequence's `save_at`, where the caller wants to save the cells of exactly
  *    so many tokens (prefix_tree.h); what is left of the prompt goes in from the next step on.
- * 7. A prompt that several sequences wait for (`n` answers to one request) goes in once. The part
- *    with its last row says to how many of them the slot is copied before anything else is put into
- *    it; all of them then sample from the logits of this row, each with its own seed.
+ * 7. From `singles_from` on tokens go in one a step: each wants logits, and an engine has room for
+ *    those of one row of a sequence.
  * 8. Where a row alone gives other bits than one among others (engine_info.single_rows_differ),
  *    each token goes in as it would in a request that is alone: those before `pairs_until` never as
  *    the only row of a part, those behind it, which were sampled, one a step. Then a batch keeps
  *    PLAN_PAIR_ROWS for the oldest prompt instead of one (rules 3 and 4), and a save_at that would
  *    leave a single row on either side is passed over.
- * 9. From `singles_from` on tokens go in one a step wherever rows do not differ, too: each wants
- * logits, and an engine has room for those of one row of a sequence.
- * 10. Guessed tokens (draft.h) are filler. A decoding sequence gets rows for some behind its own
+ * 9. Guessed tokens (draft.h) are filler. A decoding sequence gets rows for some behind its own
  *    only in a step without prompts in which all that decode have their row: at most draft_rows for
- *    all of them, and PLAN_DRAFT_WIDTH rows in the whole step. With a `cost` only as many as are
- *    expected to bring the most tokens in its time, a sixteenth more than none would; the step
- *    keeps to the target of rule 3, and makes no sequence slower, by its own odds, than a
- *    sixteenth. So who is not guessed right does not pay for who is, and a step that is wide
- *    already takes none. Without a `cost` the front of the list gets what there is. */
+ *    all of them, and PLAN_DRAFT_WIDTH rows in the whole step.
+ * 10. Of those, with a `cost`, only as many as are expected to bring the most tokens in the step's
+ *    time, a sixteenth more than none would; the step keeps to the target of rule 3, and makes no
+ *    sequence slower, by its own odds, than a sixteenth. So who is not guessed right does not pay
+ *    for who is, and a step that is wide already takes none. Without a `cost` the likeliest get
+ *    what there is, the front of equals. */
 #pragma once
 
 #include "worker/step_cost.h"
@@ -45,10 +43,9 @@ struct plan_seq {
     uint32_t position;     /* tokens its slot holds = position of the next one */
     uint32_t left;         /* tokens to put in before it can be sampled; >= 1; 1 when it decodes */
     uint32_t save_at;      /* of a prompt: rule 6; > position, or 0: nowhere */
-    uint32_t forks;        /* of a prompt: rule 7; each has its slot already */
     uint32_t pairs_until;  /* of a prompt: rule 8, a position; 0: rows do not differ */
-    uint32_t singles_from; /* of a prompt: rule 9, a position; 0: none such */
-    uint32_t drafts;       /* of one that decodes: rule 10, guessed behind its row; <= DRAFT_MAX */
+    uint32_t singles_from; /* of a prompt: rule 7, a position; 0: none such */
+    uint32_t drafts;       /* of one that decodes: rule 9, guessed behind its row; <= DRAFT_MAX */
     double draft_odds;     /* 0..1: each is right, if those before it are */
 };
 
@@ -64,7 +61,7 @@ struct plan_state {
     const struct step_cost *cost;   /* NULL: the counts above alone decide */
     uint64_t itl_us;                /* target_itl_ms; 0: by itself (step_cost_target_us()) */
     uint64_t spent_us;              /* what was saved and restored in this step took so long */
-    uint32_t draft_rows;            /* rule 10; 0: none */
+    uint32_t draft_rows;            /* rule 9; 0: none */
     const struct plan_seq *decodes; /* longest without a row first */
     uint32_t decode_count;
     const struct plan_seq *prompts; /* oldest first */
@@ -78,7 +75,6 @@ struct plan_part {  /* rows of one sequence */
                           with drafts of each */
     uint32_t position; /* of its first row */
     uint32_t count;    /* >= 1; of a decode: its row and its drafts */
-    uint32_t forks;    /* of a prompt's last part: copy the slot to so many (rule 7); else 0 */
 };
 
 struct plan_batch {

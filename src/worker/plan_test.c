@@ -253,18 +253,6 @@ TEST(a_part_ends_where_it_is_to_be_saved_and_the_others_get_the_rest)
     CHECK(parts[0].wants_logits);
 }
 
-TEST(a_slot_is_copied_after_the_last_row_of_its_prompt)
-{
-    struct plan_seq prompt = {0, 600, .forks = 3};
-    struct plan_part part;
-    CHECK_EQ(plan(512, NULL, 0, &prompt, 1, &part).row_count, 512);
-    CHECK_EQ(part.forks, 0);
-    prompt = (struct plan_seq){512, 88, .forks = 3};
-    CHECK_EQ(plan(512, NULL, 0, &prompt, 1, &part).row_count, 88);
-    CHECK(part.wants_logits);
-    CHECK_EQ(part.forks, 3);
-}
-
 /* --- many random workloads, each run to its end through plan_step() alone --- */
 
 struct job {
@@ -514,7 +502,8 @@ TEST(random_prompts_in_company_keep_rule_8_and_all_get_in)
             uint32_t left = 2 + (uint32_t)(test_random(&random) % 40);
             uint32_t sampled = test_random(&random) % 3 ? 0 : (uint32_t)(test_random(&random) % 9);
             uint32_t save_at = (uint32_t)(test_random(&random) % (left + 1));
-            prompts[i] = (struct plan_seq){0, left + sampled, save_at, 0, left};
+            prompts[i] =
+                (struct plan_seq){.left = left + sampled, .save_at = save_at, .pairs_until = left};
         }
         struct plan_state state = {.batch_tokens = 4 + (uint32_t)(test_random(&random) % 30),
                                    .prefill_tokens = (uint32_t)(test_random(&random) % 20),

@@ -90,23 +90,17 @@ void step_sim_fini(struct step_sim *sim)
 }
 
 struct sim_request *step_sim_add(struct step_sim *sim, uint64_t arrive_us, uint32_t prompt_count,
-                                 uint32_t answer_count, uint32_t forks)
+                                 uint32_t answer_count)
 {
     ASSERT(prompt_count + answer_count <= sim->prefix.context_tokens && answer_count > 0);
-    ASSERT(sim->request_count + forks < STEP_SIM_REQUESTS_MAX && forks < sim->prefix.slots);
-    struct sim_request *first = &sim->requests[sim->request_count];
-    for (uint32_t i = 0; i <= forks; i++) {
-        struct sim_request *request = &sim->requests[sim->request_count++];
-        *request = (struct sim_request){.prompt_count = prompt_count,
-                                        .answer_count = answer_count,
-                                        .arrive_us = arrive_us,
-                                        .state = i ? SIM_FORK : SIM_COMING,
-                                        .parent = i ? first : NULL,
-                                        .slot = PREFIX_NO_SLOT};
-        request->ids = mem_array(sim->prefix.context_tokens, sizeof(token_id));
-    }
-    first->forks = forks;
-    return first;
+    ASSERT(sim->request_count < STEP_SIM_REQUESTS_MAX);
+    struct sim_request *request = &sim->requests[sim->request_count++];
+    *request = (struct sim_request){.prompt_count = prompt_count,
+                                    .answer_count = answer_count,
+                                    .arrive_us = arrive_us,
+                                    .slot = PREFIX_NO_SLOT};
+    request->ids = mem_array(sim->prefix.context_tokens, sizeof(token_id));
+    return request;
 }
 
 /* --- slots and what they hold --- */
@@ -224,18 +218,6 @@ static bool may_wait(const struct step_sim *sim, const struct prefix_answer *ans
     return sim->prefix.can_cut || leader->position < answer->wait_tokens;
 }
 
-static void start_forks(struct step_sim *sim, struct sim_request *request)
-{
-    for (uint32_t i = 1; i <= request->forks; i++) {
-        uint32_t slot = 0;
-        while (sim->owner[slot])
-            slot++;
-        take_slot(sim, request + i, slot);
-        sim->held_count[slot] = 0;
-        tell_tree(sim, slot, prefix_tree_slot_busy);
-    }
-}
-
 /* Rows of its prompt and of the older ones, at one a step at least; then a row in every `slots`
  * steps: nobody starves. */
 static uint64_t allowed_steps(const struct step_sim *sim, const struct sim_request *request)
@@ -267,7 +249,6 @@ static bool admit(struct step_sim *sim, struct sim_request *request)
         prefix_tree_slot_filling(sim->tree, PREFIX_NOBODYS, answer.slot, request->ids,
                                  request->prompt_count);
     }
-    start_forks(sim, request);
     request->state = SIM_FILLING;
     request->steps_allowed = allowed_steps(sim, request);
     sim->prompts[sim->prompt_count++] = request;
@@ -282,8 +263,8 @@ static void admit_all(struct step_sim *sim)
             request->state = SIM_QUEUED;
         if (request->state != SIM_QUEUED)
             continue;
-        if (free_slots(sim) <= request->forks)
-            return;                /* those behind it wait, too: else it might for ever */
+        if (free_slots(sim) == 0)
+            return;
         (void)admit(sim, request); /* or it waits for another's prompt */
     }
 }
@@ -311,8 +292,7 @@ static struct plan_batch plan(struct step_sim *sim, struct plan_part *parts)
         save_here(sim, request);
         prompts[i] = (struct plan_seq){.position = request->position,
                                        .left = request->prompt_count - request->position,
-                                       .save_at = request->save_count ? request->save_at[0] : 0,
-                                       .forks = request->forks};
+                                       .save_at = request->save_count ? request->save_at[0] : 0};
     }
     state.cost = sim->uses_cost ? &sim->cost : NULL;
     state.decodes = decodes;
@@ -357,21 +337,6 @@ static void sample(struct step_sim *sim, struct sim_request *request)
     sim->decodes[sim->decode_count++] = request;
 }
 
-static void fork_to(struct step_sim *sim, struct sim_request *leader, uint32_t count)
-{
-    for (uint32_t i = 1; i <= count; i++) {
-        struct sim_request *fork = leader + i;
-        if (fork->state == SIM_ENDED)
-            continue; /* cancelled before */
-        HOLDS(fork->state == SIM_FORK && sim->owner[fork->slot] == fork);
-        memcpy(fork->ids, leader->ids, leader->prompt_count * sizeof(*fork->ids));
-        put(sim, fork, leader->ids, leader->prompt_count);
-        sim->rows -= leader->prompt_count; /* copied, not computed */
-        tell_tree(sim, fork->slot, prefix_tree_slot_busy);
-        sample(sim, fork);
-    }
-}
-
 static void finish_decode(struct step_sim *sim, struct sim_request *request)
 {
     put(sim, request, request->ids + request->position, 1);
@@ -385,11 +350,9 @@ static void finish_prompt(struct step_sim *sim, struct sim_request *request,
     put(sim, request, request->ids + request->position, part->count);
     save_here(sim, request);
     HOLDS(part->wants_logits == (request->position == request->prompt_count));
-    HOLDS(part->forks == (part->wants_logits ? request->forks : 0));
     if (!part->wants_logits)
         return;
     tell_tree(sim, request->slot, prefix_tree_slot_busy);
-    fork_to(sim, request, part->forks);
     sample(sim, request);
 }
 
@@ -438,9 +401,7 @@ static uint32_t without(struct sim_request **list, uint32_t count, const struct 
 static void cancel_one(struct step_sim *sim)
 {
     struct sim_request *request = &sim->requests[step_sim_below(sim, sim->request_count)];
-    bool is_single = request->forks == 0 && !request->parent;
-    if (!is_single || (request->state != SIM_FILLING && request->state != SIM_DECODING &&
-                       request->state != SIM_QUEUED))
+    if (request->state == SIM_COMING || request->state == SIM_ENDED)
         return;
     sim->decode_count = without(sim->decodes, sim->decode_count, request);
     sim->prompt_count = without(sim->prompts, sim->prompt_count, request);

@@ -20,12 +20,10 @@ struct step_machine {
 struct sim_request {
     token_id *ids; /* the prompt's, then the answer's: context_tokens of them */
     uint32_t prompt_count, answer_count, system_tokens;
-    uint32_t forks; /* answers beyond the first: each a request of its own, `parent` its first */
     uint64_t arrive_us;
 
     /* What became of it. */
-    enum { SIM_COMING, SIM_QUEUED, SIM_FILLING, SIM_DECODING, SIM_FORK, SIM_ENDED } state;
-    struct sim_request *parent;
+    enum { SIM_COMING, SIM_QUEUED, SIM_FILLING, SIM_DECODING, SIM_ENDED } state;
     uint32_t slot, position, cached, answered;
     uint32_t save_at[PREFIX_SAVES_MAX + 1], save_count;
     uint64_t idle_steps; /* since it last had a row */
@@ -59,7 +57,7 @@ void step_sim_init(struct step_sim *sim, uint64_t seed, const struct prefix_opti
 void step_sim_fini(struct step_sim *sim);
 /* The prompt's ids are for the caller to fill; prompt + answer fit into the context. */
 struct sim_request *step_sim_add(struct step_sim *sim, uint64_t arrive_us, uint32_t prompt_count,
-                                 uint32_t answer_count, uint32_t forks);
+                                 uint32_t answer_count);
 /* Three steps of each width, and a few of prompts, as a start does. */
 void step_sim_calibrate(struct step_sim *sim);
 double step_machine_us(const struct step_machine *machine, const struct step_shape *shape);

@@ -62,11 +62,8 @@ static void add_random(struct step_sim *sim, uint64_t *arrive_us)
     uint32_t prompt_count = 1 + step_sim_below(sim, context - 2);
     uint32_t room = context - prompt_count;
     uint32_t answer_count = 1 + step_sim_below(sim, room < 50 ? room : 50);
-    uint32_t forks = step_sim_below(sim, 8) ? 0 : step_sim_below(sim, sim->prefix.slots);
-    if (sim->request_count + forks + 1 >= STEP_SIM_REQUESTS_MAX)
-        return;
     *arrive_us += step_sim_below(sim, 3) ? step_sim_below(sim, 2000000) : 0;
-    fill_prompt(sim, step_sim_add(sim, *arrive_us, prompt_count, answer_count, forks));
+    fill_prompt(sim, step_sim_add(sim, *arrive_us, prompt_count, answer_count));
 }
 
 static void make_random(struct step_sim *sim, uint64_t seed)
@@ -84,8 +81,6 @@ static void make_random(struct step_sim *sim, uint64_t seed)
         step_sim_calibrate(sim);
     for (uint32_t i = 1 + step_sim_below(sim, STEP_SIM_REQUESTS_MAX); i > 0; i--)
         add_random(sim, &arrive_us);
-    if (sim->request_count == 0)
-        (void)step_sim_add(sim, 0, 1, 1, 0);
 }
 
 TEST(in_every_life_all_end_once_within_their_time_and_budget)
@@ -161,7 +156,7 @@ static struct step_sim *goal_sim(const struct step_machine *machine, uint32_t sl
 static struct sim_request *add(struct step_sim *sim, uint64_t arrive_us, uint32_t prompt_count,
                                uint32_t shared, uint32_t answer_count)
 {
-    struct sim_request *request = step_sim_add(sim, arrive_us, prompt_count, answer_count, 0);
+    struct sim_request *request = step_sim_add(sim, arrive_us, prompt_count, answer_count);
     uint64_t family = 1, own = 1000 + sim->request_count;
     for (uint32_t i = 0; i < prompt_count; i++)
         request->ids[i] = (token_id)(splitmix_next(i < shared ? &family : &own) % 32000);
@@ -322,7 +317,7 @@ static void run_row4(uint32_t slots)
         for (uint64_t client = 0; client < CLIENTS; client++) {
             uint64_t said = 7 + client;
             uint32_t count = 200 + turn * SAID;
-            struct sim_request *request = step_sim_add(sim, arrive_us, count, 30, 0);
+            struct sim_request *request = step_sim_add(sim, arrive_us, count, 30);
             for (uint32_t i = 0; i < count; i++)
                 request->ids[i] = (token_id)(splitmix_next(&said) % 32000);
         }
