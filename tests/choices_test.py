@@ -14,6 +14,7 @@ from surfaces import chat, completions, expect, infer
 SYSTEM = " ".join(f"Rule {n}: on day {n} the {thing} is kept in room {n * 7} by the door."
                   for n, thing in enumerate(["lamp", "rope", "kettle", "ladder", "basket", "mirror", "candle"], 1))
 SURFACES = (chat, completions)
+SHORT = "Name three small animals that live by the water."
 N = 4
 SEED = 1234
 
@@ -217,30 +218,29 @@ class OnTheShippedModel(unittest.TestCase):
         answer = ask(self.server, chat, N, False, prompt="Count to 12.", temperature=0, max_tokens=24)
         self.assertEqual(len(set(answer.texts)), 1)
 
-    def test_a_short_prompt_that_each_may_compute_is_no_other(self):
-        """Less than what is waited for."""
-        params = {"prompt": "Zebra", "temperature": 1.2, "max_tokens": 16}
-        answer = ask(self.server, completions, N, True, seed=SEED, **params)
-        self.assertEqual(answer.texts, [completions.ask(self.server, stream=False, seed=SEED + i, **params).text
-                                        for i in range(N)])
-
-    def test_a_long_prompt_is_computed_once(self):
-        """By all choices together, but for the last tokens, whose logits each wants: two in this profile."""
+    def test_a_prompt_is_computed_once(self):
+        """By all choices together, but for the last tokens, whose logits each wants: two in this profile. However
+        short it is: one of some 20 tokens is less than what others wait for."""
         def metric(name):
             match = re.search(rf'^{name}{{model="llama"}} (\S+)$', server.get("/metrics").text(), re.MULTILINE)
             return int(float(match[1])) if match else 0
 
-        with Server(ready=None, llama_slots=N) as server:
-            server.need_llama()
-            answer = ask(server, completions, N, True, prompt=SYSTEM, temperature=1, max_tokens=4)
-            prompt = answer.usage["prompt_tokens"]
-            self.assertEqual(answer.usage["prompt_tokens_details"]["cached_tokens"], 0)
-            eventually(lambda: metric("millrace_prompt_tokens_total") == N * prompt, "all are counted")
-            cached = metric("millrace_cached_tokens_total")
-            print(f"of {N} x {prompt} prompt tokens {cached} were there")
-            self.assertGreaterEqual(cached, (N - 1) * (prompt - 2))
-            again = ask(server, completions, N, True, prompt=SYSTEM, temperature=1, max_tokens=4)
-            self.assertGreaterEqual(again.usage["prompt_tokens_details"]["cached_tokens"], prompt - 2)
+        for prompt, params in ((SYSTEM, {}), (SHORT, {"seed": SEED})):
+            with self.subTest(prompt), Server(ready=None, llama_slots=N) as server:
+                server.need_llama()
+                answer = ask(server, completions, N, True, prompt=prompt, temperature=1.2, max_tokens=8, **params)
+                tokens = answer.usage["prompt_tokens"]
+                self.assertEqual(answer.usage["prompt_tokens_details"]["cached_tokens"], 0)
+                eventually(lambda: metric("millrace_prompt_tokens_total") == N * tokens, "all are counted")
+                put_in = N * tokens - metric("millrace_cached_tokens_total")
+                print(f"of {N} x {tokens} prompt tokens {put_in} were put in")
+                self.assertLessEqual(put_in, tokens + (N - 1) * 2)
+                if params:
+                    alone = [completions.ask(self.server, stream=False, prompt=prompt, temperature=1.2, max_tokens=8,
+                                             seed=SEED + i).text for i in range(N)]
+                    self.assertEqual(answer.texts, alone)
+                again = ask(server, completions, N, True, prompt=prompt, temperature=1, max_tokens=4)
+                self.assertGreaterEqual(again.usage["prompt_tokens_details"]["cached_tokens"], tokens - 2)
 
 
 if __name__ == "__main__":

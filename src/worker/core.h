@@ -29,7 +29,8 @@
  * 8. Saved sequences get the next free slots before new ones.
  * 9. With a prefix cache (prefix_bytes_max > 0) a slot that is left keeps what it holds until
  * somebody takes it, and what a sequence finds there, or as a blob, or in a busy slot, is not put
- * in again (prefix_tree.h). A new one whose beginning is just being put in by another waits for it.
+ * in again (prefix_tree.h). A new one whose beginning is just being put in by another waits for it,
+ * if that is long, or both are choices of one request.
  * Where single rows differ (engine.h) only what prompts put in serves other prompts.
  * None of this shows in what is said (rule 5), but in cached_tokens, and in time: so only jobs of
  * one scope find what others left, or wait for each other.
@@ -164,7 +165,8 @@ struct core_options {
     uint32_t target_itl_ms;
     /* Cap on all blobs of prefixes. 0, the default: no prefix cache, slots are emptied at once. */
     size_t prefix_bytes_max;
-    uint32_t prefix_save_tokens; /* less than so many are not saved or waited for; 64 */
+    uint32_t prefix_save_tokens; /* less than so many are not saved or waited for, but
+                                    of a prompt that choices share (rule 9); 64 */
     /* With a prefix cache: what is saved is kept there, too; bytes_max 0, the default: nothing is.
      * What it points to is read by core_new() alone. A folder that cannot be is a warning. */
     struct prefix_disk_options prefix_disk;

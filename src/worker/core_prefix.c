@@ -251,6 +251,14 @@ static bool waits(const struct core *core, const struct sequence *sequence,
     return leader->state == SEQ_PREFILL && is_in_time && may_fit(core, answer->wait_tokens);
 }
 
+/* All of its prompt is saved when it is in, which is hardly later: to cut it there as well would
+ * cost it a step, and a blob more. */
+static bool saves_soon_behind(const struct core *core, const struct sequence *leader, uint32_t at)
+{
+    return leader->saves_prompt && core->engine->info.can_cut &&
+           leader->job->prompt_count < at + core->options.prefix_save_tokens;
+}
+
 /* Is what is saved at `at` as good as at `wanted`? The waiter finds so much less then that it would
  * not wait for the rest. */
 static bool is_near(const struct core *core, uint32_t at, uint32_t wanted)
@@ -264,6 +272,8 @@ static void ask_to_save(struct core *core, struct sequence *leader, uint32_t wan
 {
     uint32_t i = leader->save_count;
     uint32_t at = useful_save(core, wanted, leader->job->prompt_count);
+    if (saves_soon_behind(core, leader, at))
+        return;
     for (uint32_t j = 0; j < leader->save_count; j++) {
         if (is_near(core, leader->save_at[j], at))
             return;
@@ -367,7 +377,8 @@ bool core_prefix_admit(struct core *core, struct sequence *sequence)
     struct prefix_prompt prompt = {.scope = sequence->job->scope,
                                    .ids = sequence->tokens,
                                    .count = tokens_to_find(core, sequence),
-                                   .system_tokens = sequence->job->system_tokens};
+                                   .system_tokens = sequence->job->system_tokens,
+                                   .is_shared = sequence->job->prompt_is_shared};
     struct prefix_answer answer;
     for (;; prompt.without_disk = true) { /* twice at most */
         answer = prefix_tree_find(core->tree, &prompt);

@@ -187,6 +187,76 @@ TEST(a_prompt_that_choices_share_is_put_in_once_however_late_the_second_comes)
     CHECK_EQ(cached_of_a_late_twin(false, true), PROMPT - 1);
 }
 
+enum { CHOICES = SLOTS, FEW = 20 };
+
+/* Rows that the choices of one request put in, which all are there before the first step. Each says
+ * one token, so none of them is a decode. */
+static uint64_t rows_of_choices(struct rig *rig, uint32_t prompt_count)
+{
+    for (size_t i = 0; i < CHOICES; i++) {
+        struct probe *choice = make(rig, i, 0);
+        memcpy(rig->prompts[i], rig->prompts[0], sizeof(rig->prompts[i]));
+        choice->job.prompt_count = prompt_count;
+        choice->job.prompt_is_shared = true;
+        choice->job.max_tokens = 1;
+        probe_start(&rig->probes, i);
+    }
+    probes_run(&rig->probes);
+    for (size_t i = 0; i < CHOICES; i++) {
+        const struct probe *choice = &rig->probes.probe[i];
+        CHECK(choice->is_ended && !choice->is_failed);
+        CHECK_EQ(choice->ids[0], rig->probes.probe[0].ids[0]);
+    }
+    uint64_t rows = rig->toy.rows;
+    rig_free(rig);
+    return rows;
+}
+
+static struct rig *choices_rig(bool can_cut, bool single_rows_differ)
+{
+    struct core_options options = options_default();
+    struct rig *rig = rig_of(CONTEXT, true, can_cut, &options);
+    rig->toy.engine.info.single_rows_differ = single_rows_differ;
+    return rig;
+}
+
+/* But for the last token of each, whose logits it wants: two, where a single row would differ. */
+TEST(choices_put_their_prompt_in_once_however_short_it_is)
+{
+    /* Of 3 tokens nothing can be saved on the way without a single row (plan.h rule 8). */
+    static const uint32_t lengths[] = {4, FEW, 63, 64, PROMPT};
+    for (size_t i = 0; i < ARRAY_COUNT(lengths); i++) {
+        for (int can_cut = 0; can_cut < 2; can_cut++) {
+            for (uint32_t own = 1; own <= 2; own++)
+                CHECK_EQ(rows_of_choices(choices_rig(can_cut, own == 2), lengths[i]),
+                         lengths[i] + (CHOICES - 1) * own);
+        }
+    }
+    struct core_options none = core_options_default();
+    CHECK_EQ(rows_of_choices(rig_of(CONTEXT, true, true, &none), FEW), CHOICES * FEW);
+}
+
+/* The first one's prompt is a step, and the last tokens of the others are the next; nothing is cut
+ * off the first to be saved before its end. */
+TEST(choices_of_a_short_prompt_begin_within_two_steps)
+{
+    struct core_options options = options_default();
+    struct rig *rig = rig_new(&options);
+    for (size_t i = 0; i < CHOICES; i++) {
+        struct probe *choice = make(rig, i, 0);
+        memcpy(rig->prompts[i], rig->prompts[0], sizeof(rig->prompts[i]));
+        choice->job.prompt_count = FEW;
+        choice->job.prompt_is_shared = true;
+        probe_start(&rig->probes, i);
+    }
+    while (rig->probes.probe[CHOICES - 1].id_count == 0)
+        probes_step(&rig->probes);
+    CHECK_EQ(rig->toy.decodes, 2);
+    CHECK_EQ(rig->toy.saves, 1);
+    CHECK_EQ(rig->toy.rows, FEW + 1 + (CHOICES - 1));
+    rig_free(rig);
+}
+
 /* A crowd that has a few more tokens in common than the mark says does not have them saved twice.
  */
 TEST(a_mark_near_enough_serves_those_that_wait_for_the_first)

@@ -280,6 +280,7 @@ static void make_job(struct sim *sim, uint32_t index)
     job->max_tokens = 1 + below(sim, ANSWER_MAX);
     job->ignore_eos = below(sim, 2);
     job->want_progress = below(sim, 2);
+    job->prompt_is_shared = below(sim, 4) == 0;
     job->sampling.temperature = (float[]){0, 0.7f, 1, 2}[below(sim, 4)];
     job->sampling.top_p = below(sim, 2) ? 0.9f : 1;
     job->sampling.repeat_penalty = below(sim, 2) ? 1.2f : 1;

@@ -228,6 +228,14 @@ static void consider_all(struct search *search)
     consider(search, &nothing, NULL);
 }
 
+/* Of a prompt that choices share, all that can be had of it is worth waiting for, if little else is
+ * put in with it: n choices of 20 tokens would be 20 * n rows (docs/design/026). */
+static bool is_its_like(const struct search *search, const struct node *filling, uint32_t tokens)
+{
+    return search->prompt->is_shared && tokens == search->most &&
+           filling->depth - tokens < search->tree->options.save_tokens;
+}
+
 /* Its prompt is not in yet, so the whole of it need not fit where a model cannot cut: it can be
  * saved on its way.
  */
@@ -241,7 +249,8 @@ static void find_whom_to_wait_for(const struct search *search, struct prefix_ans
         if (!held->is_filling)
             continue;
         uint32_t tokens = min_u32(common_tokens(&search->match, held->node), search->most);
-        if (tokens > most) {
+        bool is_like = tokens > answer->tokens && is_its_like(search, held->node, tokens);
+        if (tokens > most || (is_like && answer->wait_slot == PREFIX_NO_SLOT)) {
             answer->wait_slot = slot;
             answer->wait_tokens = most = tokens;
         }

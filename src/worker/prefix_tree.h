@@ -103,6 +103,8 @@ struct prefix_prompt {
     uint32_t count;         /* >= 1 */
     uint32_t system_tokens; /* where the system prompt (and tools) end; 0: not known */
     bool without_disk;      /* what lies there does not come: never FETCH, but the next best */
+    bool is_shared; /* by the choices of one request, which come at once: it waits for its like
+                       whatever its length (wait_slot) */
 };
 
 enum prefix_how {
@@ -126,7 +128,9 @@ struct prefix_answer {
     /* A prompt that is being put in has `wait_tokens` of this one, and that is at least save_tokens
      * more than `tokens`: better let the older one go on, have it saved there (plan_seq.save_at; if
      * it is beyond already, and the model can cut, at its end), save, and find again. Whoever comes
-     * second would have waited for its rows anyway. The slot, or PREFIX_NO_SLOT. */
+     * second would have waited for its rows anyway. One that is_shared waits for fewer, too, where
+     * they are all that it could be spared, and the older one ends less than save_tokens behind
+     * them: it is another choice, or soon done. The slot, or PREFIX_NO_SLOT. */
     uint32_t wait_slot, wait_tokens;
     /* Where to save a blob on the way (plan_seq.save_at), rising; > 0, < count. One at `tokens` is
      * to be saved at once. */

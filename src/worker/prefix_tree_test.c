@@ -248,6 +248,32 @@ TEST(whoever_comes_second_waits_for_a_prompt_that_is_on_its_way)
     prefix_tree_free(tree);
 }
 
+static uint32_t waits_for(struct prefix_tree *tree, uint32_t count, bool is_shared)
+{
+    struct prefix_prompt prompt = {.ids = long_ids, .count = count, .is_shared = is_shared};
+    return prefix_tree_find(tree, &prompt).wait_slot;
+}
+
+TEST(choices_wait_for_their_like_however_short_their_prompt_is)
+{
+    struct prefix_options options = options_of(3);
+    struct prefix_tree *tree = prefix_tree_new(&options);
+    prefix_tree_slot_filling(tree, PREFIX_NOBODYS, 1, long_ids, 3);
+    CHECK_EQ(waits_for(tree, 3, false), PREFIX_NO_SLOT);
+    CHECK_EQ(waits_for(tree, 3, true), 1);
+    CHECK_EQ(waits_for(tree, 2, true), 1);
+    CHECK_EQ(waits_for(tree, 1, true), PREFIX_NO_SLOT); /* it has to put in all of it anyway */
+    CHECK_EQ(waits_for(tree, 5, true), PREFIX_NO_SLOT); /* another prompt, which goes on */
+    prefix_tree_slot_filling(tree, PREFIX_NOBODYS, 1, long_ids, 5);
+    CHECK_EQ(waits_for(tree, 3, true), 1);
+    prefix_tree_slot_filling(tree, PREFIX_NOBODYS, 1, long_ids, 6); /* a longer one: for 4 rows */
+    CHECK_EQ(waits_for(tree, 3, true), PREFIX_NO_SLOT);
+    prefix_tree_slot_filling(tree, PREFIX_NOBODYS, 1, long_ids, 3);
+    save(tree, long_ids, 2, 10);
+    CHECK_EQ(waits_for(tree, 3, true), PREFIX_NO_SLOT); /* it is there */
+    prefix_tree_free(tree);
+}
+
 TEST(of_blobs_the_one_goes_that_spares_least_for_its_bytes)
 {
     struct prefix_options options = options_of(1);

@@ -145,6 +145,7 @@ static enum err toy_decode(struct engine *engine, const struct engine_row *rows,
         toy->row_hash[i] = rows[i].wants_logits ? hash : 0;
         toy->row_token[i] = rows[i].token;
     }
+    toy->rows += count;
     return ERR_OK;
 }
 

@@ -22,6 +22,7 @@ struct toy_engine {
     token_id row_token[TOY_BATCH_MAX];
     float logits[TOY_VOCAB];
     uint32_t decodes, widest;         /* how many, and the most rows of one */
+    uint64_t rows;                    /* of those that went well */
     uint32_t saves, restores, copies; /* that went well */
 
     /* toy_engine_add_adapters(): what the next rows go through is in their hash. */
