@@ -2,6 +2,7 @@
  * while nothing happens, whatever it was asked with, and how often a request asks for memory. */
 #include "gateway/gateway_rig.h"
 #include "testing/alloc_count.h"
+#include "testing/heap.h"
 #include "testing/test.h"
 
 #include <stdio.h>

@@ -2,6 +2,7 @@
 #include "http/server_rig.h"
 
 #include "base/mem.h"
+#include "testing/heap.h"
 #include "testing/test.h"
 
 #include <stdio.h>

@@ -6,7 +6,6 @@
 
 #include <dirent.h>
 #include <errno.h>
-#include <malloc.h>
 #include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/time.h>
@@ -338,18 +337,4 @@ size_t open_descriptors(void)
         count++;
     closedir(folder);
     return count; /* with ".", ".." and the folder itself: the same three every time */
-}
-
-__attribute__((weak)) size_t __sanitizer_get_current_allocated_bytes(void);
-
-bool heap_bytes_are_exact(void)
-{
-    return __sanitizer_get_current_allocated_bytes != NULL;
-}
-
-size_t heap_bytes(void)
-{
-    if (heap_bytes_are_exact())
-        return __sanitizer_get_current_allocated_bytes();
-    return mallinfo2().uordblks;
 }

@@ -98,7 +98,3 @@ void pattern_fill(char *out_bytes, size_t len, size_t offset);
 bool pattern_matches(struct slice bytes, size_t offset);
 
 size_t open_descriptors(void);
-size_t heap_bytes(void); /* allocated now, with or without ASan */
-/* With ASan the number is what was asked for; without it has what malloc adds to each block, and
- * what it keeps free for a thread, which differs from run to run. */
-bool heap_bytes_are_exact(void);

@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "net/rig.h"
 #include "net/socket.h"
+#include "testing/heap.h"
 #include "testing/test.h"
 
 #include <errno.h>
