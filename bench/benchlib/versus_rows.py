@@ -283,6 +283,12 @@ def grown_mib(before_kib, after_kib):
     return (after_kib - before_kib) / 1024
 
 
+def tokens_read(run, extra, answer):
+    """Of who leaves no usage comes, but an event is a token; only those that are read to their end have `extra` ones
+    (role, finish, usage, [DONE]). What is made for who has left, until that is noticed, nobody reads."""
+    return run["events"] - run["completion_tokens"] / answer * extra
+
+
 def leavers(bench):
     """5: 30 clients; of 100 streams 70 are left in the middle. What do those feel that are read to their end?"""
     clients, answer = 30, bench.tokens(128, 48)
@@ -301,7 +307,8 @@ def leavers(bench):
         before = held(server)
         left = bench.load.run("streams", server, requests=many, leave_ratio=0.7, **shape)
         rates = [answer / (one["request_us"]["p50"] / 1e6) for one in (quiet, left)]
-        return {"rate": rates[1], "kept": rates[1] / rates[0], "grown_mib": grown_mib(before, held(server))}
+        return {"rate": rates[1], "kept": rates[1] / rates[0], "grown_mib": grown_mib(before, held(server)),
+                "cpu_us": left["cpu_us"] / tokens_read(left, quiet["events"] / whole - answer, answer)}
 
     makers = bench.makers(clients, context)
     makers.pop("defaults", None)  # 26 of the 30 would wait there: another question
@@ -311,6 +318,7 @@ def leavers(bench):
                     unit="/s"),
             compare(found, "kept", row=5, what="that against the same without leavers", unit="x",
                     judged_as="with / without", judged=estimate(one["kept"] for one in ours), goal=Goal(0.98, True)),
+            compare(found, "cpu_us", row=5, what="CPU per token that was read", unit="us"),
             compare(found, "grown_mib", row=5, what="memory grown meanwhile", unit="MiB", judged_as="MiB",
                     judged=estimate(one["grown_mib"] for one in ours), goal=Goal(16))]
 
@@ -365,22 +373,23 @@ def neighbour(bench):
     answer = bench.tokens(96)
     context = bench.context(64, answer)
 
-    def rate(server, tokens):
+    def stream(server, tokens):
         extra = '"ignore_eos":true,"stream_options":{"include_usage":true}'
         found = bench.load.run("streams", server, concurrency=1, requests=1, model=MODEL, max_tokens=tokens,
                                usage=True, extra=extra, timeout=LOAD_TIMEOUT_S)
-        return told(found)["per_s"]
+        return told(found)
 
     def run(tokens, server):
-        alone = rate(server, tokens)
+        alone = stream(server, tokens)
         spinning = subprocess.Popen([sys.executable, "-c", SPIN], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
         try:
             spinning.stdout.readline()
-            beside = rate(server, tokens)
+            beside = stream(server, tokens)
         finally:
             spinning.kill()
             spinning.communicate()
-        return {"alone": alone, "per_s": beside, "slower": alone / beside}
+        return {"per_s": beside["per_s"], "slower": alone["per_s"] / beside["per_s"], "cpu_us": beside["cpu_us"],
+                "alone_cpu_us": alone["cpu_us"]}
 
     found = bench.alternate(**{name: partial(bench.once, make, partial(run, FEW if name == "defaults" else answer))
                                for name, make in bench.makers(1, context, llama_n_threads=0).items()})
@@ -388,7 +397,9 @@ def neighbour(bench):
     return [compare(found, "slower", row=7, what="one stream beside a busy core: times slower than alone", unit="x",
                     judged_as="alone / beside", judged=estimate(one["slower"] for one in found["ours"]),
                     goal=Goal(2.5)),
-            compare(found, "per_s", row=7, what="tokens/s beside it", unit="/s")]
+            compare(found, "per_s", row=7, what="tokens/s beside it", unit="/s"),
+            compare(found, "cpu_us", row=7, what="CPU per token beside it", unit="us"),
+            compare(found, "alone_cpu_us", row=7, what="CPU per token alone", unit="us")]
 
 
 # --- 9 ---

@@ -63,6 +63,61 @@ class Lines(unittest.TestCase):
             self.assertTrue(row.__doc__)
 
 
+class Canned:
+    """A bench whose servers are nothing and whose loads are as told: what a row makes of its figures."""
+
+    has_peer = True
+
+    def __init__(self, folder, runs):
+        self.load = SimpleNamespace(run=lambda *_, **options: runs["left" if "leave_ratio" in options else "plain"])
+        self.server = SimpleNamespace(folder=folder, pids=lambda: [])
+
+    def tokens(self, count, _=None):
+        return count
+
+    size = tokens
+
+    def context(self, *_):
+        return 512
+
+    def makers(self, *_, **__):
+        return dict.fromkeys(("ours", "peer", "defaults"))
+
+    def once(self, _, run):
+        return run(self.server)
+
+    def alternate(self, **measures):
+        return {name: [measure(), measure()] for name, measure in measures.items()}
+
+    def bars(self, *_):
+        pass
+
+
+class CpuPerToken(unittest.TestCase):
+    """Beside tokens/s: what is fast because it takes more cores shows there."""
+
+    # 60 whole streams of 128 tokens and 4 events more; then 30 of them, and 90 that were left behind 50 tokens.
+    PLAIN = {"request_us": {"p50": 2e6}, "ttft_us": {"p50": 1e3}, "completion_tokens": 60 * 128, "prompt_tokens": 10,
+             "cached_tokens": 0, "wall_s": 4, "cpu_us": 30 * 60 * 128, "events": 60 * 132}
+    LEFT = {**PLAIN, "completion_tokens": 30 * 128, "cpu_us": 834000, "events": 30 * 132 + 90 * 50}
+
+    def lines(self, row):
+        with tempfile.TemporaryDirectory() as folder, mock.patch("benchlib.versus_rows.SPIN", "print()"):
+            return ROWS[row](Canned(Path(folder), {"plain": self.PLAIN, "left": self.LEFT}))
+
+    def cpu(self, row):
+        """{what: us} of ours, the peer has the same."""
+        return {line.what: line.ours.mid for line in self.lines(row) if line.what.startswith("CPU per token")
+                and line.unit == "us" and line.ours == line.peer}
+
+    def test_leavers(self):
+        """What was read of those that left counts; of them no usage was told."""
+        self.assertEqual(self.cpu("5"), {"CPU per token that was read": 834000 / (30 * 128 + 90 * 50)})
+
+    def test_neighbour(self):
+        self.assertEqual(self.cpu("7"), {"CPU per token beside it": 30, "CPU per token alone": 30})
+
+
 class Spells(unittest.TestCase):
     """Starts of the program with rows that measure nothing: one of them fails, the first time."""
 
