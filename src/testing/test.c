@@ -10,13 +10,14 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
-enum { TESTS_MAX = 1024, SHOWN_BYTES_MAX = 200, CHILD_LIMIT_S = 30 };
+enum { TESTS_MAX = 1024, SHOWN_BYTES_MAX = 200, CHILD_LIMIT_S = 30, SEEDS_MAX = 1000000000 };
 
 struct test {
     const char *name;
@@ -201,4 +202,13 @@ void test_skip(const char *format, ...)
 uint64_t test_random(uint64_t *state)
 {
     return splitmix_next(state);
+}
+
+uint64_t test_seeds(uint64_t usual)
+{
+    const char *wanted = getenv("MILLRACE_SIM_SEEDS");
+    uint64_t seeds = 0;
+    if (wanted)
+        CHECK_OK(slice_parse_u64(slice_str(wanted), SEEDS_MAX, &seeds));
+    return seeds > usual ? seeds : usual;
 }

@@ -67,3 +67,6 @@ void test_skip(const char *format, ...) PRINTF_LIKE(1, 2);
 
 /* A seeded generator for randomised tests: the same seed, the same run. splitmix64. */
 uint64_t test_random(uint64_t *state);
+/* With how many seeds to run: `usual`, or MILLRACE_SIM_SEEDS=N where N is more (./check --all).
+ * What is no number up to 10^9 fails the test. */
+uint64_t test_seeds(uint64_t usual);

@@ -19,6 +19,14 @@ static bool is_asked_to_fail(void)
             check;                                                                                 \
     }
 
+static uint64_t count_seeds(const char *wanted)
+{
+    setenv("MILLRACE_SIM_SEEDS", wanted, 1);
+    uint64_t seeds = test_seeds(8);
+    unsetenv("MILLRACE_SIM_SEEDS");
+    return seeds;
+}
+
 FAILS_ON_PURPOSE(check, CHECK(1 > 2))
 FAILS_ON_PURPOSE(ok, CHECK_OK(ERR_FULL))
 FAILS_ON_PURPOSE(err, CHECK_ERR(ERR_OK, ERR_LIMIT))
@@ -30,6 +38,7 @@ FAILS_ON_PURPOSE(null, CHECK_STR(NULL, "something"))
 FAILS_ON_PURPOSE(slice, CHECK_SLICE(SLICE("a\n\x80"), "a\n\x81"))
 FAILS_ON_PURPOSE(length, CHECK_SLICE(SLICE("ab"), "a"))
 FAILS_ON_PURPOSE(survivor, CHECK_ABORTS((void)0, ""))
+FAILS_ON_PURPOSE(seeds, count_seeds("many"))
 FAILS_ON_PURPOSE(wrong_words, CHECK_ABORTS(ASSERT(1 > 2), "two is less"))
 
 /* Runs the tests whose name contains `filter`; what they print is left in out_text. */
@@ -101,4 +110,15 @@ TEST(random_is_splitmix64)
     uint64_t state = 1234567; /* the published vector of splitmix64.c with this seed */
     CHECK(test_random(&state) == UINT64_C(6457827717110365317));
     CHECK(test_random(&state) == UINT64_C(3203168211198807973));
+}
+
+TEST(seeds_are_as_many_as_usual_or_more)
+{
+    char text[8192];
+    CHECK_EQ(count_seeds("7"), 8);
+    CHECK_EQ(count_seeds("9"), 9);
+    CHECK_EQ(count_seeds("1000000000"), 1000000000);
+    CHECK_EQ(test_seeds(8), 8);
+    CHECK_EQ(run_self("on_purpose_seeds", text, sizeof(text)), 1);
+    CHECK(strstr(text, "slice_parse_u64"));
 }

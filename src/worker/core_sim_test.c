@@ -496,7 +496,7 @@ TEST(every_sequence_says_what_it_would_say_alone)
 {
     struct sim *sim = mem_alloc(sizeof(*sim));
     struct reuse reuse = {0};
-    for (uint64_t seed = 1; seed <= 1500; seed++)
+    for (uint64_t seed = 1, seeds = test_seeds(1500); seed <= seeds; seed++)
         run_sim(sim, seed, &reuse);
     CHECK(reuse.cached > 10000);
     CHECK(reuse.copies > 20);

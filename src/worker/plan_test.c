@@ -262,12 +262,16 @@ struct job {
 };
 
 struct workload {
+    uint64_t seed;
     struct plan_state limits;
     struct job decodes[SEQS_MAX], prompts[SEQS_MAX]; /* in the order plan_step() wants */
     uint32_t decode_count, prompt_count;
     uint32_t slots, arrivals_left;
     uint64_t random;
 };
+
+/* A failure shows the seed as the first of the two values. */
+#define HOLDS(cond) CHECK_EQ((cond) ? 0 : load->seed, 0)
 
 static uint32_t pick(struct workload *load, uint32_t below)
 {
@@ -276,7 +280,7 @@ static uint32_t pick(struct workload *load, uint32_t below)
 
 static void workload_init(struct workload *load, uint64_t seed)
 {
-    *load = (struct workload){.random = seed};
+    *load = (struct workload){.seed = seed, .random = seed};
     load->slots = 1 + pick(load, SEQS_MAX);
     load->arrivals_left = 1 + pick(load, 40);
     load->limits.batch_tokens = 2 + pick(load, pick(load, 2) ? 8 : 600);
@@ -319,11 +323,11 @@ static void check_limits(const struct workload *load, const struct plan_batch *b
 {
     uint32_t budget = at_least_one(load->decode_count ? load->limits.prefill_tokens
                                                       : load->limits.prefill_alone_tokens);
-    CHECK(batch->row_count >= 1);
-    CHECK(batch->row_count <= load->limits.batch_tokens);
-    CHECK(batch->row_count - batch->decode_count <= budget);
+    HOLDS(batch->row_count >= 1);
+    HOLDS(batch->row_count <= load->limits.batch_tokens);
+    HOLDS(batch->row_count - batch->decode_count <= budget);
     bool all_fit = load->decode_count + (load->prompt_count > 0) <= load->limits.batch_tokens;
-    CHECK(!all_fit || batch->decode_count == load->decode_count);
+    HOLDS(!all_fit || batch->decode_count == load->decode_count);
 }
 
 static void check_parts(const struct workload *load, const struct plan_batch *batch)
@@ -331,24 +335,24 @@ static void check_parts(const struct workload *load, const struct plan_batch *ba
     uint32_t rows = 0;
     for (uint32_t i = 0; i < batch->part_count; i++) {
         const struct plan_part *part = &batch->parts[i];
-        CHECK_EQ(part->is_prompt, i >= batch->decode_count);
-        CHECK(i == 0 || i == batch->decode_count || part->index > batch->parts[i - 1].index);
-        CHECK(part->index < (part->is_prompt ? load->prompt_count : load->decode_count));
+        HOLDS(part->is_prompt == (i >= batch->decode_count));
+        HOLDS(i == 0 || i == batch->decode_count || part->index > batch->parts[i - 1].index);
+        HOLDS(part->index < (part->is_prompt ? load->prompt_count : load->decode_count));
         const struct job *job =
             part->is_prompt ? &load->prompts[part->index] : &load->decodes[part->index];
         uint32_t left = part->is_prompt ? job->prompt_left : 1;
-        CHECK_EQ(part->position, job->position);
-        CHECK(part->count >= 1 && part->count <= left);
-        CHECK_EQ(part->wants_logits, part->count == left);
+        HOLDS(part->position == job->position);
+        HOLDS(part->count >= 1 && part->count <= left);
+        HOLDS(part->wants_logits == (part->count == left));
         rows += part->count;
     }
-    CHECK_EQ(rows, batch->row_count);
+    HOLDS(rows == batch->row_count);
     /* The oldest prompt moves in every step, by at least what rule 4 says. */
     uint32_t spent = batch->row_count - batch->decode_count;
     if (load->prompt_count > 0) {
         const struct plan_part *oldest = &batch->parts[batch->decode_count];
-        CHECK_EQ(oldest->index, 0);
-        CHECK(oldest->wants_logits || oldest->count >= spent - spent / 2);
+        HOLDS(oldest->index == 0);
+        HOLDS(oldest->wants_logits || oldest->count >= spent - spent / 2);
     }
 }
 
@@ -361,7 +365,7 @@ static void apply_decodes(struct workload *load, uint32_t served)
         struct job job = load->decodes[(i + served) % load->decode_count];
         bool has_row = i + served >= load->decode_count;
         job.idle_steps = has_row ? 0 : job.idle_steps + 1;
-        CHECK(job.idle_steps <= SEQS_MAX); /* batch_tokens >= 2: one more each step */
+        HOLDS(job.idle_steps <= SEQS_MAX); /* batch_tokens >= 2: one more each step */
         job.position += has_row;
         job.answer_left -= has_row;
         if (job.answer_left > 0)
@@ -385,14 +389,14 @@ static void apply_prompts(struct workload *load, const struct plan_batch *batch)
         /* Of what others get, only the quarter may have come later than this one. */
         uint32_t spent = batch->row_count - batch->decode_count;
         uint32_t charged = spent - spent / 2;
-        CHECK(job.prompt_left == 0 || job.allowance >= charged);
+        HOLDS(job.prompt_left == 0 || job.allowance >= charged);
         job.allowance -= job.allowance < charged ? job.allowance : charged;
         if (job.prompt_left > 0)
             left[count++] = job;
         else
             load->decodes[load->decode_count++] = job;
     }
-    CHECK_EQ(part, batch->part_count);
+    HOLDS(part == batch->part_count);
     memcpy(load->prompts, left, count * sizeof(left[0]));
     load->prompt_count = count;
 }
@@ -417,7 +421,7 @@ static void run_workload(uint64_t seed)
 
 TEST(every_random_workload_keeps_the_limits_and_starves_nobody)
 {
-    for (uint64_t seed = 1; seed <= 5000; seed++)
+    for (uint64_t seed = 1, seeds = test_seeds(5000); seed <= seeds; seed++)
         run_workload(seed);
 }
 
@@ -490,11 +494,13 @@ TEST(a_save_that_would_leave_a_single_row_is_passed_over)
     cut_up(prompt, 64, 100, "9");
 }
 
+#define AT_SEED(cond) CHECK_EQ((cond) ? 0 : seed, 0)
+
 TEST(random_prompts_in_company_keep_rule_8_and_all_get_in)
 {
-    uint64_t random = 1;
-    for (int round = 0; round < 20000; round++) {
+    for (uint64_t seed = 1, seeds = test_seeds(20000); seed <= seeds; seed++) {
         enum { PROMPTS = 6 };
+        uint64_t random = seed;
         struct plan_seq prompts[PROMPTS], decode = {9, 1};
         struct plan_part parts[PROMPTS + 1];
         uint32_t count = 1 + (uint32_t)(test_random(&random) % PROMPTS), steps = 0;
@@ -514,14 +520,14 @@ TEST(random_prompts_in_company_keep_rule_8_and_all_get_in)
         while (count > 0) {
             state.prompt_count = count;
             struct plan_batch batch = plan_step(&state, parts);
-            CHECK(batch.row_count <= state.batch_tokens && steps++ < PROMPTS * 50);
-            CHECK(batch.part_count > batch.decode_count &&
-                  parts[batch.decode_count].index == 0); /* the oldest moves */
+            AT_SEED(batch.row_count <= state.batch_tokens && steps++ < PROMPTS * 50);
+            AT_SEED(batch.part_count > batch.decode_count &&
+                    parts[batch.decode_count].index == 0); /* the oldest moves */
             for (uint32_t i = batch.decode_count; i < batch.part_count; i++) {
                 struct plan_seq *prompt = &prompts[parts[i].index];
                 bool is_sampled = prompt->position >= prompt->pairs_until;
-                CHECK(is_sampled ? parts[i].count == 1 : parts[i].count >= 2);
-                CHECK(is_sampled || prompt->position + parts[i].count <= prompt->pairs_until);
+                AT_SEED(is_sampled ? parts[i].count == 1 : parts[i].count >= 2);
+                AT_SEED(is_sampled || prompt->position + parts[i].count <= prompt->pairs_until);
                 prompt->position += parts[i].count;
                 prompt->left -= parts[i].count;
                 prompt->save_at = prompt->save_at > prompt->position ? prompt->save_at : 0;

@@ -6,7 +6,6 @@
 
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 enum { SCOPES = 3, IDS_MAX = 16, SLOTS_MAX = 6, LISTED_MAX = 4000, OPERATIONS = 2000, ROUNDS = 50 };
 
@@ -519,8 +518,7 @@ static void start(struct sim *sim, uint64_t round)
 TEST(a_hundred_thousand_operations_agree_with_lists)
 {
     struct sim *sim = mem_alloc(sizeof(*sim));
-    const char *wanted = getenv("MILLRACE_SIM_SEEDS");
-    uint64_t rounds = wanted ? strtoull(wanted, NULL, 10) : ROUNDS;
+    uint64_t rounds = test_seeds(ROUNDS);
     for (uint64_t round = 1; round <= rounds; round++) {
         start(sim, round);
         for (int i = 0; i < OPERATIONS; i++) {

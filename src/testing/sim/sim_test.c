@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { SEEDS = 60, SEEDS_MAX = 1000000 };
+enum { SEEDS = 60 };
 
 static char running[128]; /* what to say if the process aborts */
 
@@ -24,15 +24,6 @@ static void announce(enum sim_class class, uint64_t seed)
     snprintf(running, sizeof(running), "replay with: MILLRACE_SIM_REPLAY=%s:%llu sim_test\n",
              sim_class_name(class), (unsigned long long)seed);
     signal(SIGABRT, on_abort);
-}
-
-static uint64_t seed_count(void)
-{
-    const char *wanted = getenv("MILLRACE_SIM_SEEDS");
-    uint64_t count = SEEDS;
-    if (wanted)
-        CHECK_OK(slice_parse_u64(slice_str(wanted), SEEDS_MAX, &count));
-    return count;
 }
 
 static void run_one(enum sim_class class, uint64_t seed, bool prints_trace,
@@ -64,7 +55,7 @@ static void add(struct sim_result *sum, const struct sim_result *result)
 static struct sim_result run_class(enum sim_class class)
 {
     struct sim_result sum = {0};
-    uint64_t failed = 0, count = seed_count();
+    uint64_t failed = 0, count = test_seeds(SEEDS);
     if (getenv("MILLRACE_SIM_REPLAY"))
         SKIP("one seed is replayed");
     for (uint64_t seed = 1; seed <= count; seed++) {
