@@ -1,72 +1,20 @@
-/* step_sim - see step_sim.h. */
-#include "worker/step_sim.h"
+/* step_sim - the life of requests. See step_sim.h. */
+#include "worker/step_sim_impl.h"
 
 #include "base/mem.h"
 #include "base/splitmix.h"
 
 #include <string.h>
 
-#define HOLDS(cond) ASSERT_MSG(cond, "seed %llu, step %llu", seed_of(sim), step_of(sim))
-
-static unsigned long long seed_of(const struct step_sim *sim)
-{
-    return sim->seed;
-}
-
-static unsigned long long step_of(const struct step_sim *sim)
-{
-    return sim->steps;
-}
-
 uint32_t step_sim_below(struct step_sim *sim, uint32_t limit)
 {
     return (uint32_t)(splitmix_next(&sim->random) % limit);
 }
 
-/* --- the machine --- */
-
-double step_machine_us(const struct step_machine *machine, const struct step_shape *shape)
+static uint32_t min_u32(uint32_t a, uint32_t b)
 {
-    static const double widths[STEP_SIM_WIDTHS] = {1, 2, 3, 4, 8, 16};
-    if (shape->prompt_rows > 0)
-        return 1000 * (machine->fixed_ms + shape->decode_rows * machine->decode_row_ms +
-                       shape->prompt_rows * machine->prompt_row_ms) +
-               machine->pair_us * (double)shape->pairs;
-    int high = 1;
-    while (high < STEP_SIM_WIDTHS - 1 && widths[high] < shape->decode_rows)
-        high++;
-    double part = (shape->decode_rows - widths[high - 1]) / (widths[high] - widths[high - 1]);
-    double low_ms = machine->decode_ms[high - 1], high_ms = machine->decode_ms[high];
-    double slope = part <= 1 || high_ms > low_ms ? high_ms - low_ms : 0;
-    return 1000 * (low_ms + part * slope) + machine->pair_us * (double)shape->pairs;
+    return a < b ? a : b;
 }
-
-static uint64_t measured_us(struct step_sim *sim, const struct step_shape *shape)
-{
-    double us = step_machine_us(&sim->machine, shape);
-    us *= 1 + sim->machine.noise * (2 * splitmix_unit(&sim->random) - 1);
-    if (step_sim_below(sim, 10000) < sim->machine.hang_chance)
-        us *= 50;
-    return (uint64_t)us + 1;
-}
-
-void step_sim_calibrate(struct step_sim *sim)
-{
-    static const uint32_t prompt_rows[] = {16, 128, 512}, decodes[] = {0, 4, 1, 8};
-    for (int i = 0; i < 3; i++) {
-        for (uint32_t width = 1; width <= STEP_COST_WIDTHS; width++) {
-            struct step_shape shape = {.decode_rows = width};
-            step_cost_learn(&sim->cost, &shape, measured_us(sim, &shape));
-        }
-    }
-    for (size_t i = 0; i < ARRAY_COUNT(prompt_rows) * ARRAY_COUNT(decodes); i++) {
-        struct step_shape shape = {.decode_rows = decodes[i % ARRAY_COUNT(decodes)]};
-        step_shape_add_prompt(&shape, 0, prompt_rows[i % ARRAY_COUNT(prompt_rows)]);
-        step_cost_learn(&sim->cost, &shape, measured_us(sim, &shape));
-    }
-}
-
-/* --- life --- */
 
 void step_sim_init(struct step_sim *sim, uint64_t seed, const struct prefix_options *prefix,
                    bool has_tree)
@@ -76,15 +24,19 @@ void step_sim_init(struct step_sim *sim, uint64_t seed, const struct prefix_opti
     step_cost_init(&sim->cost);
     if (has_tree)
         sim->tree = prefix_tree_new(prefix);
-    for (uint32_t slot = 0; slot < prefix->slots; slot++)
-        sim->held[slot] = mem_array(prefix->context_tokens, sizeof(token_id));
+    for (uint32_t i = 0; i < prefix->slots; i++) {
+        sim->held[i].ids = mem_array(prefix->context_tokens, sizeof(token_id));
+        sim->held[i].is_alone = mem_array(prefix->context_tokens, sizeof(bool));
+    }
 }
 
 void step_sim_fini(struct step_sim *sim)
 {
     prefix_tree_free(sim->tree);
-    for (uint32_t slot = 0; slot < sim->prefix.slots; slot++)
-        mem_free(sim->held[slot]);
+    for (uint32_t i = 0; i < sim->prefix.slots; i++) {
+        mem_free(sim->held[i].ids);
+        mem_free(sim->held[i].is_alone);
+    }
     for (uint32_t i = 0; i < sim->request_count; i++)
         mem_free(sim->requests[i].ids);
 }
@@ -103,34 +55,49 @@ struct sim_request *step_sim_add(struct step_sim *sim, uint64_t arrive_us, uint3
     return request;
 }
 
+/* --- what others may use (core_prefix.c) --- */
+
+static uint32_t cells_for_others(const struct step_sim *sim, const struct sim_request *request)
+{
+    if (!sim->machine.has_pairs)
+        return request->position;
+    return request->prompt_count == 1 ? 0 : min_u32(request->position, request->prompt_count);
+}
+
+/* Of its ids, with one more than it may take from others. */
+static uint32_t tokens_to_find(const struct step_sim *sim, const struct sim_request *request)
+{
+    if (!sim->machine.has_pairs)
+        return request->prompt_count + (request->follows ? 0 : request->said_count);
+    return request->prompt_count > 1 ? request->prompt_count - 1 : 1;
+}
+
+static uint32_t useful_save(const struct step_sim *sim, uint32_t at, uint32_t prompt_count)
+{
+    return sim->machine.has_pairs && at > 1 && at + 1 == prompt_count ? at - 1 : at;
+}
+
 /* --- slots and what they hold --- */
 
-static void tell_tree(struct step_sim *sim, uint32_t slot,
+static void tell_tree(struct step_sim *sim, uint32_t slot, uint32_t count,
                       void (*tell)(struct prefix_tree *, uint64_t, uint32_t, const token_id *,
                                    uint32_t))
 {
     if (sim->tree)
-        tell(sim->tree, PREFIX_NOBODYS, slot, sim->held[slot], sim->held_count[slot]);
+        tell(sim->tree, PREFIX_NOBODYS, slot, sim->held[slot].ids, count);
 }
 
-static void put(struct step_sim *sim, struct sim_request *request, const token_id *ids,
-                uint32_t count)
+static void put(struct step_sim *sim, struct sim_request *request, uint32_t count)
 {
-    uint32_t slot = request->slot;
-    HOLDS(sim->owner[slot] == request && sim->held_count[slot] == request->position);
-    HOLDS(sim->held_count[slot] + count <= sim->prefix.context_tokens);
-    memcpy(sim->held[slot] + sim->held_count[slot], ids, count * sizeof(*ids));
-    sim->held_count[slot] += count;
+    struct sim_slot *slot = &sim->held[request->slot];
+    HOLDS(slot->owner == request && slot->count == request->position);
+    HOLDS(slot->count + count <= sim->prefix.context_tokens);
+    memcpy(slot->ids + slot->count, request->ids + slot->count, count * sizeof(*slot->ids));
+    for (uint32_t i = 0; i < count; i++)
+        slot->is_alone[slot->count + i] = count == 1;
+    slot->count += count;
     request->position += count;
-    request->idle_steps = 0;
     sim->rows += count;
-}
-
-static void take_slot(struct step_sim *sim, struct sim_request *request, uint32_t slot)
-{
-    HOLDS(slot < sim->prefix.slots && !sim->owner[slot]);
-    sim->owner[slot] = request;
-    request->slot = slot;
 }
 
 static void end(struct step_sim *sim, struct sim_request *request)
@@ -140,20 +107,122 @@ static void end(struct step_sim *sim, struct sim_request *request)
     sim->ended++;
     if (request->slot == PREFIX_NO_SLOT)
         return;
-    sim->owner[request->slot] = NULL;
+    struct sim_slot *slot = &sim->held[request->slot];
+    uint32_t cells = cells_for_others(sim, request);
+    step_sim_check_cells(sim, request);
+    slot->owner = NULL;
+    if (slot->count > cells)
+        slot->count = sim->prefix.can_cut ? cells : 0;
     if (!sim->tree)
-        sim->held_count[request->slot] = 0;
-    tell_tree(sim, request->slot, prefix_tree_slot_idle);
+        slot->count = 0;
+    tell_tree(sim, request->slot, slot->count, prefix_tree_slot_idle);
 }
 
-static void save(struct step_sim *sim, const token_id *ids, uint32_t count)
+/* A blob is ids, then how they went in. */
+static void save(struct step_sim *sim, const struct sim_slot *slot)
 {
-    size_t bytes = count * sizeof(*ids);
-    void *blob = mem_alloc(bytes);
-    memcpy(blob, ids, bytes);
+    size_t ids_bytes = slot->count * sizeof(*slot->ids);
+    if (slot->count == 0)
+        return;
+    char *blob = mem_alloc(ids_bytes + slot->count);
+    memcpy(blob, slot->ids, ids_bytes);
+    memcpy(blob + ids_bytes, slot->is_alone, slot->count);
+    void *taken = blob;
     /* full: then it is not saved */
-    (void)prefix_tree_save(sim->tree, PREFIX_NOBODYS, ids, count, &blob, bytes);
-    mem_free(blob);
+    (void)prefix_tree_save(sim->tree, PREFIX_NOBODYS, slot->ids, slot->count, &taken,
+                           ids_bytes + slot->count);
+    mem_free(taken);
+}
+
+static void restore(struct step_sim *sim, struct sim_slot *slot, const struct prefix_answer *answer)
+{
+    size_t ids_bytes = answer->blob_count * sizeof(*slot->ids);
+    HOLDS(answer->blob.len == ids_bytes + answer->blob_count);
+    memcpy(slot->ids, answer->blob.data, answer->tokens * sizeof(*slot->ids));
+    memcpy(slot->is_alone, answer->blob.data + ids_bytes, answer->tokens);
+    prefix_tree_used(sim->tree);
+}
+
+/* What the answer says about slots and blobs must be so. */
+static void reuse(struct step_sim *sim, struct sim_request *request,
+                  const struct prefix_answer *answer)
+{
+    uint32_t tokens = answer->tokens;
+    struct sim_slot *slot = &sim->held[answer->slot];
+    const struct sim_slot *from = &sim->held[answer->from];
+    if (answer->slot_kept)
+        save(sim, slot);
+    if (answer->how == PREFIX_RESTORE) {
+        restore(sim, slot, answer);
+    } else if (answer->how == PREFIX_COPY) {
+        HOLDS(from->count >= tokens);
+        memcpy(slot->ids, from->ids, tokens * sizeof(*slot->ids));
+        memcpy(slot->is_alone, from->is_alone, tokens);
+    } else if (answer->how == PREFIX_CUT) {
+        HOLDS(slot->count >= tokens && (sim->prefix.can_cut || slot->count == tokens));
+    }
+    HOLDS(tokens == 0 || memcmp(slot->ids, request->ids, tokens * sizeof(*slot->ids)) == 0);
+    slot->count = request->position = tokens;
+    request->cached = min_u32(tokens, request->prompt_count);
+}
+
+/* --- saves on the way --- */
+
+static void save_here(struct step_sim *sim, struct sim_request *request)
+{
+    while (request->save_count > 0 && request->save_at[0] <= request->position) {
+        if (request->save_at[0] == request->position)
+            save(sim, &sim->held[request->slot]);
+        request->save_count--;
+        memmove(request->save_at, request->save_at + 1, request->save_count * sizeof(uint32_t));
+    }
+}
+
+/* Whoever is waited for is to be saved where the other one leaves; if it is beyond, or is saved
+ * hardly later anyway, when its prompt is in. */
+static void ask_to_save(struct step_sim *sim, struct sim_request *leader, uint32_t wanted)
+{
+    uint32_t at = useful_save(sim, wanted, leader->prompt_count), i = leader->save_count;
+    bool is_soon = leader->prompt_count < at + sim->prefix.save_tokens;
+    if (leader->saves_prompt && sim->prefix.can_cut && is_soon)
+        return;
+    for (uint32_t j = 0; j < leader->save_count; j++) {
+        if (leader->save_at[j] == at)
+            return;
+    }
+    if (at <= leader->position || at >= leader->prompt_count || i == PREFIX_SAVES_MAX) {
+        leader->saves_prompt = true;
+        return;
+    }
+    for (; i > 0 && leader->save_at[i - 1] > at; i--)
+        leader->save_at[i] = leader->save_at[i - 1];
+    leader->save_at[i] = at;
+    leader->save_count++;
+}
+
+static void note_saves(struct step_sim *sim, struct sim_request *request,
+                       const struct prefix_answer *answer)
+{
+    for (uint32_t i = 0; i < answer->save_count; i++) {
+        uint32_t at = useful_save(sim, answer->save_at[i], request->prompt_count);
+        if (at > 0 && (answer->how != PREFIX_COPY || at > request->position))
+            request->save_at[request->save_count++] = at;
+    }
+    if (request->is_shared && sim->prefix.can_cut)
+        request->saves_prompt = true;
+    else if (request->is_shared)
+        ask_to_save(sim, request, request->prompt_count - 1);
+}
+
+/* Its prompt is in: others may have it. What was said of its answer follows. */
+static void prompt_is_in(struct step_sim *sim, struct sim_request *request)
+{
+    uint32_t cells = cells_for_others(sim, request);
+    request->is_filling = false;
+    request->save_count = 0;
+    tell_tree(sim, request->slot, min_u32(cells, request->prompt_count), prefix_tree_slot_busy);
+    if (sim->tree && request->saves_prompt && cells == request->position)
+        save(sim, &sim->held[request->slot]);
 }
 
 /* --- who gets a slot --- */
@@ -162,97 +231,81 @@ static uint32_t free_slots(const struct step_sim *sim)
 {
     uint32_t count = 0;
     for (uint32_t slot = 0; slot < sim->prefix.slots; slot++)
-        count += !sim->owner[slot];
+        count += !sim->held[slot].owner;
     return count;
-}
-
-/* What the answer says about slots and blobs must be so. */
-static void reuse(struct step_sim *sim, struct sim_request *request,
-                  const struct prefix_answer *answer)
-{
-    uint32_t slot = answer->slot, tokens = answer->tokens;
-    token_id *held = sim->held[slot];
-    if (answer->slot_kept && sim->held_count[slot] > 0)
-        save(sim, held, sim->held_count[slot]);
-    if (answer->how == PREFIX_RESTORE) {
-        memcpy(held, answer->blob.data, tokens * sizeof(*held));
-        prefix_tree_used(sim->tree);
-    } else if (answer->how == PREFIX_COPY) {
-        HOLDS(sim->held_count[answer->from] >= tokens);
-        memcpy(held, sim->held[answer->from], tokens * sizeof(*held));
-    } else if (answer->how == PREFIX_CUT) {
-        HOLDS(sim->held_count[slot] >= tokens);
-        HOLDS(sim->prefix.can_cut || sim->held_count[slot] == tokens);
-    }
-    HOLDS(memcmp(held, request->ids, tokens * sizeof(*held)) == 0 || tokens == 0);
-    sim->held_count[slot] = request->position = request->cached = tokens;
-    request->save_count = answer->save_count;
-    memcpy(request->save_at, answer->save_at, sizeof(answer->save_at));
-}
-
-/* Whoever is waited for is to be saved where the other one leaves, if it has not come there yet. */
-static void ask_to_save(struct step_sim *sim, const struct prefix_answer *answer)
-{
-    struct sim_request *leader = sim->owner[answer->wait_slot];
-    uint32_t at = answer->wait_tokens, i = leader->save_count;
-    HOLDS(leader->state == SIM_FILLING);
-    if (at <= leader->position || at >= leader->prompt_count)
-        return;
-    for (uint32_t j = 0; j < leader->save_count; j++) {
-        if (leader->save_at[j] == at)
-            return;
-    }
-    if (i == ARRAY_COUNT(leader->save_at))
-        return; /* it saves often enough */
-    for (; i > 0 && leader->save_at[i - 1] > at; i--)
-        leader->save_at[i] = leader->save_at[i - 1];
-    leader->save_at[i] = at;
-    leader->save_count++;
 }
 
 static bool may_wait(const struct step_sim *sim, const struct prefix_answer *answer)
 {
     if (answer->wait_slot == PREFIX_NO_SLOT)
         return false;
-    const struct sim_request *leader = sim->owner[answer->wait_slot];
+    const struct sim_request *leader = sim->held[answer->wait_slot].owner;
+    HOLDS(leader->state == SIM_FILLING && leader->is_filling);
     return sim->prefix.can_cut || leader->position < answer->wait_tokens;
 }
 
-/* Rows of its prompt and of the older ones, at one a step at least; then a row in every `slots`
- * steps: nobody starves. */
+static uint32_t tokens_to_put(const struct sim_request *request)
+{
+    return request->prompt_count + request->said_count - request->position;
+}
+
+/* Its rows and those of the older ones, at one a step at least; then a row in every `slots` steps:
+ * nobody starves. */
 static uint64_t allowed_steps(const struct step_sim *sim, const struct sim_request *request)
 {
-    uint64_t rows = request->prompt_count;
+    uint64_t rows = tokens_to_put(request);
     for (uint32_t i = 0; i < sim->prompt_count; i++)
-        rows += sim->prompts[i]->prompt_count - sim->prompts[i]->position;
+        rows += tokens_to_put(sim->prompts[i]);
     return rows;
 }
 
-static bool admit(struct step_sim *sim, struct sim_request *request)
+static void take_slot(struct step_sim *sim, struct sim_request *request,
+                      const struct prefix_answer *answer)
+{
+    HOLDS(answer->slot < sim->prefix.slots && !sim->held[answer->slot].owner);
+    reuse(sim, request, answer);
+    sim->held[answer->slot].owner = request;
+    request->slot = answer->slot;
+    request->answered = request->said_count;
+    request->state = SIM_FILLING;
+    request->steps_allowed = allowed_steps(sim, request);
+    sim->prompts[sim->prompt_count++] = request;
+}
+
+static void tell_of_prompt(struct step_sim *sim, struct sim_request *request,
+                           const struct prefix_prompt *prompt)
+{
+    prefix_tree_note(sim->tree, prompt);
+    request->is_filling = request->position < request->prompt_count;
+    if (request->is_filling)
+        prefix_tree_slot_filling(sim->tree, PREFIX_NOBODYS, request->slot, request->ids,
+                                 request->prompt_count);
+    else
+        tell_tree(sim, request->slot, cells_for_others(sim, request), prefix_tree_slot_busy);
+    save_here(sim, request);
+}
+
+static void admit(struct step_sim *sim, struct sim_request *request)
 {
     struct prefix_prompt prompt = {.ids = request->ids,
-                                   .count = request->prompt_count,
-                                   .system_tokens = request->system_tokens};
+                                   .count = tokens_to_find(sim, request),
+                                   .system_tokens = request->system_tokens,
+                                   .is_shared = request->is_shared};
     struct prefix_answer answer = {.slot = 0, .wait_slot = PREFIX_NO_SLOT};
     if (sim->tree)
         answer = prefix_tree_find(sim->tree, &prompt);
     if (may_wait(sim, &answer)) {
-        ask_to_save(sim, &answer);
-        return false;
+        ask_to_save(sim, sim->held[answer.wait_slot].owner, answer.wait_tokens);
+        return;
     }
-    while (!sim->tree && sim->owner[answer.slot])
+    while (!sim->tree && sim->held[answer.slot].owner)
         answer.slot++;
-    reuse(sim, request, &answer);
-    take_slot(sim, request, answer.slot);
-    if (sim->tree) {
-        prefix_tree_note(sim->tree, &prompt);
-        prefix_tree_slot_filling(sim->tree, PREFIX_NOBODYS, answer.slot, request->ids,
-                                 request->prompt_count);
-    }
-    request->state = SIM_FILLING;
-    request->steps_allowed = allowed_steps(sim, request);
-    sim->prompts[sim->prompt_count++] = request;
-    return true;
+    take_slot(sim, request, &answer);
+    if (!sim->tree)
+        return;
+    prompt.count = request->prompt_count;
+    note_saves(sim, request, &answer);
+    tell_of_prompt(sim, request, &prompt);
 }
 
 static void admit_all(struct step_sim *sim)
@@ -265,128 +318,154 @@ static void admit_all(struct step_sim *sim)
             continue;
         if (free_slots(sim) == 0)
             return;
-        (void)admit(sim, request); /* or it waits for another's prompt */
+        admit(sim, request); /* or it waits for another's prompt */
     }
 }
 
 /* --- a step --- */
 
-static void save_here(struct step_sim *sim, struct sim_request *request)
+struct sim_step {
+    struct plan_state state;
+    struct plan_seq decodes[STEP_SIM_SLOTS_MAX], prompts[STEP_SIM_SLOTS_MAX];
+    struct sim_request *of_decodes[STEP_SIM_SLOTS_MAX], *of_prompts[STEP_SIM_SLOTS_MAX];
+    struct plan_part parts[2 * STEP_SIM_SLOTS_MAX];
+    struct plan_batch batch;
+};
+
+static void list_decodes(struct step_sim *sim, struct sim_step *step)
 {
-    while (request->save_count > 0 && request->save_at[0] <= request->position) {
-        if (request->save_at[0] == request->position && request->position > 0)
-            save(sim, request->ids, request->position);
-        request->save_count--;
-        memmove(request->save_at, request->save_at + 1, request->save_count * sizeof(uint32_t));
+    for (uint32_t i = 0; i < sim->decode_count; i++) {
+        struct sim_request *request = sim->decodes[i];
+        uint32_t at = step->state.decode_count++;
+        step->of_decodes[at] = request;
+        step->decodes[at] = (struct plan_seq){.position = request->position, .left = 1};
     }
 }
 
-static struct plan_batch plan(struct step_sim *sim, struct plan_part *parts)
+static void list_prompts(struct step_sim *sim, struct sim_step *step)
 {
-    struct plan_seq decodes[STEP_SIM_SLOTS_MAX], prompts[STEP_SIM_SLOTS_MAX];
-    struct plan_state state = sim->limits;
-    for (uint32_t i = 0; i < sim->decode_count; i++)
-        decodes[i] = (struct plan_seq){.position = sim->decodes[i]->position, .left = 1};
     for (uint32_t i = 0; i < sim->prompt_count; i++) {
         struct sim_request *request = sim->prompts[i];
-        save_here(sim, request);
-        prompts[i] = (struct plan_seq){.position = request->position,
-                                       .left = request->prompt_count - request->position,
-                                       .save_at = request->save_count ? request->save_at[0] : 0};
+        uint32_t at = step->state.prompt_count++, prompt_count = request->prompt_count;
+        step->of_prompts[at] = request;
+        step->prompts[at] =
+            (struct plan_seq){.position = request->position,
+                              .left = tokens_to_put(request),
+                              .save_at = request->save_count ? request->save_at[0] : 0,
+                              .pairs_until = sim->machine.has_pairs ? prompt_count : 0,
+                              .singles_from = request->follows ? prompt_count : 0};
     }
-    state.cost = sim->uses_cost ? &sim->cost : NULL;
-    state.decodes = decodes;
-    state.decode_count = sim->decode_count;
-    state.prompts = prompts;
-    state.prompt_count = sim->prompt_count;
-    return plan_step(&state, parts);
 }
 
-static void check_plan(struct step_sim *sim, const struct plan_batch *batch)
+static void plan(struct step_sim *sim, struct sim_step *step)
 {
-    HOLDS(batch->row_count >= 1 && batch->row_count <= sim->limits.batch_tokens);
-    HOLDS(batch->shape.decode_rows + batch->shape.prompt_rows == batch->row_count);
-    if (sim->prompt_count > 0)
-        HOLDS(batch->parts[batch->decode_count].index == 0); /* the oldest moves */
-    if (!sim->uses_cost || batch->decode_count == 0 || batch->shape.prompt_rows <= 1)
-        return;
-    struct step_shape decodes = {0};
-    for (uint32_t i = 0; i < batch->decode_count; i++)
-        step_shape_add_decode(&decodes, batch->parts[i].position);
-    double part = step_cost_us(&sim->cost, &batch->shape) /
-                  step_cost_target_us(&sim->cost, &decodes, sim->prompt_count,
-                                      sim->limits.batch_tokens, sim->limits.itl_us);
-    HOLDS(part <= 1 + 1e-9);
-    sim->worst_of_target = part > sim->worst_of_target ? part : sim->worst_of_target;
+    step->state = sim->limits;
+    step->state.cost = sim->uses_cost ? &sim->cost : NULL;
+    step->state.decodes = step->decodes;
+    step->state.prompts = step->prompts;
+    list_decodes(sim, step);
+    list_prompts(sim, step);
+    step->batch = plan_step(&step->state, step->parts);
+    step_sim_check_plan(sim, &step->state, &step->batch);
 }
 
-/* The token that its last row gives. Put in with the next row. */
-static void sample(struct step_sim *sim, struct sim_request *request)
+/* The token that its last row gives, put in with the next row. False: that was all. */
+static bool sample(struct step_sim *sim, struct sim_request *request)
 {
-    if (request->answered == 0)
+    if (request->answered == request->said_count)
         request->first_us = sim->now_us;
     else if (sim->now_us - request->last_us > request->worst_gap_us)
         request->worst_gap_us = sim->now_us - request->last_us;
     request->last_us = sim->now_us;
     request->ids[request->prompt_count + request->answered++] = (token_id)step_sim_below(sim, 9);
-    if (request->answered == request->answer_count) {
-        end(sim, request);
-        return;
-    }
-    request->state = SIM_DECODING;
-    sim->decodes[sim->decode_count++] = request;
+    if (request->answered < request->answer_count)
+        return true;
+    end(sim, request);
+    return false;
 }
 
-static void finish_decode(struct step_sim *sim, struct sim_request *request)
+/* To the back, if it goes on: plan.h rule 2. */
+static void go_on(struct step_sim *sim, struct sim_request *request)
 {
-    put(sim, request, request->ids + request->position, 1);
-    sample(sim, request); /* to the back */
+    if (!sample(sim, request))
+        return;
+    request->state = SIM_DECODING;
+    sim->decodes[sim->decode_count++] = request;
 }
 
 static void finish_prompt(struct step_sim *sim, struct sim_request *request,
                           const struct plan_part *part)
 {
     HOLDS(part->position == request->position);
-    put(sim, request, request->ids + request->position, part->count);
+    HOLDS(part->wants_logits == (part->count == tokens_to_put(request)));
+    put(sim, request, part->count);
     save_here(sim, request);
-    HOLDS(part->wants_logits == (request->position == request->prompt_count));
-    if (!part->wants_logits)
-        return;
-    tell_tree(sim, request->slot, prefix_tree_slot_busy);
-    sample(sim, request);
+    if (request->is_filling && request->position >= request->prompt_count)
+        prompt_is_in(sim, request);
+    if (part->wants_logits)
+        go_on(sim, request);
 }
 
-static void wait_for_turn(struct step_sim *sim, struct sim_request *request)
+static void finish_decode(struct step_sim *sim, struct sim_request *request,
+                          const struct plan_part *part)
 {
-    request->idle_steps++;
-    HOLDS(request->idle_steps <= sim->prefix.slots + 1);
+    HOLDS(part->position == request->position && part->count == 1);
+    put(sim, request, 1);
+    go_on(sim, request);
 }
 
-static void finish(struct step_sim *sim, const struct plan_batch *batch)
+static void take_rows(struct step_sim *sim, const struct sim_step *step)
 {
-    struct sim_request *decodes[STEP_SIM_SLOTS_MAX], *prompts[STEP_SIM_SLOTS_MAX];
-    uint32_t decode_count = sim->decode_count, prompt_count = sim->prompt_count;
-    memcpy(decodes, sim->decodes, sizeof(decodes));
-    memcpy(prompts, sim->prompts, sizeof(prompts));
+    uint32_t decodes = sim->decode_count, prompts = sim->prompt_count;
+    for (uint32_t i = 0; i < step->batch.part_count; i++) {
+        const struct plan_part *part = &step->parts[i];
+        (part->is_prompt ? step->of_prompts : step->of_decodes)[part->index]->has_row = true;
+    }
     sim->decode_count = sim->prompt_count = 0;
-    for (uint32_t i = batch->decode_count; i < decode_count; i++) {
-        wait_for_turn(sim, decodes[i]);
-        sim->decodes[sim->decode_count++] = decodes[i];
+    for (uint32_t i = 0; i < decodes; i++)
+        if (!sim->decodes[i]->has_row)
+            sim->decodes[sim->decode_count++] = sim->decodes[i];
+    for (uint32_t i = 0; i < step->batch.part_count; i++) {
+        const struct plan_part *part = &step->parts[i];
+        if (part->is_prompt)
+            finish_prompt(sim, step->of_prompts[part->index], part);
+        else
+            finish_decode(sim, step->of_decodes[part->index], part);
     }
-    for (uint32_t i = 0; i < batch->decode_count; i++) {
-        HOLDS(batch->parts[i].position == decodes[i]->position);
-        finish_decode(sim, decodes[i]);
-    }
-    uint32_t part = batch->decode_count;
-    for (uint32_t i = 0; i < prompt_count; i++) {
-        HOLDS(++prompts[i]->steps <= prompts[i]->steps_allowed);
-        if (part < batch->part_count && batch->parts[part].index == i)
-            finish_prompt(sim, prompts[i], &batch->parts[part++]);
-        if (prompts[i]->state == SIM_FILLING)
-            sim->prompts[sim->prompt_count++] = prompts[i];
-    }
-    HOLDS(part == batch->part_count);
+    for (uint32_t i = 0; i < prompts; i++)
+        if (sim->prompts[i]->state == SIM_FILLING)
+            sim->prompts[sim->prompt_count++] = sim->prompts[i];
 }
+
+/* Of those that could have had a row. */
+static void count_waiting(struct step_sim *sim, const struct sim_step *step)
+{
+    for (uint32_t i = 0; i < step->state.decode_count; i++) {
+        struct sim_request *request = step->of_decodes[i];
+        request->idle_steps = request->has_row ? 0 : request->idle_steps + 1;
+        request->has_row = false;
+        HOLDS(request->idle_steps <= sim->prefix.slots + 1);
+    }
+    for (uint32_t i = 0; i < step->state.prompt_count; i++) {
+        step->of_prompts[i]->has_row = false;
+        HOLDS(++step->of_prompts[i]->steps <= step->of_prompts[i]->steps_allowed);
+    }
+}
+
+static void run_step(struct step_sim *sim)
+{
+    struct sim_step step = {0};
+    plan(sim, &step);
+    uint32_t graphs = step_sim_graphs(sim, &step.batch);
+    uint64_t us = step_sim_measured_us(sim, &step.batch.shape, graphs);
+    sim->now_us += us;
+    sim->steps++;
+    take_rows(sim, &step);
+    count_waiting(sim, &step);
+    step_cost_learn(&sim->cost, &step.batch.shape, us);
+}
+
+/* --- --- */
 
 static uint32_t without(struct sim_request **list, uint32_t count, const struct sim_request *gone)
 {
@@ -408,18 +487,6 @@ static void cancel_one(struct step_sim *sim)
     end(sim, request);
 }
 
-static void step(struct step_sim *sim)
-{
-    struct plan_part parts[2 * STEP_SIM_SLOTS_MAX];
-    struct plan_batch batch = plan(sim, parts);
-    check_plan(sim, &batch);
-    uint64_t us = measured_us(sim, &batch.shape);
-    sim->now_us += us;
-    sim->steps++;
-    finish(sim, &batch);
-    step_cost_learn(&sim->cost, &batch.shape, us);
-}
-
 static uint64_t next_arrival_us(const struct step_sim *sim)
 {
     uint64_t next = UINT64_MAX;
@@ -436,7 +503,7 @@ void step_sim_run(struct step_sim *sim)
     while (sim->ended < sim->request_count) {
         admit_all(sim);
         if (sim->decode_count + sim->prompt_count > 0) {
-            step(sim);
+            run_step(sim);
         } else { /* somebody who could run does: so nobody is there */
             HOLDS(next_arrival_us(sim) != UINT64_MAX && next_arrival_us(sim) > sim->now_us);
             sim->now_us = next_arrival_us(sim);

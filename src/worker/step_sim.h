@@ -1,34 +1,55 @@
 /* step_sim - a worker's steps in virtual time, for tests of plan, step_cost and prefix_tree
  * together: requests come, get a slot by what the tree says, are planned and "decoded" by a machine
  * that takes as long as its figures say, and end. No engine: a slot is the ids that were put into
- * it. Holds everybody to their rules in every step (ASSERT, with the seed). Test code only. */
+ * it, and which of them went in alone. Holds everybody to their rules in every step (ASSERT, with
+ * the seed; step_sim_check.c). Test code only. */
 #pragma once
 
 #include "worker/plan.h"
 #include "worker/prefix_tree.h"
 
-enum { STEP_SIM_SLOTS_MAX = 64, STEP_SIM_REQUESTS_MAX = 64, STEP_SIM_WIDTHS = 6 };
+enum {
+    STEP_SIM_SLOTS_MAX = 64,
+    STEP_SIM_REQUESTS_MAX = 64,
+    STEP_SIM_WIDTHS = 6,
+    STEP_SIM_GRAPHS = 2, /* of decodes and one length of prompts: in what is measured of steps */
+};
 
 struct step_machine {
     double decode_ms[STEP_SIM_WIDTHS]; /* of 1, 2, 3, 4, 8, 16 decodes; others in between */
     double fixed_ms, decode_row_ms, prompt_row_ms; /* of a step with a prompt */
-    double pair_us;                                /* of any step: what its rows read */
-    double noise;                                  /* relative */
+    double graph_ms; /* of each graph more: rows run with those of sequences that have as many */
+    double pair_us;  /* of any step: what its rows read */
+    double noise;    /* relative */
+    bool has_pairs;  /* rows that are alone differ (plan.h rule 8), as in profile exact */
     uint32_t hang_chance; /* of 10000 steps, this many take 50 times as long */
 };
 
 struct sim_request {
     token_id *ids; /* the prompt's, then the answer's: context_tokens of them */
     uint32_t prompt_count, answer_count, system_tokens;
+    uint32_t said_count; /* of its answer: what another worker said of it (plan.h 7, 8) */
+    bool follows;        /* each of those wants logits (plan.h 7) */
+    bool is_shared;      /* a choice (prefix_tree.h) */
     uint64_t arrive_us;
 
     /* What became of it. */
     enum { SIM_COMING, SIM_QUEUED, SIM_FILLING, SIM_DECODING, SIM_ENDED } state;
     uint32_t slot, position, cached, answered;
-    uint32_t save_at[PREFIX_SAVES_MAX + 1], save_count;
+    uint32_t save_at[PREFIX_SAVES_MAX], save_count;
+    bool is_filling,
+        saves_prompt;    /* as the tree was told; the whole of it is saved when it is in */
+    bool has_row;        /* in this step */
     uint64_t idle_steps; /* since it last had a row */
     uint64_t steps, steps_allowed;
     uint64_t first_us, last_us, worst_gap_us; /* when tokens came */
+};
+
+struct sim_slot {
+    token_id *ids;
+    bool *is_alone; /* went in as the only row of its sequence */
+    uint32_t count;
+    struct sim_request *owner;
 };
 
 struct step_sim {
@@ -41,9 +62,7 @@ struct step_sim {
     struct prefix_tree *tree; /* NULL: no reuse */
     struct sim_request requests[STEP_SIM_REQUESTS_MAX];
     uint32_t request_count;
-    token_id *held[STEP_SIM_SLOTS_MAX];
-    uint32_t held_count[STEP_SIM_SLOTS_MAX];
-    struct sim_request *owner[STEP_SIM_SLOTS_MAX];
+    struct sim_slot held[STEP_SIM_SLOTS_MAX];
     struct sim_request *decodes[STEP_SIM_SLOTS_MAX], *prompts[STEP_SIM_SLOTS_MAX]; /* as plan's */
     uint32_t decode_count, prompt_count;
     uint32_t cancel_chance; /* of 10000 steps */
@@ -55,11 +74,18 @@ struct step_sim {
 void step_sim_init(struct step_sim *sim, uint64_t seed, const struct prefix_options *prefix,
                    bool has_tree);
 void step_sim_fini(struct step_sim *sim);
-/* The prompt's ids are for the caller to fill; prompt + answer fit into the context. */
+/* The prompt's ids are for the caller to fill, and those of what is said of the answer; prompt +
+ * answer fit into the context. */
 struct sim_request *step_sim_add(struct step_sim *sim, uint64_t arrive_us, uint32_t prompt_count,
                                  uint32_t answer_count);
 /* Three steps of each width, and a few of prompts, as a start does. */
 void step_sim_calibrate(struct step_sim *sim);
-double step_machine_us(const struct step_machine *machine, const struct step_shape *shape);
 uint32_t step_sim_below(struct step_sim *sim, uint32_t limit);
 void step_sim_run(struct step_sim *sim); /* until all have ended */
+
+/* The machine; `graphs` that a step of this batch is. */
+double step_machine_us(const struct step_machine *machine, const struct step_shape *shape,
+                       uint32_t graphs);
+uint32_t step_sim_graphs(const struct step_sim *sim, const struct plan_batch *batch);
+uint64_t step_sim_measured_us(struct step_sim *sim, const struct step_shape *shape,
+                              uint32_t graphs);

@@ -1,5 +1,5 @@
 /* plan, step_cost and prefix_tree together: random lives, and the rows of the goals that can be
- * decided without an engine. MILLRACE_SIM_SEEDS=N: so many lives instead of 400. */
+ * decided without an engine. 400 lives, or MILLRACE_SIM_SEEDS of them (testing/test.h). */
 #include "testing/test.h"
 #include "base/mem.h"
 #include "base/splitmix.h"
@@ -7,6 +7,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* --- random lives: step_sim holds everybody to their rules --- */
 
@@ -15,9 +16,11 @@ static struct step_machine random_machine(struct step_sim *sim)
     struct step_machine machine = {.fixed_ms = 1 + step_sim_below(sim, 40),
                                    .decode_row_ms = 0.1 * (1 + step_sim_below(sim, 100)),
                                    .prompt_row_ms = 0.1 * (1 + step_sim_below(sim, 40)),
+                                   .graph_ms = 0.1 * step_sim_below(sim, 50),
                                    .pair_us = 0.001 * step_sim_below(sim, 20),
                                    .noise = 0.01 * step_sim_below(sim, 30),
-                                   .hang_chance = step_sim_below(sim, 2) * 20};
+                                   .hang_chance = step_sim_below(sim, 2) * 20,
+                                   .has_pairs = step_sim_below(sim, 2)};
     for (int i = 0; i < STEP_SIM_WIDTHS; i++)
         machine.decode_ms[i] = 1 + step_sim_below(sim, 60);
     return machine;
@@ -26,7 +29,8 @@ static struct step_machine random_machine(struct step_sim *sim)
 static struct plan_state random_limits(struct step_sim *sim)
 {
     return (struct plan_state){
-        .batch_tokens = 2 + step_sim_below(sim, step_sim_below(sim, 2) ? 8 : 300),
+        .batch_tokens = (sim->machine.has_pairs ? PLAN_PAIR_ROWS + 1 : 2) +
+                        step_sim_below(sim, step_sim_below(sim, 2) ? 8 : 300),
         .prefill_tokens = step_sim_below(sim, 3) ? UINT32_MAX : step_sim_below(sim, 60),
         .prefill_alone_tokens = step_sim_below(sim, 300),
         .itl_us = step_sim_below(sim, 2) * step_sim_below(sim, 300000)};
@@ -56,6 +60,29 @@ static void fill_prompt(struct step_sim *sim, struct sim_request *request)
     request->system_tokens = step_sim_below(sim, 2) ? shared : 0;
 }
 
+/* Another worker has said a part of the answer. */
+static void begin_elsewhere(struct step_sim *sim, struct sim_request *request)
+{
+    if (step_sim_below(sim, 4) > 0)
+        return;
+    request->said_count = step_sim_below(sim, request->answer_count);
+    request->follows = step_sim_below(sim, 2);
+    for (uint32_t i = 0; i < request->said_count; i++)
+        request->ids[request->prompt_count + i] = (token_id)step_sim_below(sim, 9);
+}
+
+static void add_choices(struct step_sim *sim, struct sim_request *first)
+{
+    first->is_shared = true;
+    for (uint32_t i = 1 + step_sim_below(sim, 4);
+         i > 0 && sim->request_count < STEP_SIM_REQUESTS_MAX; i--) {
+        struct sim_request *other =
+            step_sim_add(sim, first->arrive_us, first->prompt_count, first->answer_count);
+        memcpy(other->ids, first->ids, first->prompt_count * sizeof(*other->ids));
+        other->is_shared = true;
+    }
+}
+
 static void add_random(struct step_sim *sim, uint64_t *arrive_us)
 {
     uint32_t context = sim->prefix.context_tokens;
@@ -63,7 +90,11 @@ static void add_random(struct step_sim *sim, uint64_t *arrive_us)
     uint32_t room = context - prompt_count;
     uint32_t answer_count = 1 + step_sim_below(sim, room < 50 ? room : 50);
     *arrive_us += step_sim_below(sim, 3) ? step_sim_below(sim, 2000000) : 0;
-    fill_prompt(sim, step_sim_add(sim, *arrive_us, prompt_count, answer_count));
+    struct sim_request *request = step_sim_add(sim, *arrive_us, prompt_count, answer_count);
+    fill_prompt(sim, request);
+    begin_elsewhere(sim, request);
+    if (step_sim_below(sim, 8) == 0)
+        add_choices(sim, request);
 }
 
 static void make_random(struct step_sim *sim, uint64_t seed)
@@ -79,15 +110,14 @@ static void make_random(struct step_sim *sim, uint64_t seed)
     sim->cancel_chance = step_sim_below(sim, 2) * 200;
     if (step_sim_below(sim, 2))
         step_sim_calibrate(sim);
-    for (uint32_t i = 1 + step_sim_below(sim, STEP_SIM_REQUESTS_MAX); i > 0; i--)
+    uint32_t wanted = 1 + step_sim_below(sim, STEP_SIM_REQUESTS_MAX);
+    while (sim->request_count < wanted)
         add_random(sim, &arrive_us);
 }
 
 TEST(in_every_life_all_end_once_within_their_time_and_budget)
 {
-    const char *wanted = getenv("MILLRACE_SIM_SEEDS");
-    uint64_t seeds = wanted ? strtoull(wanted, NULL, 10) : 400;
-    uint64_t steps = 0, rows = 0, cached = 0, requests = 0;
+    uint64_t seeds = test_seeds(400), steps = 0, rows = 0, cached = 0, requests = 0;
     struct step_sim *sim = mem_alloc(sizeof(*sim));
     for (uint64_t seed = 1; seed <= seeds; seed++) {
         make_random(sim, seed);
@@ -125,17 +155,21 @@ static const struct step_machine q4 = {.decode_ms = {4.2, 8.4, 11.6, 16.4, 22.5,
 
 /* The same, and a 15m model, as steps are in profile exact (2026-11, two cores of EPYC with AVX2;
  * bench/core_rows): without flash attention, half of what a row at position 2000 costs is what it
- * reads. */
+ * reads, and no part of a prompt is a single row. A graph more: docs/design/020. */
 static const struct step_machine q4_reads = {.decode_ms = {12, 18, 24, 33, 55, 100},
                                              .fixed_ms = 11,
                                              .decode_row_ms = 8,
                                              .prompt_row_ms = 3.3,
+                                             .has_pairs = true,
+                                             .graph_ms = 5,
                                              .pair_us = 2.7,
                                              .noise = 0.1};
 static const struct step_machine small_reads = {.decode_ms = {3, 4.5, 6, 7.5, 13, 22},
                                                 .fixed_ms = 2,
                                                 .decode_row_ms = 1.5,
                                                 .prompt_row_ms = 0.45,
+                                                .has_pairs = true,
+                                                .graph_ms = 1.5,
                                                 .pair_us = 0.55,
                                                 .noise = 0.1};
 
@@ -169,7 +203,7 @@ static double first_token_alone_us(const struct step_machine *machine, uint32_t 
     for (uint32_t at = 0; at < prompt_count; at += 512) {
         struct step_shape shape = {0};
         step_shape_add_prompt(&shape, at, prompt_count - at < 512 ? prompt_count - at : 512);
-        us += step_machine_us(machine, &shape);
+        us += step_machine_us(machine, &shape, 1);
     }
     return us;
 }
@@ -339,4 +373,27 @@ TEST(row_4_a_conversation_is_not_computed_again)
 {
     run_row4(8);
     run_row4(3);
+}
+
+/* Choices of one request: their prompt is put in once, and of each other one the last rows. */
+static void run_choices(const struct step_machine *machine, uint32_t prompt_count, uint32_t n)
+{
+    struct step_sim *sim = goal_sim(machine, n);
+    for (uint32_t i = 0; i < n; i++)
+        add(sim, 0, prompt_count, prompt_count, 8)->is_shared = true;
+    step_sim_run(sim);
+    uint64_t rows = sim->rows - 7 * n; /* the last of 8 is sampled, and not put in */
+    CHECK_EQ(rows, prompt_count + (n - 1) * (machine->has_pairs ? 2 : 1));
+    step_sim_fini(sim);
+    mem_free(sim);
+}
+
+TEST(choices_cost_one_prompt_of_any_length)
+{
+    static const uint32_t lengths[] = {4, 20, 63, 64, 65, 700};
+    for (size_t i = 0; i < ARRAY_COUNT(lengths); i++) {
+        run_choices(&q4, lengths[i], 4);
+        run_choices(&q4_reads, lengths[i], 4);
+        run_choices(&small_reads, lengths[i], 16);
+    }
 }
