@@ -332,13 +332,23 @@ struct sim_step {
     struct plan_batch batch;
 };
 
+/* As core_draft.c offers them: none where rows differ or cells cannot be taken back. */
+static uint32_t drafts_of(const struct step_sim *sim, const struct sim_request *request)
+{
+    bool may_draft = !sim->machine.has_pairs && sim->prefix.can_cut;
+    return may_draft ? min_u32(request->guesses, request->answer_count - request->answered - 1) : 0;
+}
+
 static void list_decodes(struct step_sim *sim, struct sim_step *step)
 {
     for (uint32_t i = 0; i < sim->decode_count; i++) {
         struct sim_request *request = sim->decodes[i];
         uint32_t at = step->state.decode_count++;
         step->of_decodes[at] = request;
-        step->decodes[at] = (struct plan_seq){.position = request->position, .left = 1};
+        step->decodes[at] = (struct plan_seq){.position = request->position,
+                                              .left = 1,
+                                              .drafts = drafts_of(sim, request),
+                                              .draft_odds = request->told_odds};
     }
 }
 
@@ -406,11 +416,21 @@ static void finish_prompt(struct step_sim *sim, struct sim_request *request,
         go_on(sim, request);
 }
 
+/* Rows of drafts say something up to the first that was not guessed right; what is behind it is cut
+ * off at once. */
 static void finish_decode(struct step_sim *sim, struct sim_request *request,
                           const struct plan_part *part)
 {
-    HOLDS(part->position == request->position && part->count == 1);
+    uint32_t right = 0;
+    HOLDS(part->position == request->position);
     put(sim, request, 1);
+    while (right + 1 < part->count && splitmix_unit(&sim->random) < request->guess_odds) {
+        HOLDS(sample(sim, request)); /* fewer are offered than are left to say */
+        put(sim, request, 1);
+        right++;
+    }
+    sim->drafted += part->count - 1;
+    sim->drafts_right += right;
     go_on(sim, request);
 }
 

@@ -28,9 +28,11 @@ struct step_machine {
 struct sim_request {
     token_id *ids; /* the prompt's, then the answer's: context_tokens of them */
     uint32_t prompt_count, answer_count, system_tokens;
-    uint32_t said_count; /* of its answer: what another worker said of it (plan.h 7, 8) */
-    bool follows;        /* each of those wants logits (plan.h 7) */
-    bool is_shared;      /* a choice (prefix_tree.h) */
+    uint32_t said_count;          /* of its answer: what another worker said of it (plan.h 7, 8) */
+    bool follows;                 /* each of those wants logits (plan.h 7) */
+    bool is_shared;               /* a choice (prefix_tree.h) */
+    uint32_t guesses;             /* drafts that it has in each step (plan.h 9); <= DRAFT_MAX */
+    double guess_odds, told_odds; /* that one is right: in truth, and as plan is told */
     uint64_t arrive_us;
 
     /* What became of it. */
@@ -67,6 +69,7 @@ struct step_sim {
     uint32_t decode_count, prompt_count;
     uint32_t cancel_chance; /* of 10000 steps */
     uint64_t now_us, steps, rows, ended;
+    uint64_t drafted, drafts_right;
     double worst_of_target; /* predicted time of a step as a part of its target */
 };
 

@@ -1,6 +1,8 @@
 /* step_sim_check - what each step is held to, worked out anew from what plan.h says. */
 #include "worker/step_sim_impl.h"
 
+#include "worker/draft.h"
+
 /* Rows that the oldest prompt gets whatever they cost (plan.h rules 3, 4, 8). */
 static uint32_t least_rows(const struct step_sim *sim)
 {
@@ -77,10 +79,56 @@ static void check_time(struct step_sim *sim, const struct plan_state *state,
     sim->worst_of_target = part > sim->worst_of_target ? part : sim->worst_of_target;
 }
 
+/* Rules 9 and 10: by the odds and the cost that plan was told. */
+static void check_gain(const struct step_sim *sim, const struct plan_state *state,
+                       const struct plan_batch *batch)
+{
+    struct step_shape plain = {0};
+    double expected = 0, least = DRAFT_MAX;
+    for (uint32_t i = 0; i < state->decode_count; i++) {
+        double chance = 1, own = 0;
+        for (uint32_t row = 0; row < batch->parts[i].count; row++) {
+            own += chance;
+            chance *= state->decodes[i].draft_odds;
+        }
+        step_shape_add_decode(&plain, state->decodes[i].position);
+        expected += own;
+        least = own < least ? own : least;
+    }
+    double without_us = step_cost_us(state->cost, &plain);
+    double with_us = step_cost_us(state->cost, &batch->shape);
+    double target_us =
+        step_cost_target_us(state->cost, &plain, 0, state->batch_tokens, state->itl_us);
+    HOLDS(expected / with_us >= 1.0624 * state->decode_count / without_us);
+    HOLDS(least * 1.0626 >= with_us / without_us);
+    HOLDS(with_us <= (1 + 1e-9) * target_us || with_us <= without_us);
+}
+
+static void check_drafts(const struct step_sim *sim, const struct plan_state *state,
+                         const struct plan_batch *batch)
+{
+    uint32_t drafts = 0;
+    for (uint32_t i = 0; i < batch->decode_count; i++) {
+        const struct plan_part *part = &batch->parts[i];
+        HOLDS(!part->is_prompt && part->index == i && part->wants_logits);
+        HOLDS(part->position == state->decodes[i].position);
+        HOLDS(part->count >= 1 && part->count <= 1 + state->decodes[i].drafts);
+        drafts += part->count - 1;
+    }
+    HOLDS(drafts == batch->draft_count);
+    if (drafts == 0)
+        return;
+    HOLDS(state->prompt_count == 0 && batch->decode_count == state->decode_count);
+    HOLDS(drafts <= state->draft_rows && batch->row_count <= PLAN_DRAFT_WIDTH);
+    if (state->cost)
+        check_gain(sim, state, batch);
+}
+
 void step_sim_check_plan(struct step_sim *sim, const struct plan_state *state,
                          const struct plan_batch *batch)
 {
     check_counts(sim, state, batch);
+    check_drafts(sim, state, batch);
     check_prompts(sim, state, batch);
     check_time(sim, state, batch);
 }

@@ -3,6 +3,7 @@
 #include "testing/test.h"
 #include "base/mem.h"
 #include "base/splitmix.h"
+#include "worker/draft.h"
 #include "worker/step_sim.h"
 
 #include <stdio.h>
@@ -33,6 +34,7 @@ static struct plan_state random_limits(struct step_sim *sim)
                         step_sim_below(sim, step_sim_below(sim, 2) ? 8 : 300),
         .prefill_tokens = step_sim_below(sim, 3) ? UINT32_MAX : step_sim_below(sim, 60),
         .prefill_alone_tokens = step_sim_below(sim, 300),
+        .draft_rows = step_sim_below(sim, 3) ? step_sim_below(sim, DRAFT_MAX + 1) : 0,
         .itl_us = step_sim_below(sim, 2) * step_sim_below(sim, 300000)};
 }
 
@@ -71,6 +73,14 @@ static void begin_elsewhere(struct step_sim *sim, struct sim_request *request)
         request->ids[request->prompt_count + i] = (token_id)step_sim_below(sim, 9);
 }
 
+/* What it is guessed to say; how often that is right is known more or less. */
+static void guess_at(struct step_sim *sim, struct sim_request *request)
+{
+    request->guesses = step_sim_below(sim, DRAFT_MAX + 1);
+    request->guess_odds = splitmix_unit(&sim->random);
+    request->told_odds = step_sim_below(sim, 4) ? request->guess_odds : splitmix_unit(&sim->random);
+}
+
 static void add_choices(struct step_sim *sim, struct sim_request *first)
 {
     first->is_shared = true;
@@ -93,6 +103,7 @@ static void add_random(struct step_sim *sim, uint64_t *arrive_us)
     struct sim_request *request = step_sim_add(sim, *arrive_us, prompt_count, answer_count);
     fill_prompt(sim, request);
     begin_elsewhere(sim, request);
+    guess_at(sim, request);
     if (step_sim_below(sim, 8) == 0)
         add_choices(sim, request);
 }
@@ -118,12 +129,15 @@ static void make_random(struct step_sim *sim, uint64_t seed)
 TEST(in_every_life_all_end_once_within_their_time_and_budget)
 {
     uint64_t seeds = test_seeds(400), steps = 0, rows = 0, cached = 0, requests = 0;
+    uint64_t drafted = 0, right = 0;
     struct step_sim *sim = mem_alloc(sizeof(*sim));
     for (uint64_t seed = 1; seed <= seeds; seed++) {
         make_random(sim, seed);
         step_sim_run(sim);
         steps += sim->steps;
         rows += sim->rows;
+        drafted += sim->drafted;
+        right += sim->drafts_right;
         requests += sim->request_count;
         for (uint32_t i = 0; i < sim->request_count; i++)
             cached += sim->requests[i].cached;
@@ -132,7 +146,9 @@ TEST(in_every_life_all_end_once_within_their_time_and_budget)
     mem_free(sim);
     printf("%llu steps, %llu rows, %llu tokens cached, %llu requests\n", (unsigned long long)steps,
            (unsigned long long)rows, (unsigned long long)cached, (unsigned long long)requests);
-    CHECK(cached > 0);
+    printf("%llu drafted, %llu of them right\n", (unsigned long long)drafted,
+           (unsigned long long)right);
+    CHECK(cached > 0 && right > 0 && right < drafted);
 }
 
 /* --- the goals --- */
@@ -396,4 +412,49 @@ TEST(choices_cost_one_prompt_of_any_length)
         run_choices(&q4_reads, lengths[i], 4);
         run_choices(&small_reads, lengths[i], 16);
     }
+}
+
+/* Row 8: answers that quote, on a machine that reads its model from memory in each step, and on one
+ * where a row is nearly a step. */
+static const struct step_machine flat = {.decode_ms = {20, 20.4, 20.8, 21.2, 22.8, 26},
+                                         .fixed_ms = 20,
+                                         .decode_row_ms = 0.4,
+                                         .prompt_row_ms = 1,
+                                         .noise = 0.03};
+static const struct step_machine steep = {.decode_ms = {2, 3.9, 5.8, 7.7, 15, 30},
+                                          .fixed_ms = 2,
+                                          .decode_row_ms = 1.9,
+                                          .prompt_row_ms = 1,
+                                          .noise = 0.03};
+
+struct row8 {
+    double quoting_s, other_s; /* until the last token */
+    uint64_t drafted;
+};
+
+static struct row8 run_row8(const struct step_machine *machine, uint32_t draft_rows)
+{
+    struct step_sim *sim = goal_sim(machine, 2);
+    sim->limits.draft_rows = draft_rows;
+    struct sim_request *quoting = add(sim, 0, 20, 0, 300), *other = add(sim, 0, 20, 0, 300);
+    quoting->guesses = other->guesses = 8;
+    quoting->guess_odds = quoting->told_odds = 0.9;
+    other->guess_odds = other->told_odds = 0.05;
+    step_sim_run(sim);
+    struct row8 row = {1e-6 * (double)quoting->last_us, 1e-6 * (double)other->last_us,
+                       sim->drafted};
+    step_sim_fini(sim);
+    mem_free(sim);
+    return row;
+}
+
+TEST(row_8_who_quotes_is_faster_and_nobody_pays_for_it)
+{
+    struct row8 plain = run_row8(&flat, 0), drafts = run_row8(&flat, 8);
+    printf("quoting beside another, rows cheap: %.2f s of %.2f; the other %.2f of %.2f\n",
+           drafts.quoting_s, plain.quoting_s, drafts.other_s, plain.other_s);
+    CHECK_EQ(plain.drafted, 0);
+    CHECK(drafts.quoting_s * 1.5 <= plain.quoting_s);
+    CHECK(drafts.other_s <= plain.other_s * 17 / 16);
+    CHECK_EQ(run_row8(&steep, 8).drafted, 0);
 }
