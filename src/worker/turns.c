@@ -25,7 +25,7 @@ static void note_turn(struct turns *turns, uint64_t tenant, uint64_t step)
         place = &turns->tenants[turns->tenant_count++];
     if (!place)
         place = find_oldest(turns);
-    *place = (struct turns_tenant){tenant, step};
+    *place = (struct turns_tenant){tenant, step + 1};
 }
 
 static uint64_t tenant_waits_since(struct turns *turns, const struct turns_seq *sequence)

@@ -26,7 +26,7 @@ struct turns {
     struct engine_adapter_set now; /* whose turn it is */
     uint64_t spent_us;             /* by its steps, in this turn */
     struct turns_tenant {
-        uint64_t tenant, had_at; /* number of the step before its last turn */
+        uint64_t tenant, had_at; /* number of the first step of its last turn */
     } tenants[TURNS_TENANTS];
     uint32_t tenant_count;
     uint64_t turn_count;

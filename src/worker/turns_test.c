@@ -46,6 +46,19 @@ TEST(scales_make_sets)
     CHECK(turns_next(&turns, sequences, 2, 9) == &one);
 }
 
+/* Tenant 1 was never given a turn: its set was there from the first. That it ran until tenant 2 was
+ * given one does not put it behind that one's other sets. */
+TEST(who_ran_before_a_turn_is_before_whose_turn_it_was)
+{
+    struct turns turns = {0};
+    struct turns_seq sequences[] = {{&none, 1, 5}, {&one, 2, 0}, {&half, 2, 0}};
+    turns_took(&turns, &none, TURNS_US);
+    CHECK(turns_next(&turns, sequences, 3, 5) == &one);
+    turns_took(&turns, &one, TURNS_US);
+    sequences[1].waits_since = 6;
+    CHECK(turns_next(&turns, sequences, 3, 6) == &none);
+}
+
 /* --- a crowd: rule 2 --- */
 
 enum { CROWD = 12, SETS = 4, STEPS = 4000, SEEDS = 20 };
