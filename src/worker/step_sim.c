@@ -77,6 +77,13 @@ static uint32_t useful_save(const struct step_sim *sim, uint32_t at, uint32_t pr
     return sim->machine.has_pairs && at > 1 && at + 1 == prompt_count ? at - 1 : at;
 }
 
+/* Cells serve those with the same adapters, of the same tenant. */
+static uint64_t scope_of(const struct sim_request *request)
+{
+    uint32_t set = request->adapters.count > 0 ? (uint32_t)request->adapters.uses[0].scale : 0;
+    return (uint64_t)set * STEP_SIM_TENANTS_MAX + request->tenant;
+}
+
 /* --- slots and what they hold --- */
 
 static void tell_tree(struct step_sim *sim, uint32_t slot, uint32_t count,
@@ -84,7 +91,7 @@ static void tell_tree(struct step_sim *sim, uint32_t slot, uint32_t count,
                                    uint32_t))
 {
     if (sim->tree)
-        tell(sim->tree, PREFIX_NOBODYS, slot, sim->held[slot].ids, count);
+        tell(sim->tree, sim->held[slot].scope, slot, sim->held[slot].ids, count);
 }
 
 static void put(struct step_sim *sim, struct sim_request *request, uint32_t count)
@@ -118,28 +125,31 @@ static void end(struct step_sim *sim, struct sim_request *request)
     tell_tree(sim, request->slot, slot->count, prefix_tree_slot_idle);
 }
 
-/* A blob is ids, then how they went in. */
+/* A blob is a scope, ids, and how they went in. */
 static void save(struct step_sim *sim, const struct sim_slot *slot)
 {
     size_t ids_bytes = slot->count * sizeof(*slot->ids);
     if (slot->count == 0)
         return;
-    char *blob = mem_alloc(ids_bytes + slot->count);
-    memcpy(blob, slot->ids, ids_bytes);
-    memcpy(blob + ids_bytes, slot->is_alone, slot->count);
+    size_t bytes = sizeof(slot->scope) + ids_bytes + slot->count;
+    char *blob = mem_alloc(bytes);
+    memcpy(blob, &slot->scope, sizeof(slot->scope));
+    memcpy(blob + sizeof(slot->scope), slot->ids, ids_bytes);
+    memcpy(blob + sizeof(slot->scope) + ids_bytes, slot->is_alone, slot->count);
     void *taken = blob;
     /* full: then it is not saved */
-    (void)prefix_tree_save(sim->tree, PREFIX_NOBODYS, slot->ids, slot->count, &taken,
-                           ids_bytes + slot->count);
+    (void)prefix_tree_save(sim->tree, slot->scope, slot->ids, slot->count, &taken, bytes);
     mem_free(taken);
 }
 
 static void restore(struct step_sim *sim, struct sim_slot *slot, const struct prefix_answer *answer)
 {
     size_t ids_bytes = answer->blob_count * sizeof(*slot->ids);
-    HOLDS(answer->blob.len == ids_bytes + answer->blob_count);
-    memcpy(slot->ids, answer->blob.data, answer->tokens * sizeof(*slot->ids));
-    memcpy(slot->is_alone, answer->blob.data + ids_bytes, answer->tokens);
+    const char *ids = answer->blob.data + sizeof(slot->scope);
+    HOLDS(answer->blob.len == sizeof(slot->scope) + ids_bytes + answer->blob_count);
+    memcpy(&slot->scope, answer->blob.data, sizeof(slot->scope));
+    memcpy(slot->ids, ids, answer->tokens * sizeof(*slot->ids));
+    memcpy(slot->is_alone, ids + ids_bytes, answer->tokens);
     prefix_tree_used(sim->tree);
 }
 
@@ -156,12 +166,15 @@ static void reuse(struct step_sim *sim, struct sim_request *request,
         restore(sim, slot, answer);
     } else if (answer->how == PREFIX_COPY) {
         HOLDS(from->count >= tokens);
+        slot->scope = from->scope;
         memcpy(slot->ids, from->ids, tokens * sizeof(*slot->ids));
         memcpy(slot->is_alone, from->is_alone, tokens);
     } else if (answer->how == PREFIX_CUT) {
         HOLDS(slot->count >= tokens && (sim->prefix.can_cut || slot->count == tokens));
     }
     HOLDS(tokens == 0 || memcmp(slot->ids, request->ids, tokens * sizeof(*slot->ids)) == 0);
+    HOLDS(tokens == 0 || slot->scope == scope_of(request));
+    slot->scope = scope_of(request);
     slot->count = request->position = tokens;
     request->cached = min_u32(tokens, request->prompt_count);
 }
@@ -268,6 +281,7 @@ static void take_slot(struct step_sim *sim, struct sim_request *request,
     request->slot = answer->slot;
     request->answered = request->said_count;
     request->state = SIM_FILLING;
+    request->waits_since = sim->steps;
     request->steps_allowed = allowed_steps(sim, request);
     sim->prompts[sim->prompt_count++] = request;
 }
@@ -278,7 +292,7 @@ static void tell_of_prompt(struct step_sim *sim, struct sim_request *request,
     prefix_tree_note(sim->tree, prompt);
     request->is_filling = request->position < request->prompt_count;
     if (request->is_filling)
-        prefix_tree_slot_filling(sim->tree, PREFIX_NOBODYS, request->slot, request->ids,
+        prefix_tree_slot_filling(sim->tree, prompt->scope, request->slot, request->ids,
                                  request->prompt_count);
     else
         tell_tree(sim, request->slot, cells_for_others(sim, request), prefix_tree_slot_busy);
@@ -287,7 +301,8 @@ static void tell_of_prompt(struct step_sim *sim, struct sim_request *request,
 
 static void admit(struct step_sim *sim, struct sim_request *request)
 {
-    struct prefix_prompt prompt = {.ids = request->ids,
+    struct prefix_prompt prompt = {.scope = scope_of(request),
+                                   .ids = request->ids,
                                    .count = tokens_to_find(sim, request),
                                    .system_tokens = request->system_tokens,
                                    .is_shared = request->is_shared};
@@ -325,12 +340,65 @@ static void admit_all(struct step_sim *sim)
 /* --- a step --- */
 
 struct sim_step {
+    struct engine_adapter_set adapters; /* whose turn it is, where there are any */
+    bool is_other_set;
     struct plan_state state;
     struct plan_seq decodes[STEP_SIM_SLOTS_MAX], prompts[STEP_SIM_SLOTS_MAX];
     struct sim_request *of_decodes[STEP_SIM_SLOTS_MAX], *of_prompts[STEP_SIM_SLOTS_MAX];
     struct plan_part parts[2 * STEP_SIM_SLOTS_MAX];
     struct plan_batch batch;
 };
+
+static bool has_turn(const struct step_sim *sim, const struct sim_step *step,
+                     const struct sim_request *request)
+{
+    return !sim->has_adapters || engine_adapter_set_eq(&request->adapters, &step->adapters);
+}
+
+static void begin_turn(struct step_sim *sim, struct sim_step *step)
+{
+    struct turns_seq running[2 * STEP_SIM_SLOTS_MAX];
+    uint32_t count = 0;
+    if (!sim->has_adapters)
+        return;
+    for (uint32_t i = 0; i < sim->decode_count + sim->prompt_count; i++) {
+        const struct sim_request *request =
+            i < sim->decode_count ? sim->decodes[i] : sim->prompts[i - sim->decode_count];
+        running[count++] =
+            (struct turns_seq){&request->adapters, request->tenant, request->waits_since};
+    }
+    step->adapters = *turns_next(&sim->turns, running, count, sim->steps);
+    step->is_other_set = step_sim_check_turn(sim, &step->adapters);
+}
+
+static void end_turn(struct step_sim *sim, const struct sim_step *step, uint64_t spent_us)
+{
+    if (!sim->has_adapters)
+        return;
+    turns_took(&sim->turns, &step->adapters, spent_us);
+    sim->turn.spent_us += spent_us;
+    sim->turn.steps++;
+    for (uint32_t i = 0; i < step->state.decode_count; i++)
+        step->of_decodes[i]->waits_since = sim->steps;
+    for (uint32_t i = 0; i < step->state.prompt_count; i++)
+        step->of_prompts[i]->waits_since = sim->steps;
+}
+
+/* As core_batch.c has it: beside those that wait for their turn, as much as if they were in. */
+static uint32_t prompt_rows_beside(const struct step_sim *sim, const struct plan_state *state)
+{
+    struct step_shape none = {0}, waiting = {0};
+    for (uint32_t i = 0; i < sim->decode_count; i++)
+        step_shape_add_decode(&waiting, sim->decodes[i]->position);
+    if (sim->decode_count == 0)
+        return state->prefill_alone_tokens;
+    if (!state->cost)
+        return state->prefill_tokens;
+    double target_us = step_cost_target_us(state->cost, &waiting, state->prompt_count,
+                                           state->batch_tokens, state->itl_us);
+    return step_cost_fit(state->cost, &none, state->prompts[0].position,
+                         state->prefill_alone_tokens, target_us);
+}
 
 /* As core_draft.c offers them: none where rows differ or cells cannot be taken back. */
 static uint32_t drafts_of(const struct step_sim *sim, const struct sim_request *request)
@@ -343,6 +411,8 @@ static void list_decodes(struct step_sim *sim, struct sim_step *step)
 {
     for (uint32_t i = 0; i < sim->decode_count; i++) {
         struct sim_request *request = sim->decodes[i];
+        if (!has_turn(sim, step, request))
+            continue;
         uint32_t at = step->state.decode_count++;
         step->of_decodes[at] = request;
         step->decodes[at] = (struct plan_seq){.position = request->position,
@@ -356,6 +426,8 @@ static void list_prompts(struct step_sim *sim, struct sim_step *step)
 {
     for (uint32_t i = 0; i < sim->prompt_count; i++) {
         struct sim_request *request = sim->prompts[i];
+        if (!has_turn(sim, step, request))
+            continue;
         uint32_t at = step->state.prompt_count++, prompt_count = request->prompt_count;
         step->of_prompts[at] = request;
         step->prompts[at] =
@@ -373,8 +445,11 @@ static void plan(struct step_sim *sim, struct sim_step *step)
     step->state.cost = sim->uses_cost ? &sim->cost : NULL;
     step->state.decodes = step->decodes;
     step->state.prompts = step->prompts;
+    begin_turn(sim, step);
     list_decodes(sim, step);
     list_prompts(sim, step);
+    if (sim->has_adapters && step->state.decode_count == 0)
+        step->state.prefill_alone_tokens = prompt_rows_beside(sim, &step->state);
     step->batch = plan_step(&step->state, step->parts);
     step_sim_check_plan(sim, &step->state, &step->batch);
 }
@@ -478,11 +553,14 @@ static void run_step(struct step_sim *sim)
     plan(sim, &step);
     uint32_t graphs = step_sim_graphs(sim, &step.batch);
     uint64_t us = step_sim_measured_us(sim, &step.batch.shape, graphs);
+    us += step.is_other_set ? (uint64_t)(1000 * sim->machine.adapters_ms) : 0;
     sim->now_us += us;
     sim->steps++;
+    end_turn(sim, &step, us);
     take_rows(sim, &step);
     count_waiting(sim, &step);
-    step_cost_learn(&sim->cost, &step.batch.shape, us);
+    if (!step.is_other_set)
+        step_cost_learn(&sim->cost, &step.batch.shape, us);
 }
 
 /* --- --- */
@@ -520,6 +598,7 @@ static uint64_t next_arrival_us(const struct step_sim *sim)
 
 void step_sim_run(struct step_sim *sim)
 {
+    step_sim_count_sets(sim);
     while (sim->ended < sim->request_count) {
         admit_all(sim);
         if (sim->decode_count + sim->prompt_count > 0) {

@@ -7,10 +7,12 @@
 
 #include "worker/plan.h"
 #include "worker/prefix_tree.h"
+#include "worker/turns.h"
 
 enum {
     STEP_SIM_SLOTS_MAX = 64,
     STEP_SIM_REQUESTS_MAX = 64,
+    STEP_SIM_TENANTS_MAX = 8,
     STEP_SIM_WIDTHS = 6,
     STEP_SIM_GRAPHS = 2, /* of decodes and one length of prompts: in what is measured of steps */
 };
@@ -18,10 +20,11 @@ enum {
 struct step_machine {
     double decode_ms[STEP_SIM_WIDTHS]; /* of 1, 2, 3, 4, 8, 16 decodes; others in between */
     double fixed_ms, decode_row_ms, prompt_row_ms; /* of a step with a prompt */
-    double graph_ms; /* of each graph more: rows run with those of sequences that have as many */
-    double pair_us;  /* of any step: what its rows read */
-    double noise;    /* relative */
-    bool has_pairs;  /* rows that are alone differ (plan.h rule 8), as in profile exact */
+    double graph_ms;    /* of each graph more: rows run with those of sequences that have as many */
+    double adapters_ms; /* of a step with other adapters than the last one */
+    double pair_us;     /* of any step: what its rows read */
+    double noise;       /* relative */
+    bool has_pairs;     /* rows that are alone differ (plan.h rule 8), as in profile exact */
     uint32_t hang_chance; /* of 10000 steps, this many take 50 times as long */
 };
 
@@ -33,16 +36,20 @@ struct sim_request {
     bool is_shared;               /* a choice (prefix_tree.h) */
     uint32_t guesses;             /* drafts that it has in each step (plan.h 9); <= DRAFT_MAX */
     double guess_odds, told_odds; /* that one is right: in truth, and as plan is told */
+    struct engine_adapter_set adapters; /* what tells sets apart here is the first one's scale */
+    uint32_t tenant;                    /* < STEP_SIM_TENANTS_MAX */
     uint64_t arrive_us;
 
     /* What became of it. */
     enum { SIM_COMING, SIM_QUEUED, SIM_FILLING, SIM_DECODING, SIM_ENDED } state;
     uint32_t slot, position, cached, answered;
     uint32_t save_at[PREFIX_SAVES_MAX], save_count;
-    bool is_filling,
-        saves_prompt;    /* as the tree was told; the whole of it is saved when it is in */
-    bool has_row;        /* in this step */
-    uint64_t idle_steps; /* since it last had a row */
+    bool is_filling;       /* as the tree was told */
+    bool saves_prompt;     /* all of it, when it is in */
+    bool has_row;          /* in this step */
+    uint64_t idle_steps;   /* of its set, since it last had a row */
+    uint64_t waits_since;  /* turns.h */
+    uint32_t turns_waited; /* that began since it had one, or came */
     uint64_t steps, steps_allowed;
     uint64_t first_us, last_us, worst_gap_us; /* when tokens came */
 };
@@ -51,6 +58,7 @@ struct sim_slot {
     token_id *ids;
     bool *is_alone; /* went in as the only row of its sequence */
     uint32_t count;
+    uint64_t scope; /* of who put them in */
     struct sim_request *owner;
 };
 
@@ -58,8 +66,14 @@ struct step_sim {
     uint64_t seed, random;
     struct step_machine machine;
     struct plan_state limits;
-    bool uses_cost;
+    bool uses_cost, has_adapters;
     struct step_cost cost;
+    struct turns turns;
+    struct sim_turn { /* the same, as step_sim_check.c counts it */
+        struct engine_adapter_set adapters;
+        uint64_t spent_us, steps, number;
+    } turn;
+    uint32_t tenant_count, sets_of_tenant[STEP_SIM_TENANTS_MAX];
     struct prefix_options prefix;
     struct prefix_tree *tree; /* NULL: no reuse */
     struct sim_request requests[STEP_SIM_REQUESTS_MAX];

@@ -141,3 +141,57 @@ void step_sim_check_cells(const struct step_sim *sim, const struct sim_request *
         HOLDS(!sim->machine.has_pairs || sim->held[request->slot].is_alone[i] == is_alone);
     }
 }
+
+/* --- turns (turns.h) --- */
+
+void step_sim_count_sets(struct step_sim *sim)
+{
+    for (uint32_t i = 0; i < sim->request_count; i++) {
+        const struct sim_request *request = &sim->requests[i];
+        uint32_t earlier = 0;
+        bool has_set = false;
+        for (; earlier < i && !has_set; earlier++)
+            has_set = sim->requests[earlier].tenant == request->tenant &&
+                      engine_adapter_set_eq(&sim->requests[earlier].adapters, &request->adapters);
+        sim->tenant_count += sim->sets_of_tenant[request->tenant] == 0;
+        sim->sets_of_tenant[request->tenant] += !has_set;
+    }
+}
+
+static struct sim_request *running(const struct step_sim *sim, uint32_t index)
+{
+    return index < sim->decode_count ? sim->decodes[index]
+                                     : sim->prompts[index - sim->decode_count];
+}
+
+/* Rules 1 and 5: it has had its time, and the second step that some turns have. */
+static bool turn_is_over(const struct sim_turn *turn)
+{
+    bool has_second = turn->number > 0 && turn->number % TURNS_LEARNED == 0;
+    return turn->spent_us >= TURNS_US && (turn->steps > 1 || !has_second);
+}
+
+/* Rule 2: between two turns of its tenant each other tenant has one, and of its tenant's it has to
+ * let those of the other sets go first. */
+static void count_turn(struct step_sim *sim, const struct engine_adapter_set *adapters, bool is_new)
+{
+    for (uint32_t i = 0; i < sim->decode_count + sim->prompt_count; i++) {
+        struct sim_request *request = running(sim, i);
+        bool has_turn = engine_adapter_set_eq(&request->adapters, adapters);
+        request->turns_waited = has_turn ? 0 : request->turns_waited + is_new;
+        HOLDS(request->turns_waited < sim->tenant_count * sim->sets_of_tenant[request->tenant]);
+    }
+}
+
+bool step_sim_check_turn(struct step_sim *sim, const struct engine_adapter_set *adapters)
+{
+    bool is_new = !engine_adapter_set_eq(adapters, &sim->turn.adapters);
+    uint32_t own = 0, count = sim->decode_count + sim->prompt_count;
+    for (uint32_t i = 0; i < count; i++)
+        own += engine_adapter_set_eq(&running(sim, i)->adapters, &sim->turn.adapters);
+    HOLDS(is_new == (own == 0 || (own < count && turn_is_over(&sim->turn))));
+    if (is_new)
+        sim->turn = (struct sim_turn){.adapters = *adapters, .number = sim->turn.number + 1};
+    count_turn(sim, adapters, is_new);
+    return is_new;
+}

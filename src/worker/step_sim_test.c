@@ -18,6 +18,7 @@ static struct step_machine random_machine(struct step_sim *sim)
                                    .decode_row_ms = 0.1 * (1 + step_sim_below(sim, 100)),
                                    .prompt_row_ms = 0.1 * (1 + step_sim_below(sim, 40)),
                                    .graph_ms = 0.1 * step_sim_below(sim, 50),
+                                   .adapters_ms = step_sim_below(sim, 20),
                                    .pair_us = 0.001 * step_sim_below(sim, 20),
                                    .noise = 0.01 * step_sim_below(sim, 30),
                                    .hang_chance = step_sim_below(sim, 2) * 20,
@@ -81,6 +82,16 @@ static void guess_at(struct step_sim *sim, struct sim_request *request)
     request->told_odds = step_sim_below(sim, 4) ? request->guess_odds : splitmix_unit(&sim->random);
 }
 
+/* Of a few tenants with a few sets each; 0: none. */
+static void use_adapters(struct step_sim *sim, struct sim_request *request)
+{
+    uint32_t set = step_sim_below(sim, 1 + step_sim_below(sim, 6));
+    request->tenant = step_sim_below(sim, 1 + step_sim_below(sim, STEP_SIM_TENANTS_MAX));
+    if (set > 0)
+        request->adapters =
+            (struct engine_adapter_set){.count = 1, .uses = {{.scale = (float)set}}};
+}
+
 static void add_choices(struct step_sim *sim, struct sim_request *first)
 {
     first->is_shared = true;
@@ -90,6 +101,8 @@ static void add_choices(struct step_sim *sim, struct sim_request *first)
             step_sim_add(sim, first->arrive_us, first->prompt_count, first->answer_count);
         memcpy(other->ids, first->ids, first->prompt_count * sizeof(*other->ids));
         other->is_shared = true;
+        other->adapters = first->adapters;
+        other->tenant = first->tenant;
     }
 }
 
@@ -104,6 +117,8 @@ static void add_random(struct step_sim *sim, uint64_t *arrive_us)
     fill_prompt(sim, request);
     begin_elsewhere(sim, request);
     guess_at(sim, request);
+    if (sim->has_adapters)
+        use_adapters(sim, request);
     if (step_sim_below(sim, 8) == 0)
         add_choices(sim, request);
 }
@@ -118,6 +133,7 @@ static void make_random(struct step_sim *sim, uint64_t seed)
     sim->machine = random_machine(sim);
     sim->limits = random_limits(sim);
     sim->uses_cost = step_sim_below(sim, 4) > 0;
+    sim->has_adapters = step_sim_below(sim, 3) == 0;
     sim->cancel_chance = step_sim_below(sim, 2) * 200;
     if (step_sim_below(sim, 2))
         step_sim_calibrate(sim);
@@ -129,7 +145,7 @@ static void make_random(struct step_sim *sim, uint64_t seed)
 TEST(in_every_life_all_end_once_within_their_time_and_budget)
 {
     uint64_t seeds = test_seeds(400), steps = 0, rows = 0, cached = 0, requests = 0;
-    uint64_t drafted = 0, right = 0;
+    uint64_t drafted = 0, right = 0, turns = 0;
     struct step_sim *sim = mem_alloc(sizeof(*sim));
     for (uint64_t seed = 1; seed <= seeds; seed++) {
         make_random(sim, seed);
@@ -138,6 +154,7 @@ TEST(in_every_life_all_end_once_within_their_time_and_budget)
         rows += sim->rows;
         drafted += sim->drafted;
         right += sim->drafts_right;
+        turns += sim->turn.number;
         requests += sim->request_count;
         for (uint32_t i = 0; i < sim->request_count; i++)
             cached += sim->requests[i].cached;
@@ -146,8 +163,9 @@ TEST(in_every_life_all_end_once_within_their_time_and_budget)
     mem_free(sim);
     printf("%llu steps, %llu rows, %llu tokens cached, %llu requests\n", (unsigned long long)steps,
            (unsigned long long)rows, (unsigned long long)cached, (unsigned long long)requests);
-    printf("%llu drafted, %llu of them right\n", (unsigned long long)drafted,
-           (unsigned long long)right);
+    printf("%llu drafted, %llu of them right; %llu turns\n", (unsigned long long)drafted,
+           (unsigned long long)right, (unsigned long long)turns);
+    CHECK(turns > 0);
     CHECK(cached > 0 && right > 0 && right < drafted);
 }
 
@@ -457,4 +475,32 @@ TEST(row_8_who_quotes_is_faster_and_nobody_pays_for_it)
     CHECK(drafts.quoting_s * 1.5 <= plain.quoting_s);
     CHECK(drafts.other_s <= plain.other_s * 17 / 16);
     CHECK_EQ(run_row8(&steep, 8).drafted, 0);
+}
+
+/* Adapters: a stream without any beside six of another tenant, with so many scales among them. */
+static double run_beside_sets(uint32_t sets)
+{
+    struct step_machine machine = q4;
+    machine.adapters_ms = 10;
+    struct step_sim *sim = goal_sim(&machine, 7);
+    sim->has_adapters = true;
+    struct sim_request *alone = add(sim, 0, 20, 0, 300);
+    for (uint32_t i = 0; i < 6; i++) {
+        struct sim_request *other = add(sim, 0, 20, 0, 1500);
+        other->tenant = 1;
+        other->adapters =
+            (struct engine_adapter_set){.count = 1, .uses = {{.scale = (float)(1 + i % sets)}}};
+    }
+    step_sim_run(sim);
+    double us = (double)alone->last_us;
+    step_sim_fini(sim);
+    mem_free(sim);
+    return us * 1e-6;
+}
+
+TEST(many_scales_of_one_tenant_cost_another_no_more_than_one)
+{
+    double one = run_beside_sets(1), six = run_beside_sets(6);
+    printf("300 tokens beside one set of another tenant %.2f s, beside six %.2f s\n", one, six);
+    CHECK(six <= 1.1 * one);
 }
