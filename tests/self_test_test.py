@@ -74,9 +74,22 @@ class SelfTest(unittest.TestCase):
         server = self.server(llama_workers=2, solo=False)
         eventually(lambda: self.counted(server) == {"exact": 2, "compatible": 0, "unknown": 0}, "both are exact")
 
-    def test_profile_fast_promises_nothing(self):
-        numerics = self.result(self.server(engine_profile="fast"))
+    def quoted(self, server):
+        body = {"model": "llama", "max_tokens": 60, "temperature": 0, "messages": [
+            {"role": "user", "content": "Repeat after me: " + "bina toru kel dovi " * 3}]}
+        return server.post("/v1/chat/completions", body).json()["choices"][0]["message"]["content"]
+
+    def test_profile_fast_promises_nothing_beside_others_and_drafts_what_was_tested(self):
+        server = self.server(engine_profile="fast")
+        numerics = self.result(server)
         self.assertEqual((numerics["profile"], numerics["determinism"], numerics["width_max"]), ("fast", "compatible", 0))
+        server.wait_log("event=self_test model=llama .* draft_rows_exact_max=[1-9] ")
+        without = self.server(engine_profile="fast", draft_tokens=0)
+        self.result(without)
+        without.wait_log("event=self_test model=llama .* draft_rows_exact_max=1 ")
+        text = self.quoted(without)
+        self.assertIn("bina toru kel dovi", text)
+        self.assertEqual([self.quoted(server) for _ in range(3)], [text] * 3)
 
     def test_without_a_self_test_nothing_is_known(self):
         server = self.server(self_test_ms=0)

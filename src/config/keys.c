@@ -138,9 +138,11 @@ const struct config_key config_keys[] = {
             "time between two tokens that new prompts may stretch it to, ms; 0: found by itself"),
     ROW_U32(draft_tokens, "DRAFT_TOKENS", NULL, "8", 0, 15,
             "tokens of a step that may be guessed from what prompt and answer said before, where "
-            "that is faster; only with engine_profile fast; 0: none"),
+            "that is faster and the self-test found that a stream alone says the same; only with "
+            "engine_profile fast; 0: none"),
     ROW_CHOICE(engine_profile, "ENGINE_PROFILE", "exact", "exact|fast",
-               "exact: an answer does not depend on what else runs; fast: flash attention"),
+               "exact: an answer does not depend on what else runs; fast: it may, for flash "
+               "attention, one cache for all slots, drafts and packed values"),
     ROW_U32(self_test_ms, "SELF_TEST_MS", NULL, "60000", 0, 3600000,
             "most time for finding out, while it is idle, whether a model's answers depend on what "
             "else runs, and how long steps take, ms; kept in state_dir; 0: not done"),

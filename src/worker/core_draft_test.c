@@ -174,6 +174,25 @@ TEST(with_draft_is_exact_no_stream_has_more_rows_than_were_tested)
     life_free(life);
 }
 
+TEST(with_draft_is_exact_nothing_is_drafted_through_adapters_that_were_not_tested)
+{
+    for (uint32_t count = 0; count < 2; count++) {
+        struct life *life = life_new(DRAFTS);
+        toy_engine_add_adapters(&life->toy, 1);
+        life->options.draft_is_exact = true;
+        probes_init(&life->probes, &life->toy.engine, &life->options);
+        core_set_draft_rows_exact_max(life->probes.core, 6);
+        struct probe *probe = probe_make(&life->probes, 0, prompts[0], ARRAY_COUNT(prompts[0]));
+        probe->job.max_tokens = ANSWER;
+        probe->job.ignore_eos = true;
+        probe->job.adapters = (struct engine_adapter_set){count, {{0, count ? 1 : 0}}};
+        probe_start(&life->probes, 0);
+        life_run(life, 1);
+        CHECK_EQ(life->probes.tokens_drafted > 0, count == 0);
+        life_free(life);
+    }
+}
+
 /* Of two, so that the batch is not given up for it. */
 TEST(a_cancel_inside_a_step_with_drafts_ends_that_one_and_changes_no_other)
 {

@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "worker/core_probe.h"
 #include "worker/replay.h"
+#include "worker/selftest.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,16 +18,14 @@ struct answers {
     char text[JOBS][1024];
 };
 
-static struct engine *open_nano(void)
+static struct engine *open_nano_with(struct engine_llama_options options)
 {
     static const char *const search[] = {SOURCE_ROOT "/build/deps/engine/lib", NULL};
-    struct engine_llama_options options = {.library_dir = getenv("MILLRACE_ENGINE_DIR"),
-                                           .search = search,
-                                           .model_path = SOURCE_ROOT "/models/nano.gguf",
-                                           .slots = SLOTS,
-                                           .context_tokens = 256,
-                                           .threads = 1,
-                                           .threads_batch = 1};
+    options.library_dir = getenv("MILLRACE_ENGINE_DIR");
+    options.search = search;
+    options.model_path = SOURCE_ROOT "/models/nano.gguf";
+    options.slots = SLOTS;
+    options.threads = options.threads_batch = 1;
     struct engine *engine = NULL;
     struct err_note note = {{0}};
     enum err err = engine_llama_open(&options, NULL, NULL, &engine, &note);
@@ -35,6 +34,11 @@ static struct engine *open_nano(void)
     CHECK_STR(note.text, "");
     CHECK_OK(err);
     return engine;
+}
+
+static struct engine *open_nano(void)
+{
+    return open_nano_with((struct engine_llama_options){.context_tokens = 256});
 }
 
 /* Eight different prompts, behind what they have in common, and ways to sample. */
@@ -387,6 +391,122 @@ TEST(an_answer_cut_anywhere_goes_on_as_it_was)
         go_on(engine, alone, i, 1, &random);
     for (uint32_t round = 0; round < ROUNDS; round++)
         go_on(engine, alone, 0, JOBS, &random);
+    mem_free(alone);
+    engine_close(&engine);
+}
+
+/* --- drafts, in profile fast (docs/design/023) --- */
+
+enum { DRAFTS = 8, QUOTED = 60, FAST_CONTEXT = 512 };
+
+/* What of one stream this processor computes as single rows: 1, where it does for none. */
+static uint32_t tested_rows(struct engine *engine)
+{
+    struct selftest test;
+    enum selftest_next next;
+    selftest_init(&test, engine, true);
+    while ((next = selftest_step(&test)) <= SELFTEST_EMPTY)
+        CHECK(next == SELFTEST_STEP || engine_seq_cut(engine, 0, 0) == ERR_OK);
+    CHECK_EQ(next, SELFTEST_OVER);
+    CHECK_OK(engine_seq_cut(engine, 0, 0));
+    uint32_t rows = selftest_result(&test).draft_rows_exact_max;
+    selftest_fini(&test);
+    return rows;
+}
+
+struct quoted {
+    token_id ids[QUOTED];
+    char text[512];
+    uint32_t steps;
+    uint64_t right;
+};
+
+/* Behind the end of the turn as well: there it goes on to quote itself. */
+static void quote(struct engine *engine, uint32_t drafts, uint32_t rows, struct quoted *out)
+{
+    static const char prompt[] = "<|im_start|>user\nRepeat after me: bina toru kel dovi bina toru "
+                                 "kel dovi bina toru kel dovi<|im_end|>\n<|im_start|>assistant\n";
+    struct probes *probes = mem_alloc(sizeof(*probes));
+    struct core_options options = core_options_default();
+    token_id tokens[PROMPT_MAX];
+    size_t count;
+    options.draft_tokens_max = drafts;
+    options.draft_is_exact = true;
+    probes_init(probes, engine, &options);
+    core_set_draft_rows_exact_max(probes->core, rows);
+    CHECK_OK(engine_tokenize(engine, SLICE(prompt), true, true, tokens, PROMPT_MAX, &count));
+    struct probe *probe = probe_make(probes, 0, tokens, (uint32_t)count);
+    probe->job.max_tokens = QUOTED;
+    probe->job.ignore_eos = true;
+    probe->job.sampling.temperature = 0;
+    probe_start(probes, 0);
+    while (probes_step(probes))
+        out->steps++;
+    CHECK(probe->is_ended && !probe->is_failed);
+    CHECK_EQ(probe->id_count, QUOTED);
+    memcpy(out->ids, probe->ids, sizeof(out->ids));
+    snprintf(out->text, sizeof(out->text), SLICE_FMT, SLICE_ARG(text_slice(&probe->text)));
+    out->right = probes->drafts_right;
+    probes_fini(probes);
+    mem_free(probes);
+}
+
+/* On any processor: where several rows of a stream are not as single ones the self-test says so,
+ * and then nothing may be drafted; where they are, the same bits are the same tokens. */
+TEST(what_is_quoted_takes_fewer_steps_and_is_the_same_with_drafts)
+{
+    struct engine *engine =
+        open_nano_with((struct engine_llama_options){.context_tokens = FAST_CONTEXT,
+                                                     .fast = true,
+                                                     .logits_per_slot = 1,
+                                                     .logits_extra = DRAFTS});
+    uint32_t rows = tested_rows(engine);
+    struct quoted without = {0}, with = {0};
+    quote(engine, 0, rows, &without);
+    quote(engine, DRAFTS, rows, &with);
+    printf("%u rows as single ones; %u steps without drafts, %u with: %s\n", rows, without.steps,
+           with.steps, with.text);
+    CHECK(strstr(without.text, "bina toru kel dovi"));
+    CHECK_STR(with.text, without.text);
+    CHECK(memcmp(with.ids, without.ids, sizeof(with.ids)) == 0);
+    CHECK_EQ(without.right, 0);
+    CHECK_EQ(with.steps + with.right, without.steps);
+    CHECK(rows == 1 ? with.right == 0 : with.steps < without.steps);
+    engine_close(&engine);
+}
+
+/* By hand, without the self-test: the same question of a text that is nobody's answer, at each
+ * place on both sides of the 256 cells from which on flash attention takes another way. */
+TEST(the_self_test_of_profile_fast_is_right_about_other_texts)
+{
+    enum { TEXT = 330, PUT_IN = 200 };
+    struct engine *engine =
+        open_nano_with((struct engine_llama_options){.context_tokens = FAST_CONTEXT,
+                                                     .fast = true,
+                                                     .logits_per_slot = 1,
+                                                     .logits_extra = DRAFTS});
+    uint32_t rows = tested_rows(engine), vocab = engine->info.vocab_size;
+    float *alone = mem_array((size_t)(TEXT - PUT_IN) * vocab, sizeof(*alone));
+    struct engine_row text[TEXT];
+    uint64_t random = 29;
+    for (uint32_t i = 0; i < TEXT; i++)
+        text[i] = (struct engine_row){.token = (token_id)(test_random(&random) % vocab),
+                                      .position = i,
+                                      .wants_logits = i >= PUT_IN};
+    for (uint32_t width = 1; width <= rows; width++) {
+        CHECK_OK(engine_seq_cut(engine, 0, 0));
+        CHECK_OK(engine_decode(engine, text, PUT_IN));
+        for (uint32_t at = PUT_IN; at < TEXT; at += width) {
+            uint32_t count = at + width <= TEXT ? width : TEXT - at;
+            CHECK_OK(engine_decode(engine, text + at, count));
+            for (uint32_t i = 0; i < count; i++) {
+                float *same = alone + (size_t)(at + i - PUT_IN) * vocab;
+                if (width == 1)
+                    memcpy(same, engine_logits(engine, i), vocab * sizeof(*same));
+                CHECK(memcmp(same, engine_logits(engine, i), vocab * sizeof(*same)) == 0);
+            }
+        }
+    }
     mem_free(alone);
     engine_close(&engine);
 }

@@ -9,13 +9,11 @@
 
 #include <math.h>
 
-enum { WAY_REFERENCE, WAY_PARTS, WAY_COMPANY };
+enum { WAY_REFERENCE, WAY_PARTS, WAY_COMPANY }; /* in profile fast drafts are behind the first */
 
 /* How many streams at once, as long as there are slots for them. */
 static const uint32_t widths[] = {2, 3, 4, 6, 8, 12, 16};
-enum {
-    DRAFT_ROWS_MIN = 2
-}; /* rows of the answer in one step: from so many on all that there are */
+enum { DRAFT_ROWS_MIN = 2 }; /* of the answer in one step: from so many on all that there are */
 /* Of the prompt, in turn: below and above what kernels take at once (4, 8, 16). */
 static const uint32_t part_rows[] = {2, 7, 3, 16, 5, 9, 2, 4, 17, 8};
 
@@ -23,10 +21,15 @@ static const uint32_t part_rows[] = {2, 7, 3, 16, 5, 9, 2, 4, 17, 8};
 struct way {
     uint32_t lanes;
     uint32_t answer_rows; /* in a step */
-    bool cuts_prompt;
+    bool cuts_prompt, is_draft;
 };
 
 /* --- ways --- */
+
+static uint32_t min_u32(uint32_t a, uint32_t b)
+{
+    return a < b ? a : b;
+}
 
 static uint32_t width_count(const struct selftest *test)
 {
@@ -36,34 +39,41 @@ static uint32_t width_count(const struct selftest *test)
     return count;
 }
 
-/* With rows that differ when they are alone, no test of some hundred of them could show that they
+/* Most rows that a stream may have in a step: its own, and as core_draft.c finds room for drafts.
+ * With rows that differ when they are alone, no test of some hundred of them could show that they
  * do not (7 of 299 did, with nano): so it is not tried. */
-static uint32_t draft_count(const struct selftest *test)
+static uint32_t draft_rows(const struct selftest *test)
 {
-    return test->engine->info.single_rows_differ ? 0 : SELFTEST_DRAFT_ROWS_MAX - DRAFT_ROWS_MIN + 1;
+    const struct engine_info *info = &test->engine->info;
+    if (info->single_rows_differ)
+        return 1;
+    uint32_t most = min_u32(SELFTEST_DRAFT_ROWS_MAX, info->batch_tokens);
+    return info->logits_max == 0 ? most : min_u32(most, 1 + info->logits_max - info->slots);
+}
+
+/* The ways with drafts are the last. */
+static uint32_t first_draft(const struct selftest *test)
+{
+    return test->is_fast ? WAY_PARTS : WAY_COMPANY + width_count(test);
 }
 
 static uint32_t way_count(const struct selftest *test)
 {
-    return test->is_fast ? WAY_PARTS : WAY_COMPANY + width_count(test) + draft_count(test);
-}
-
-static bool way_is_draft(const struct selftest *test, uint32_t way)
-{
-    return way >= WAY_COMPANY + width_count(test);
+    return first_draft(test) + draft_rows(test) - 1;
 }
 
 static struct way way_at(const struct selftest *test, uint32_t way)
 {
     if (way == WAY_REFERENCE)
         return (struct way){.lanes = 1, .answer_rows = 1};
+    if (way >= first_draft(test))
+        return (struct way){.lanes = 1,
+                            .answer_rows = DRAFT_ROWS_MIN + way - first_draft(test),
+                            .cuts_prompt = !test->is_fast,
+                            .is_draft = true};
     if (way == WAY_PARTS)
         return (struct way){.lanes = 1, .answer_rows = 1, .cuts_prompt = true};
-    if (!way_is_draft(test, way))
-        return (struct way){
-            .lanes = widths[way - WAY_COMPANY], .answer_rows = 1, .cuts_prompt = true};
-    uint32_t rows = DRAFT_ROWS_MIN + way - WAY_COMPANY - width_count(test);
-    return (struct way){.lanes = 1, .answer_rows = rows, .cuts_prompt = true};
+    return (struct way){.lanes = widths[way - WAY_COMPANY], .answer_rows = 1, .cuts_prompt = true};
 }
 
 /* --- life --- */
@@ -76,12 +86,13 @@ uint32_t selftest_slots(const struct selftest *test)
 
 void selftest_init(struct selftest *test, struct engine *engine, bool is_fast)
 {
-    const uint32_t text = SELFTEST_PROMPT_TOKENS + SELFTEST_ANSWER_TOKENS;
+    const uint32_t prompt = is_fast ? SELFTEST_FAST_PROMPT_TOKENS : SELFTEST_PROMPT_TOKENS;
+    const uint32_t text = prompt + SELFTEST_ANSWER_TOKENS;
     uint32_t context = engine->info.context_tokens;
     ASSERT(context >= 16 && engine->info.batch_tokens >= 8);
     *test = (struct selftest){.engine = engine, .is_fast = is_fast};
-    test->answer = context < text ? context / 4 : SELFTEST_ANSWER_TOKENS;
-    test->prompt = context < text ? context - test->answer : SELFTEST_PROMPT_TOKENS;
+    test->answer = min_u32(context < text ? context / 4 : text, SELFTEST_ANSWER_TOKENS);
+    test->prompt = context < text ? context - test->answer : prompt;
     test->rows = mem_array(engine->info.batch_tokens, sizeof(*test->rows));
     test->result.draft_rows_exact_max = 1;
     selftest_again(test);
@@ -115,11 +126,6 @@ static token_id token_at(const struct selftest *test, uint32_t position)
     return (token_id)((mixed >> 32) % test->engine->info.vocab_size);
 }
 
-static uint32_t min_u32(uint32_t a, uint32_t b)
-{
-    return a < b ? a : b;
-}
-
 /* plan.h rule 8: no part of a prompt is one row, for which there has to be room for three. */
 static uint32_t prompt_rows(const struct selftest *test, struct selftest_lane *lane,
                             const struct way *way, uint32_t room)
@@ -150,8 +156,9 @@ static uint32_t lane_rows(const struct selftest *test, struct selftest_lane *lan
     return min_u32(min_u32(way->answer_rows, room), whole_text(test) - lane->position);
 }
 
-/* Of each stream the last row gives logits, once its prompt is in. What does not fit into the batch
- * waits: the first streams are through sooner. */
+/* Of each stream the last row gives logits, once its prompt is in; of drafts, and what they are
+ * behind, each: so the last layer and the output have as many rows as when they are verified. What
+ * does not fit into the batch waits: the first streams are through sooner. */
 static uint32_t fill_rows(struct selftest *test, const struct way *way)
 {
     uint32_t count = 0, batch = test->engine->info.batch_tokens;
@@ -159,11 +166,12 @@ static uint32_t fill_rows(struct selftest *test, const struct way *way)
         struct selftest_lane *lane = &test->lanes[slot];
         uint32_t rows = lane_rows(test, lane, way, batch - count);
         for (uint32_t i = 0; i < rows; i++, lane->position++)
-            test->rows[count++] = (struct engine_row){
-                .token = token_at(test, lane->position),
-                .position = lane->position,
-                .slot = slot,
-                .wants_logits = i + 1 == rows && lane->position + 1 >= test->prompt};
+            test->rows[count++] =
+                (struct engine_row){.token = token_at(test, lane->position),
+                                    .position = lane->position,
+                                    .slot = slot,
+                                    .wants_logits = lane->position + 1 >= test->prompt &&
+                                                    (way->is_draft || i + 1 == rows)};
     }
     return count;
 }
@@ -297,8 +305,14 @@ static void make_fingerprint(struct selftest *test)
 
 static enum selftest_next end(struct selftest *test, enum node_determinism determinism)
 {
-    test->result.determinism = determinism;
+    test->result.determinism = test->is_fast ? NODE_COMPATIBLE : determinism;
     return SELFTEST_OVER;
+}
+
+/* It is exact for all widths, but not with drafts of so many rows. */
+static enum selftest_next end_of_difference(struct selftest *test, const struct way *way)
+{
+    return end(test, way->is_draft ? NODE_EXACT : NODE_COMPATIBLE);
 }
 
 static enum selftest_next end_way(struct selftest *test, const struct way *way)
@@ -306,19 +320,15 @@ static enum selftest_next end_way(struct selftest *test, const struct way *way)
     bool is_same = all_cells_are_same(test, way);
     if (test->way == WAY_REFERENCE)
         make_fingerprint(test);
-    if (!is_same && !way_is_draft(test, test->way))
-        return end(test, NODE_COMPATIBLE);
     if (!is_same)
-        return end(test, NODE_EXACT); /* without drafts of so many rows */
-    if (way_is_draft(test, test->way))
+        return end_of_difference(test, way);
+    if (way->is_draft)
         test->result.draft_rows_exact_max = way->answer_rows;
     else if (test->way != WAY_REFERENCE)
         test->result.width_max = way->lanes;
     test->way++;
     selftest_again(test);
-    if (test->way < way_count(test))
-        return SELFTEST_EMPTY;
-    return end(test, test->is_fast ? NODE_COMPATIBLE : NODE_EXACT);
+    return test->way < way_count(test) ? SELFTEST_EMPTY : end(test, NODE_EXACT);
 }
 
 /* The rows are in. */
@@ -328,7 +338,7 @@ static enum selftest_next judge(struct selftest *test, const struct way *way, ui
     case NO_NUMBERS:
         return SELFTEST_BROKEN;
     case DIFFERENT:
-        return end(test, way_is_draft(test, test->way) ? NODE_EXACT : NODE_COMPATIBLE);
+        return end_of_difference(test, way);
     case SAME:
         break;
     }

@@ -6,10 +6,16 @@
  *    which the fingerprint is made); the prompt in parts of other lengths; 2, 3, 4 .. 16 streams
  *    of it at once, each some steps behind the other, so that prompts and answers of all lengths
  *    meet in a step; where a row alone is as one among others (engine_info.single_rows_differ is
- *    false) the answer by 2, 3 .. 8 rows a step. Always as plan.h rules 8 and 9 would do it.
+ *    false) the answer by 2, 3 .. 9 rows a step, as drafts are verified (plan.h rule 10): each row
+ *    gives logits, and there are as many as the engine has logits for. Always as plan.h rules 8
+ *    and 9 would do it.
  * 2. Every row that gave logits is compared, and where the engine can save, every cell.
  * 3. The first difference ends it: compatible. Without one it is exact for all widths it covered.
- * 4. In profile fast only the reference runs: nothing is promised there.
+ * 4. In profile fast the result is compatible, for nothing is promised beside others. But drafts
+ *    must not change what a stream says alone: so the reference runs there, and the answer by
+ *    several rows, behind a longer prompt. Flash attention treats a row that is alone another way
+ *    once it looks at 512 cells, which libllama does from the 257th on; the answer begins before
+ *    that and ends behind it.
  * 5. It uses slots 0..selftest_slots() - 1, which are empty when a way begins, and leaves in them
  *    what it put there. */
 #pragma once
@@ -19,9 +25,10 @@
 
 enum {
     SELFTEST_PROMPT_TOKENS = 70,
+    SELFTEST_FAST_PROMPT_TOKENS = 244, /* where the context has room for it */
     SELFTEST_ANSWER_TOKENS = 26,
     SELFTEST_SLOTS_MAX = 16,
-    SELFTEST_DRAFT_ROWS_MAX = 8
+    SELFTEST_DRAFT_ROWS_MAX = 9 /* a row and the drafts of config.h's default */
 };
 
 struct selftest_result {

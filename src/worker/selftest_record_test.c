@@ -117,7 +117,7 @@ TEST(every_field_is_held_to_its_range)
     CHECK_ERR(decode_changed("\"width_max\":8", "\"width_max\":17"), ERR_LIMIT);
     CHECK_ERR(decode_changed("\"draft_rows_exact_max\":3", "\"draft_rows_exact_max\":0"),
               ERR_LIMIT);
-    CHECK_ERR(decode_changed("\"draft_rows_exact_max\":3", "\"draft_rows_exact_max\":9"),
+    CHECK_ERR(decode_changed("\"draft_rows_exact_max\":3", "\"draft_rows_exact_max\":10"),
               ERR_LIMIT);
     CHECK_ERR(decode_changed("0000007", "000000g"), ERR_PROTOCOL);
     CHECK_ERR(decode_changed("0000007", "000007"), ERR_PROTOCOL);

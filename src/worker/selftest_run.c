@@ -48,10 +48,10 @@ static void make_key(struct selftest_run *run)
 {
     const struct engine_info *info = &run->engine->info;
     text_init(&run->key, KEY_MAX_BYTES);
-    text_add_f(&run->key, "%s|%s|%s|slots=%u|context=%u|batch=%u|fast=%d|budget=%llu",
+    text_add_f(&run->key, "%s|%s|%s|slots=%u|context=%u|batch=%u|logits=%u|fast=%d|budget=%llu",
                run->options.key ? run->options.key : "", info->build ? info->build : info->kind,
                info->description, info->slots, info->context_tokens, info->batch_tokens,
-               run->options.is_fast, (unsigned long long)run->options.budget_us);
+               info->logits_max, run->options.is_fast, (unsigned long long)run->options.budget_us);
     add_adapters(&run->key, info);
 }
 

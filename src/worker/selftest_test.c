@@ -8,6 +8,7 @@ static struct engine_ops ops;
 static const struct engine_ops *toy_ops;
 static uint32_t slots_max_same; /* more slots than so many in a step: other bits */
 static uint32_t rows_max_same;  /* of one slot */
+static uint32_t answers_from;   /* where prompts end */
 static bool only_cells_differ;
 static uint32_t decodes;
 static enum err fails_with;
@@ -17,7 +18,7 @@ static bool is_different(const struct engine_row *rows, size_t count)
     uint32_t in_slot[TOY_SLOTS_MAX] = {0}, slots = 0, most = 0;
     for (size_t i = 0; i < count; i++) {
         slots += in_slot[rows[i].slot]++ == 0;
-        bool is_answer = rows[i].position >= SELFTEST_PROMPT_TOKENS;
+        bool is_answer = rows[i].position >= answers_from;
         most = is_answer && in_slot[rows[i].slot] > most ? in_slot[rows[i].slot] : most;
     }
     return slots > slots_max_same || most > rows_max_same;
@@ -45,7 +46,9 @@ static void set_up(uint32_t slots, uint32_t context_tokens, uint32_t batch_token
     ops = *toy_ops;
     ops.decode = decode;
     toy.engine.ops = &ops;
+    toy.engine.info.logits_max = slots + SELFTEST_DRAFT_ROWS_MAX - 1;
     slots_max_same = rows_max_same = UINT32_MAX;
+    answers_from = SELFTEST_PROMPT_TOKENS;
     only_cells_differ = false;
     fails_with = ERR_OK;
     decodes = 0;
@@ -149,13 +152,35 @@ TEST(rows_of_one_stream_are_exact_up_to_the_first_width_that_differs)
     }
 }
 
-TEST(profile_fast_promises_nothing_and_costs_one_way)
+TEST(profile_fast_promises_nothing_beside_others_and_tries_drafts_alone)
 {
     set_up(8, 256, 512);
+    slots_max_same = 1;
     struct selftest_result result = result_of(true);
     CHECK_EQ(result.determinism, NODE_COMPATIBLE);
-    CHECK_EQ(decodes, 1 + SELFTEST_ANSWER_TOKENS);
     CHECK_EQ(result.width_max, 0);
+    CHECK_EQ(result.draft_rows_exact_max, SELFTEST_DRAFT_ROWS_MAX);
+    for (uint32_t most = 1; most < SELFTEST_DRAFT_ROWS_MAX; most++) {
+        set_up(8, 256, 512);
+        answers_from = 256 - SELFTEST_ANSWER_TOKENS; /* of this context */
+        rows_max_same = most;
+        result = result_of(true);
+        CHECK_EQ(result.determinism, NODE_COMPATIBLE);
+        CHECK_EQ(result.draft_rows_exact_max, most);
+    }
+}
+
+TEST(no_more_rows_are_tried_than_the_engine_takes_or_has_logits_for)
+{
+    set_up(8, 256, 512);
+    toy.engine.info.logits_max = 8 + 3; /* the toy holds us to it */
+    CHECK_EQ(result_of(true).draft_rows_exact_max, 4);
+    set_up(8, 256, 512);
+    toy.engine.info.logits_max = 8; /* nothing is to be drafted, and nothing but one way is run */
+    CHECK_EQ(result_of(true).draft_rows_exact_max, 1);
+    CHECK_EQ(decodes, 1 + SELFTEST_ANSWER_TOKENS);
+    set_up(8, 256, 8);
+    CHECK_EQ(result_of(true).draft_rows_exact_max, 8);
 }
 
 TEST(fingerprints_tell_numbers_apart_and_not_shapes)

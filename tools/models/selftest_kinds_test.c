@@ -8,8 +8,11 @@ enum { SLOTS = 8, CONTEXT = 256 };
 
 static struct engine_llama_options options_of(bool is_fast)
 {
-    return (struct engine_llama_options){
-        .slots = SLOTS, .context_tokens = CONTEXT, .fast = is_fast, .logits_per_slot = 1};
+    return (struct engine_llama_options){.slots = SLOTS,
+                                         .context_tokens = CONTEXT,
+                                         .fast = is_fast,
+                                         .logits_per_slot = 1,
+                                         .logits_extra = is_fast ? SELFTEST_DRAFT_ROWS_MAX - 1 : 0};
 }
 
 static struct selftest_result test_of(struct engine *engine, bool is_fast)
@@ -25,8 +28,9 @@ static struct selftest_result test_of(struct engine *engine, bool is_fast)
     CHECK_EQ(next, SELFTEST_OVER);
     struct selftest_result result = selftest_result(&test);
     CHECK_EQ(strlen(result.fingerprint), NODE_FINGERPRINT_BYTES);
-    printf("%s: %s, width_max %u, %s, %llu ms; %s\n", engine->info.description,
-           node_determinism_name(result.determinism), result.width_max, result.fingerprint,
+    printf("%s: %s, width_max %u, draft_rows_exact_max %u, %s, %llu ms; %s\n",
+           engine->info.description, node_determinism_name(result.determinism), result.width_max,
+           result.draft_rows_exact_max, result.fingerprint,
            (unsigned long long)(clock_monotonic_us() - begin_us) / 1000, engine->info.build);
     selftest_fini(&test);
     return result;
@@ -81,6 +85,8 @@ TEST(a_model_of_f16_is_found_to_depend_on_its_company)
     struct selftest_result result = result_of(&model, false);
     CHECK_EQ(result.determinism, NODE_COMPATIBLE);
     CHECK(result.width_max <= 1);
+    result = result_of(&model, true);
+    CHECK_EQ(result.draft_rows_exact_max, 1); /* and so do rows of one stream: nothing is drafted */
 }
 
 TEST(fingerprints_tell_models_and_profiles_apart)
