@@ -7,25 +7,35 @@
 #include <stdlib.h>
 
 static const char usage[] =
-    "usage: make_model [--kind KIND] [--size SIZE] [--type TYPE] [--seed N] [--vocabulary FILE]\n"
-    "                  OUT.gguf\n"
+    "usage: make_model [--kind KIND] [--size SIZE] [--type TYPE] [--quotes] [--seed N]\n"
+    "                  [--vocabulary FILE] OUT.gguf\n"
     "       make_model --lora-for MODEL.gguf [--seed N] OUT.gguf\n"
     "\n"
     "--kind KIND        llama, recurrent, hybrid, window, embedding, rerank\n"
     "--size SIZE        tiny; of llama also 15m, 110m\n"
     "--type TYPE        of the matrices: f32, f16, q8_0, q4_0\n"
+    "--quotes           llama of 15m or 110m: what it says is what stood before\n"
     "--seed N           0..2^64-1\n"
     "--vocabulary FILE  the GGUF file whose tokenizer it gets\n"
     "--lora-for FILE    a LoRA adapter for this model, instead of a model\n"
     "\n"
     "The defaults: --kind llama --size tiny --type q8_0 --seed 1 and the shipped model's.\n";
 
-enum { OPTION_KIND, OPTION_SIZE, OPTION_TYPE, OPTION_SEED, OPTION_VOCABULARY, OPTION_LORA };
+enum {
+    OPTION_KIND,
+    OPTION_SIZE,
+    OPTION_TYPE,
+    OPTION_QUOTES,
+    OPTION_SEED,
+    OPTION_VOCABULARY,
+    OPTION_LORA
+};
 
 static const struct option long_options[] = {
     {"kind", required_argument, NULL, OPTION_KIND},
     {"size", required_argument, NULL, OPTION_SIZE},
     {"type", required_argument, NULL, OPTION_TYPE},
+    {"quotes", no_argument, NULL, OPTION_QUOTES},
     {"seed", required_argument, NULL, OPTION_SEED},
     {"vocabulary", required_argument, NULL, OPTION_VOCABULARY},
     {"lora-for", required_argument, NULL, OPTION_LORA},
@@ -80,6 +90,8 @@ static struct random_model parse_options(int argc, char **argv, const char **out
             model.size = (enum random_size)index_in(random_size_names, RANDOM_SIZE_COUNT, "size");
         else if (option == OPTION_TYPE)
             model.type = type_named();
+        else if (option == OPTION_QUOTES)
+            model.quotes = true;
         else if (option == OPTION_VOCABULARY)
             model.vocabulary = optarg;
         else if (option == OPTION_LORA)

@@ -57,7 +57,7 @@ static enum err write_for(const struct gguf_map *model, const struct random_lora
     struct build build = {.lora = lora};
     TRY(gguf_check(model->head, model->file_bytes, &summary, note));
     gguf_init(&build.gguf);
-    build.weights = (struct weights){&build.gguf, lora->type, lora->seed};
+    build.weights = (struct weights){&build.gguf, lora->type, lora->seed, NULL};
     gguf_add_string(&build.gguf, "general.type", SLICE("adapter"));
     gguf_add_string(&build.gguf, "general.architecture", slice_str(summary.architecture));
     gguf_add_string(&build.gguf, "general.name", SLICE("random LoRA"));

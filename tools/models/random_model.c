@@ -2,6 +2,7 @@
  * (src/models/ARCHITECTURE.cpp there). */
 #include "models/random_model.h"
 
+#include "models/quoting.h"
 #include "models/vocabulary.h"
 #include "models/weights.h"
 #include "nano/cpu.h"
@@ -56,6 +57,7 @@ struct build {
     struct gguf gguf;
     struct weights weights;
     struct shape shape;
+    struct quoting quoting; /* heads 0: it does not */
     char name[64];
 };
 
@@ -96,8 +98,8 @@ static uint32_t file_type(enum gguf_tensor_type type)
 static void add_general(struct build *build, const struct random_model *model)
 {
     char name[64];
-    snprintf(name, sizeof(name), "random %s %s", random_kind_names[model->kind],
-             random_size_names[model->size]);
+    snprintf(name, sizeof(name), "random %s %s%s", random_kind_names[model->kind],
+             random_size_names[model->size], model->quotes ? " that quotes" : "");
     gguf_add_string(&build->gguf, "general.architecture", slice_str(build->shape.architecture));
     gguf_add_string(&build->gguf, "general.type", SLICE("model"));
     gguf_add_string(&build->gguf, "general.name", slice_str(name));
@@ -191,6 +193,10 @@ static void add_llama(struct build *build)
         add_feed_forward(build, layer);
     }
     add_vector(build, "output_norm.weight", shape->width, 1);
+    if (build->quoting.heads == 0)
+        return; /* the output is the embedding */
+    add_f32(build, "rope.freq_base", QUOTING_ROPE_BASE);
+    weights_add_matrix(&build->weights, "output.weight", shape->vocab, shape->width);
 }
 
 static void add_state_layer(struct build *build, uint32_t layer)
@@ -344,6 +350,19 @@ static void add_architecture(struct build *build, enum random_kind kind)
     ASSERT(false);
 }
 
+static struct quoting quoting_of(const struct random_model *model)
+{
+    const struct shape *shape = &shapes[model->kind][model->size];
+    return (struct quoting){.width = shape->width, .heads = shape->heads, .seed = model->seed};
+}
+
+static bool can_quote(const struct random_model *model)
+{
+    struct quoting quoting = quoting_of(model);
+    return model->kind == RANDOM_LLAMA &&
+           quoting_fits(&quoting, shapes[model->kind][model->size].layers);
+}
+
 static enum err write_with(const struct random_model *model, const struct vocabulary *vocabulary,
                            const char *path, struct err_note *note)
 {
@@ -351,7 +370,11 @@ static enum err write_with(const struct random_model *model, const struct vocabu
     if (build.shape.vocab < vocabulary->tokens)
         build.shape.vocab = vocabulary->tokens;
     gguf_init(&build.gguf);
-    build.weights = (struct weights){&build.gguf, model->type, model->seed};
+    build.weights = (struct weights){&build.gguf, model->type, model->seed, NULL};
+    if (model->quotes) {
+        build.quoting = quoting_of(model);
+        build.weights.quoting = &build.quoting;
+    }
     add_general(&build, model);
     add_shape(&build);
     vocabulary_add(vocabulary, build.shape.vocab, build.shape.use, &build.gguf);
@@ -366,6 +389,11 @@ enum err random_model_write(const struct random_model *model, const char *path,
 {
     if (!shapes[model->kind][model->size].architecture)
         return err_note_fail(note, ERR_REFUSED, "there is no %s of size %s",
+                             random_kind_names[model->kind], random_size_names[model->size]);
+    if (model->quotes && !can_quote(model))
+        return err_note_fail(note, ERR_REFUSED,
+                             "there is no %s of size %s that quotes: take llama "
+                             "of 15m or 110m",
                              random_kind_names[model->kind], random_size_names[model->size]);
     TRY(cpu_can_train(note));
     struct vocabulary vocabulary;

@@ -35,13 +35,15 @@ struct random_model {
     enum random_size size;
     enum gguf_tensor_type type; /* of the matrices, where their rows are whole blocks */
     uint64_t seed;
+    bool quotes;            /* llama of 15m or 110m: it says again what stood before (quoting.h) */
     const char *vocabulary; /* path of the file whose tokenizer it gets: models/nano.gguf */
 };
 
 extern const char *const random_kind_names[RANDOM_KIND_COUNT];
 extern const char *const random_size_names[RANDOM_SIZE_COUNT];
 
-/* Whole or not at all. ERR_REFUSED: there is no such size of that kind, or this processor cannot
- * pack (nano/cpu.h); else what reading the vocabulary and writing may give. */
+/* Whole or not at all. ERR_REFUSED: there is no such size of that kind, or none that quotes, or
+ * this processor cannot pack (nano/cpu.h); else what reading the vocabulary and writing may give.
+ */
 MUST_USE enum err random_model_write(const struct random_model *model, const char *path,
                                      struct err_note *note);

@@ -183,6 +183,50 @@ TEST(large_vocabulary_tokenises_as_the_shipped_one_and_has_a_word_for_each_token
     made_fini(&made);
 }
 
+/* A text that does not repeat itself, and its beginning again: of the second time, how many tokens
+ * are said as they stood in the first, of those behind three that are there. */
+static uint32_t quoted_right(const struct random_model *model, uint32_t count)
+{
+    enum { FIRST = 300 };
+    struct made made = made_of(model);
+    struct engine *engine =
+        made_open(&made, (struct engine_llama_options){.slots = 1, .context_tokens = 512});
+    struct engine_row rows[512];
+    uint64_t random = 17;
+    uint32_t right = 0;
+    for (uint32_t i = 0; i < FIRST + count + 3; i++) {
+        token_id token = (token_id)(test_random(&random) % engine->info.vocab_size);
+        rows[i] = (struct engine_row){.token = i < FIRST ? token : rows[i - FIRST].token,
+                                      .position = i,
+                                      .wants_logits = i >= FIRST + 2};
+    }
+    CHECK_OK(engine_decode(engine, rows, FIRST + count + 3));
+    for (uint32_t i = FIRST + 2; i < FIRST + 2 + count; i++) {
+        const float *logits = engine_logits(engine, i);
+        token_id next = rows[i + 1].token;
+        uint32_t higher = 0;
+        for (uint32_t token = 0; token < engine->info.vocab_size; token++)
+            higher += logits[token] > logits[next];
+        right += higher == 0;
+    }
+    engine_close(&engine);
+    made_fini(&made);
+    return right;
+}
+
+TEST(model_that_quotes_says_again_what_stood_before)
+{
+    struct random_model model = {.size = RANDOM_15M, .type = GGUF_TENSOR_Q8_0, .seed = 1};
+    CHECK(quoted_right(&model, 100) < 10);
+    model.quotes = true;
+    uint32_t right = quoted_right(&model, 100);
+    model.type = GGUF_TENSOR_Q4_0;
+    uint32_t packed = quoted_right(&model, 100);
+    printf("quoted right of 100: %u at Q8_0, %u at Q4_0\n", right, packed);
+    CHECK(right >= 98);
+    CHECK(packed >= 98);
+}
+
 TEST(what_cannot_be_made_is_refused_by_name)
 {
     cpu_or_skip();
@@ -193,7 +237,10 @@ TEST(what_cannot_be_made_is_refused_by_name)
                                  .vocabulary = SOURCE_ROOT "/models/nano.gguf"};
     CHECK_ERR(random_model_write(&model, "/nowhere/x.gguf", &note), ERR_REFUSED);
     CHECK_STR(note.text, "there is no hybrid of size 15m");
-    model.size = RANDOM_TINY;
+    model = (struct random_model){.quotes = true, .vocabulary = model.vocabulary};
+    CHECK_ERR(random_model_write(&model, "/nowhere/x.gguf", &note), ERR_REFUSED);
+    CHECK_STR(note.text, "there is no llama of size tiny that quotes: take llama of 15m or 110m");
+    model = (struct random_model){.kind = RANDOM_HYBRID, .vocabulary = model.vocabulary};
     CHECK_ERR(random_model_write(&model, "/nowhere/x.gguf", &note), ERR_NOT_FOUND);
     CHECK(strstr(note.text, "/nowhere/x.gguf"));
     model.vocabulary = "/nowhere/nano.gguf";

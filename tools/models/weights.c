@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "base/splitmix.h"
 #include "models/q4.h"
+#include "models/quoting.h"
 #include "nano/q8.h"
 
 #include <math.h>
@@ -53,14 +54,16 @@ static void pack(enum gguf_tensor_type type, const float *row, size_t columns, v
     }
 }
 
-static void add(struct weights *weights, const char *name, enum gguf_tensor_type type,
-                uint32_t rows, uint32_t columns, float low, float high)
+static void add(struct weights *weights, const struct quoting *quoting, const char *name,
+                enum gguf_tensor_type type, uint32_t rows, uint32_t columns, float low, float high)
 {
     size_t bytes = row_bytes(type, columns);
     char *packed = mem_array(rows, bytes);
     float *row = mem_array(columns, sizeof(*row));
     for (uint32_t i = 0; i < rows; i++) {
         draw(&weights->random, low, high, row, columns);
+        if (quoting)
+            quoting_row(quoting, name, i, row, columns);
         pack(type, row, columns, packed + i * bytes);
     }
     gguf_add_tensor(weights->gguf, name, type, rows, columns, slice_of(packed, rows * bytes));
@@ -72,11 +75,12 @@ void weights_add_matrix(struct weights *weights, const char *name, uint32_t rows
 {
     float bound = sqrtf(3.0f / (float)columns); /* variance 1/columns */
     bool is_packed = columns % Q8_WEIGHTS == 0;
-    add(weights, name, is_packed ? weights->type : GGUF_TENSOR_F32, rows, columns, -bound, bound);
+    add(weights, weights->quoting, name, is_packed ? weights->type : GGUF_TENSOR_F32, rows, columns,
+        -bound, bound);
 }
 
 void weights_add_f32(struct weights *weights, const char *name, uint32_t rows, uint32_t columns,
                      float low, float high)
 {
-    add(weights, name, GGUF_TENSOR_F32, rows, columns, low, high);
+    add(weights, NULL, name, GGUF_TENSOR_F32, rows, columns, low, high);
 }

@@ -5,10 +5,14 @@
 
 #include "nano/gguf_write.h"
 
+struct quoting;
+
 struct weights {
     struct gguf *gguf;
     enum gguf_tensor_type type; /* of matrices whose rows are whole blocks; else F32 */
     uint64_t random;
+    const struct quoting
+        *quoting; /* what becomes of the matrices' rows (quoting.h); NULL: nothing */
 };
 
 /* y = x W^T, `rows` outputs of `columns` inputs: y is as large as x. */
