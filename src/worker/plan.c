@@ -29,7 +29,7 @@ static uint32_t decode_rows(const struct plan_state *state)
     /* A batch of one row cannot be shared: prompts then wait until the decoding ones have ended. */
     uint32_t kept = state->batch_tokens > 1 ? least_rows(state) : 0;
     uint32_t rows = min_u32(state->decode_count, state->batch_tokens - kept);
-    if (state->cost && state->prompt_count == 0 && rows > 0)
+    if (state->cost && state->prompt_count == 0 && state->settle_count == 0 && rows > 0)
         rows = step_cost_decode_width(state->cost, rows);
     return rows;
 }
@@ -146,12 +146,11 @@ static void share_among_prompts(const struct plan_state *state, struct budget *b
 }
 
 /* Drops the parts that got nothing. */
-static void add_prompts(const struct plan_state *state, struct plan_batch *batch)
+static void add_prompts(const struct plan_state *state, struct plan_batch *batch,
+                        struct budget *budget)
 {
     struct plan_part *parts = batch->parts + batch->part_count;
-    struct budget budget = prompt_budget(state, batch);
-    share_among_prompts(state, &budget, parts);
-    batch->shape = budget.shape;
+    share_among_prompts(state, budget, parts);
     for (uint32_t i = 0; i < state->prompt_count; i++) {
         struct plan_part part = parts[i];
         if (part.count == 0)
@@ -160,6 +159,46 @@ static void add_prompts(const struct plan_state *state, struct plan_batch *batch
         batch->parts[batch->part_count++] = part;
         batch->row_count += part.count;
     }
+}
+
+/* --- answers that settle (rule 11) --- */
+
+#define SETTLE_PART 0.25
+enum { SETTLE_UNSEEN_US = 20000 }; /* as gaps that nobody sees: step_cost.h */
+
+/* What prompts left, as far as answers may have it. */
+static struct budget settle_budget(const struct plan_state *state, const struct plan_batch *batch,
+                                   struct budget left)
+{
+    bool has_prompts = batch->part_count > batch->decode_count;
+    uint32_t room = state->batch_tokens - batch->row_count;
+    if (batch->part_count == 0 && left.rows < PLAN_PAIR_ROWS)
+        left.rows = min_u32(room, PLAN_PAIR_ROWS); /* alone they move in every step */
+    left.rows = min_u32(left.rows, PLAN_SETTLE_ROWS);
+    if (has_prompts && state->cost) {
+        double prompts_us = step_cost_us(state->cost, &left.shape);
+        double until_us = prompts_us + fmax(prompts_us * SETTLE_PART, SETTLE_UNSEEN_US);
+        left.target_us = left.cost ? fmin(left.target_us, until_us) : until_us;
+        left.cost = state->cost;
+    }
+    return left;
+}
+
+static void add_settles(const struct plan_state *state, const struct budget *left,
+                        struct plan_batch *batch)
+{
+    struct plan_part *parts = batch->parts + batch->part_count;
+    struct budget budget = settle_budget(state, batch, *left);
+    for (uint32_t i = 0; i < state->settle_count && budget.rows > 0; i++) {
+        const struct plan_seq *settle = &state->settles[i];
+        struct plan_part part = {.index = i, .is_prompt = true, .position = settle->position};
+        ASSERT(settle->left >= 2 && settle->pairs_until == settle->position + settle->left);
+        give(settle, &part, UINT32_MAX, budget.target_us, &budget);
+        if (part.count > 0)
+            parts[batch->settle_count++] = part;
+        batch->row_count += part.count;
+    }
+    batch->shape = budget.shape;
 }
 
 /* --- drafts (rules 9 and 10) --- */
@@ -182,7 +221,8 @@ struct tries {
 static uint32_t draft_room(const struct plan_state *state, const struct plan_batch *batch)
 {
     uint32_t width = min_u32(PLAN_DRAFT_WIDTH, state->batch_tokens);
-    bool is_for_all = batch->decode_count == state->decode_count && state->prompt_count == 0;
+    bool is_for_all = batch->decode_count == state->decode_count && state->prompt_count == 0 &&
+                      state->settle_count == 0;
     if (!is_for_all || batch->decode_count == 0 || batch->decode_count >= width)
         return 0;
     return min_u32(state->draft_rows, width - batch->decode_count);
@@ -272,7 +312,9 @@ static void add_drafts(const struct plan_state *state, struct plan_batch *batch)
 
 struct plan_batch plan_step(const struct plan_state *state, struct plan_part *out_parts)
 {
-    ASSERT(state->batch_tokens > (least_rows(state) > 1 ? PLAN_PAIR_ROWS : 0));
+    bool has_pairs = least_rows(state) > 1 || state->settle_count > 0;
+    ASSERT(state->batch_tokens > (has_pairs ? PLAN_PAIR_ROWS : 0));
+    ASSERT(state->settle_count <= PLAN_SETTLES_MAX);
     struct plan_batch batch = {.parts = out_parts, .decode_count = decode_rows(state)};
     for (uint32_t i = 0; i < batch.decode_count; i++) {
         ASSERT(state->decodes[i].left == 1);
@@ -282,6 +324,8 @@ struct plan_batch plan_step(const struct plan_state *state, struct plan_part *ou
     }
     batch.part_count = batch.row_count = batch.decode_count;
     add_drafts(state, &batch);
-    add_prompts(state, &batch);
+    struct budget budget = prompt_budget(state, &batch);
+    add_prompts(state, &batch, &budget);
+    add_settles(state, &budget, &batch);
     return batch;
 }

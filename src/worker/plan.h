@@ -34,7 +34,12 @@
  *    time, a sixteenth more than none would; the step keeps to the target of rule 3, and makes no
  *    sequence slower, by its own odds, than a sixteenth. So who is not guessed right does not pay
  *    for who is, and a step that is wide already takes none. Without a `cost` the likeliest get
- *    what there is, the front of equals. */
+ *    what there is, the front of equals.
+ * 11. Answers that settle (core_settle.c) are filler, too, and keep to rule 8. A step has at most
+ *    PLAN_SETTLE_ROWS of them, out of what its prompts leave of rows and time (rule 3). With a
+ *    `cost` a step with prompts becomes longer by no more than a quarter for them, or by 20 ms: it
+ *    is somebody's first token. With nothing else in it, it has that many rows, and whoever comes
+ *    meanwhile need not wait for its end (core.h rule 12). */
 #pragma once
 
 #include "worker/step_cost.h"
@@ -52,6 +57,8 @@ struct plan_seq {
 enum {
     PLAN_PAIR_ROWS = 3, /* to get on by two, and to end with what is left when that is one */
     PLAN_DRAFT_WIDTH = STEP_COST_WIDTHS, /* wider steps are not measured one by one */
+    PLAN_SETTLE_ROWS = 64,
+    PLAN_SETTLES_MAX = PLAN_SETTLE_ROWS / 2, /* by two at least */
 };
 
 struct plan_state {
@@ -66,10 +73,12 @@ struct plan_state {
     uint32_t decode_count;
     const struct plan_seq *prompts; /* oldest first */
     uint32_t prompt_count;
+    const struct plan_seq *settles; /* rule 11, first come first; left >= 2, pairs_until is set */
+    uint32_t settle_count;          /* <= PLAN_SETTLES_MAX */
 };
 
 struct plan_part {  /* rows of one sequence */
-    uint32_t index; /* into decodes, or into prompts */
+    uint32_t index; /* into decodes, into prompts, or into settles */
     bool is_prompt;
     bool wants_logits; /* of its last row: nothing is left after it, so a token is sampled there;
                           with drafts of each */
@@ -79,10 +88,12 @@ struct plan_part {  /* rows of one sequence */
 
 struct plan_batch {
     struct plan_part *parts; /* decodes in their order, then prompts in theirs */
-    uint32_t part_count, row_count, draft_count;
+    uint32_t part_count;     /* without those of settles, which follow them */
+    uint32_t settle_count;   /* so many parts */
+    uint32_t row_count, draft_count;
     uint32_t decode_count;   /* parts that decode: decodes[0] up to this one */
     struct step_shape shape; /* for step_cost_learn(), with the time of a decode() that went well */
 };
 
-/* out_parts has room for decode_count + prompt_count of them. */
+/* out_parts has room for decode_count + prompt_count + settle_count of them. */
 struct plan_batch plan_step(const struct plan_state *state, struct plan_part *out_parts);
