@@ -75,9 +75,11 @@ static void make_room(struct core *core)
     core->plan_prompts = mem_array(info->slots, sizeof(*core->plan_prompts));
     core->decodes = mem_array(info->slots, sizeof(struct sequence *));
     core->prompts = mem_array(info->slots, sizeof(struct sequence *));
-    core->parts = mem_array(info->slots, sizeof(*core->parts));
+    core->parts = mem_array(info->slots + PLAN_SETTLES_MAX, sizeof(*core->parts));
     core->batch = mem_array(info->slots, sizeof(struct sequence *));
     core->rows = mem_array(info->batch_tokens, sizeof(*core->rows));
+    for (uint32_t slot = 0; slot < info->slots; slot++)
+        list_init(&core->slots[slot].settling);
     while (core->free_slot_count < info->slots) { /* slot 0 ends on top */
         core->free_slots[core->free_slot_count] = info->slots - 1 - core->free_slot_count;
         core->free_slot_count++;
@@ -98,6 +100,8 @@ struct core *core_new(struct engine *engine, const struct core_options *options)
     core->sequences = map_new(SEQUENCES_MAX);
     for (int state = 0; state < SEQ_STATE_COUNT; state++)
         list_init(&core->lists[state]);
+    list_init(&core->settling);
+    list_init(&core->settling_long);
     core_report_init(&core->next);
     find_ends(core);
     make_room(core);
@@ -382,6 +386,7 @@ void core_end_done(struct core *core, struct sequence *sequence, enum done_reaso
                    struct slice stop)
 {
     core_say_done(core, sequence, reason, stop);
+    sequence->is_done = reason != DONE_CANCELLED;
     end(core, sequence);
 }
 
@@ -518,6 +523,8 @@ bool core_has_work(const struct core *core, uint64_t now_us, uint64_t *out_wake_
     if (core->free_slot_count > 0 && core->counts[SEQ_WAITING] + core->counts[SEQ_RETURNING] > 0)
         return true;
     if (core->broken && map_count(core->sequences) > 0)
+        return true;
+    if (!core->broken && core_settle_has_work(core))
         return true;
     uint64_t wake_us = next_save_us(core);
     if (wake_us <= now_us)

@@ -44,7 +44,14 @@
  * are none for 64 steps, then, if it has none again, for 128 .. 4096.
  * 11. Rows of a step are of one set of adapters; sequences of several sets take turns (turns.h).
  * Jobs of different sets are of different scopes, which whoever makes them sees to: cells of one
- * are never another's. */
+ * are never another's.
+ * 12. Where single rows differ, and with a prefix cache, the answer of a conversation settles: when
+ * its end has been said, its tokens go into the slot that it left once more, as a prompt's, for the
+ * next turn begins with them. The slot is free all the while, and what is in of the answer is what
+ * is found. It is filler (plan.h rule 11): answers of up to PLAN_SETTLE_ROWS tokens beside others,
+ * and longer ones while there is nobody else, in steps of so many rows. A step of nothing else is
+ * aborted as soon as the host says that somebody comes (is_awaited), and done again later. What the
+ * engine has no room for, or loses, is not tried again. */
 #pragma once
 
 #include "base/arena.h"
@@ -98,6 +105,7 @@ struct core_job {
     bool ignore_eos;     /* end tokens are never picked */
     bool want_progress;
     bool prompt_is_shared; /* others with the same come: it is saved when it is in (rule 9) */
+    bool is_conversation;  /* its answer will likely come again, in the next prompt (rule 12) */
     /* What the answer has to look like, at its beginning, or behind what is said of it (with
      * mirostat always at its beginning); NULL: anything. Its tokens are those of `vocab`, which is
      * the same for all jobs and outlives the core. */
@@ -148,7 +156,8 @@ struct core_report {
     struct prefix_disk_counts disk;
     uint32_t tokens_drafted, drafts_right; /* in this step (rule 10) */
     uint64_t tokens_sampled;               /* in this step */
-    uint32_t adapter_changes;              /* 1: this step had another set than the one before */
+    uint64_t tokens_settled;  /* since the last report (rule 12): by themselves they are no news */
+    uint32_t adapter_changes; /* 1: this step had another set than the one before */
     /* The engine failed for good: every sequence was failed, and those that still come will be. */
     bool broken;
 };
@@ -178,6 +187,9 @@ struct core_options {
     uint64_t (*clock_us)(void *host); /* to measure a decode() with; NULL: it takes no time */
     /* Called now and then from inside decode(), maybe on a compute thread: true gives it up. */
     bool (*poll)(void *host);
+    /* The same in a decode() that no sequence takes part in: somebody comes, who need not wait for
+     * its end (rule 12; selftest_run.h). */
+    bool (*is_awaited)(void *host);
     /* Called now and then from inside decode() while the engine gets on, from the same threads. */
     void (*on_progress)(void *host);
     void *host;

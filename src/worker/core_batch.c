@@ -27,7 +27,8 @@ static const struct engine_adapter_set *adapters_of_step(struct core *core)
                 &sequence->job->adapters, sequence->job->tenant, sequence->waits_since};
         }
     }
-    return count > 0 ? turns_next(&core->turns, core->turns_seqs, count, core->steps) : NULL;
+    return count > 0 ? turns_next(&core->turns, core->turns_seqs, count, core->steps)
+                     : core_settle_adapters(core);
 }
 
 /* `adapters` NULL: there are none, and so it is everybody's turn. */
@@ -102,6 +103,8 @@ static struct plan_batch plan(struct core *core, const struct engine_adapter_set
         list_for_plan(core, SEQ_PREFILL, adapters, core->plan_prompts, core->prompts);
     if (adapters && state.decode_count == 0 && state.prompt_count > 0)
         state.prefill_alone_tokens = prompt_rows_beside(core, &state);
+    state.settles = core->plan_settles;
+    state.settle_count = core_settle_offer(core, adapters);
     return plan_step(&state, core->parts);
 }
 
@@ -132,7 +135,7 @@ static void fill_rows(struct core *core, const struct plan_batch *batch)
                                     .slot = (uint32_t)sequence->slot,
                                     .wants_logits = wants_logits(sequence, part->position + j + 1)};
     }
-    ASSERT(row == batch->row_count);
+    core_settle_rows(core, batch, row);
 }
 
 static void make_batch(struct core *core, const struct plan_batch *batch)
@@ -153,6 +156,8 @@ bool core_should_abort(void *ctx)
     struct core *core = ctx;
     bool is_wanted = core->options.poll && core->options.poll(core->options.host);
     uint32_t cancelled = 0;
+    if (core->batch_count == 0 && core->options.is_awaited)
+        is_wanted = is_wanted || core->options.is_awaited(core->options.host);
     while (!is_wanted && cancelled < core->batch_count && core_is_cancelled(core->batch[cancelled]))
         cancelled++;
     is_wanted = is_wanted || (cancelled > 0 && cancelled == core->batch_count);
@@ -227,7 +232,7 @@ static enum err decode(struct core *core, const struct plan_batch *batch,
         struct sequence *sequence = core->batch[i];
         *(batch->parts[i].is_prompt ? &sequence->prefill_us : &sequence->decode_us) += spent_us;
     }
-    end_turn(core, adapters, spent_us);
+    end_turn(core, batch->part_count > 0 ? adapters : NULL, spent_us);
     if (err == ERR_OK && core->options.learns_steps && !is_other_set)
         learn(core, &batch->shape, spent_us);
     /* An abort that nobody asked for would come again, step after step. */
@@ -448,18 +453,20 @@ void core_run_batch(struct core *core, uint64_t now_us)
     switch (decode(core, &batch, adapters)) {
     case ERR_OK:
         core_draft_done(core, batch.draft_count);
+        core_settle_done(core, &batch);
         finish_batch(core, &batch, now_us);
         break;
     case ERR_CANCELLED:
         core_recover(core);
         end_cancelled_of_batch(core);
         break;
-    case ERR_FULL: /* drafts make way, or the youngest, so that the others can go on */
+    case ERR_FULL: /* filler makes way, or the youngest, so that the others can go on */
         core_recover(core);
-        if (batch.draft_count > 0) {
+        if (batch.draft_count > 0)
             core_draft_refused(core);
+        core_settle_refused(core, &batch);
+        if (batch.draft_count + batch.settle_count > 0)
             break;
-        }
         core_end_failed(core, core->batch[batch.part_count - 1], FAULT_INSUFFICIENT_MEMORY,
                         slice_str(NO_ROOM));
         break;

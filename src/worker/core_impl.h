@@ -57,6 +57,7 @@ struct sequence {
     struct sampler_state sampler_state;
     uint32_t followed;
     uint32_t skip_bytes; /* of its next text: the asker has them */
+    bool is_done;        /* it ended as answers do: its slot is left with all that was said */
     struct draft *draft; /* NULL: it was never asked for a guess, or there was no memory for it */
 };
 
@@ -86,6 +87,11 @@ struct core_slot {
     token_id *held;         /* holds these, if the prefix cache is on */
     uint32_t held_count;
     uint64_t held_scope;
+    /* Of an answer that settles (core_settle.c): tokens that `held` has, of which those behind
+     * held_count are to be put in. */
+    struct list settling; /* in core->settling or settling_long; unlinked: there is none */
+    uint32_t settle_count;
+    struct engine_adapter_set settle_adapters;
 };
 
 struct core {
@@ -100,9 +106,10 @@ struct core {
     struct list lists[SEQ_STATE_COUNT];
     uint32_t counts[SEQ_STATE_COUNT];
     struct core_slot *slots;
-    uint32_t *free_slots;     /* without a prefix cache: a stack */
-    uint32_t free_slot_count; /* slots without an owner */
-    struct prefix_tree *tree; /* NULL: no prefix cache */
+    uint32_t *free_slots;                /* without a prefix cache: a stack */
+    uint32_t free_slot_count;            /* slots without an owner */
+    struct list settling, settling_long; /* slots without an owner, oldest first */
+    struct prefix_tree *tree;            /* NULL: no prefix cache */
     struct prefix_price price;
     /* NULL: what is saved is in memory alone. */
     struct prefix_disk *disk;
@@ -120,6 +127,8 @@ struct core {
     struct turns_seq *turns_seqs;
     struct plan_seq *plan_decodes, *plan_prompts;
     struct sequence **decodes, **prompts; /* the same in the same order */
+    struct plan_seq plan_settles[PLAN_SETTLES_MAX];
+    struct core_slot *settles[PLAN_SETTLES_MAX]; /* the same in the same order */
     struct plan_part *parts;
     struct engine_row *rows;
     struct sequence **batch; /* the sequence of each part; what should_abort() looks at */
@@ -129,7 +138,7 @@ struct core {
     /* The next report: results and their text, which lies there in the order of the results; its
      * counts are those that were reported last (core_report.c). */
     struct core_report next;
-    uint64_t tokens_sampled; /* since then */
+    uint64_t tokens_sampled, tokens_settled; /* since then */
     uint32_t tokens_drafted, drafts_right, adapter_changes;
 };
 
@@ -177,6 +186,27 @@ void core_prefix_save_due(struct core *core); /* blobs of those that have come t
 void core_prefix_recovered(struct core *core, struct sequence *sequence);
 void core_prefix_recover_idle(struct core *core);
 void core_prefix_learn_price(struct core *core);
+
+/* --- core_settle.c: with a tree; without one there is nothing in the lists --- */
+
+/* Of the tokens of a sequence that leaves its slot, of which `held` serve prompts: so many are to
+ * be in the slot. */
+uint32_t core_settle_until(const struct core *core, const struct sequence *sequence, uint32_t held);
+/* `held` of the slot has `until` tokens. */
+void core_settle_begin(struct core *core, struct core_slot *slot, uint32_t until,
+                       const struct engine_adapter_set *adapters);
+/* The slot is taken, or holds less than it did. Harmless when nothing settles in it. */
+void core_settle_stop(struct core_slot *slot);
+bool core_settle_has_work(const struct core *core);
+/* With which a step computes in which no sequence takes part; NULL: nothing settles. */
+const struct engine_adapter_set *core_settle_adapters(const struct core *core);
+/* For the plan: core->plan_settles and core->settles. Returns how many. `adapters` NULL: there are
+ * none. */
+uint32_t core_settle_offer(struct core *core, const struct engine_adapter_set *adapters);
+/* The last rows of core->rows. */
+void core_settle_rows(struct core *core, const struct plan_batch *batch, uint32_t first_row);
+void core_settle_done(struct core *core, const struct plan_batch *batch);    /* it went well */
+void core_settle_refused(struct core *core, const struct plan_batch *batch); /* no room for them */
 
 /* --- core_disk.c: with a tree --- */
 

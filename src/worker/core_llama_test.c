@@ -314,6 +314,122 @@ TEST(what_is_taken_from_the_cache_changes_no_token)
     engine_close(&engine);
 }
 
+/* --- answers that settle --- */
+
+static struct probes *probes_with_cache(struct engine *engine)
+{
+    struct probes *probes = mem_alloc(sizeof(*probes));
+    struct core_options options = core_options_default();
+    options.prefix_bytes_max = 16 << 20;
+    options.prefix_save_tokens = 8;
+    probes_init(probes, engine, &options);
+    return probes;
+}
+
+static void free_probes(struct probes *probes, struct engine *engine)
+{
+    free_prompts(probes);
+    probes_fini(probes);
+    for (uint32_t slot = 0; slot < SLOTS; slot++)
+        CHECK_OK(engine_seq_cut(engine, slot, 0));
+    mem_free(probes);
+}
+
+/* The prompt of `before`, what was said to it, and `more`. */
+static struct probe *make_next(struct probes *probes, struct engine *engine, size_t index,
+                               const struct probe *before, const char *more)
+{
+    uint32_t prompt_count = before->job.prompt_count, count = prompt_count + before->id_count;
+    token_id *tokens = mem_array(count + PROMPT_MAX, sizeof(*tokens));
+    size_t more_count = 0;
+    memcpy(tokens, before->prompt, prompt_count * sizeof(*tokens));
+    memcpy(tokens + prompt_count, before->ids, before->id_count * sizeof(*tokens));
+    if (more[0])
+        CHECK_OK(engine_tokenize(engine, slice_str(more), false, true, tokens + count, PROMPT_MAX,
+                                 &more_count));
+    struct probe *probe = probe_make(probes, index, tokens, count + (uint32_t)more_count);
+    probe->job.max_tokens = ANSWER_MAX;
+    probe->job.ignore_eos = true;
+    return probe;
+}
+
+/* Every bit of the slot: of 100 other bits in the cells one shows in the logits. */
+static void check_cells(struct engine *engine, uint32_t slot, struct probes *alone)
+{
+    void *settled, *fresh;
+    size_t settled_bytes, fresh_bytes;
+    CHECK_OK(engine_seq_save(engine, slot, &settled, &settled_bytes));
+    CHECK_OK(engine_seq_cut(engine, slot, 0));
+    probe_start(alone, 0);
+    probes_run(alone);
+    CHECK_OK(engine_seq_save(engine, slot, &fresh, &fresh_bytes));
+    CHECK_EQ(settled_bytes, fresh_bytes);
+    CHECK(memcmp(settled, fresh, fresh_bytes) == 0);
+    mem_free(settled);
+    mem_free(fresh);
+}
+
+TEST(what_settled_is_bit_for_bit_what_a_prompt_puts_in)
+{
+    struct engine *engine = open_nano();
+    for (size_t i = 0; i < JOBS; i++) {
+        struct probes *probes = probes_with_cache(engine), *alone = probes_with_cache(engine);
+        make(probes, engine, i);
+        struct probe *probe = &probes->probe[i];
+        probe->job.max_tokens = 2 + 3 * (uint32_t)i;
+        probe->job.ignore_eos = true;
+        probe->job.is_conversation = true;
+        probe_start(probes, i);
+        probes_run(probes);
+        CHECK_EQ(engine_seq_tokens(engine, 0), probe->job.prompt_count + probe->id_count);
+        make_next(alone, engine, 0, probe, "")->job.max_tokens = 1;
+        check_cells(engine, 0, alone);
+        free_probes(alone, engine);
+        free_probes(probes, engine);
+    }
+    engine_close(&engine);
+}
+
+/* They end one after the other, so all but the last settle beside those that still run. */
+TEST(the_next_turn_finds_its_answer_and_says_what_it_says_alone)
+{
+    static const char question[] =
+        "<|im_end|>\n<|im_start|>user\nAnd what is a slot?<|im_end|>\n<|im_start|>assistant\n";
+    struct engine *engine = open_nano();
+    struct probes *probes = probes_with_cache(engine), *alone = mem_alloc(sizeof(*alone));
+    struct core_options options = core_options_default();
+    probes_init(alone, engine, &options);
+    for (size_t i = 0; i < SLOTS; i++) {
+        make(probes, engine, i);
+        probes->probe[i].job.max_tokens = 10 + 9 * (uint32_t)i;
+        probes->probe[i].job.ignore_eos = true;
+        probes->probe[i].job.is_conversation = true;
+        probe_start(probes, i);
+    }
+    probes_run(probes);
+    for (size_t i = 0; i < SLOTS; i++) {
+        const struct probe *before = &probes->probe[i];
+        (void)make_next(probes, engine, SLOTS + i, before, question);
+        probe_start(probes, SLOTS + i);
+    }
+    probes_run(probes);
+    for (size_t i = 0; i < SLOTS; i++)
+        CHECK_OK(engine_seq_cut(engine, (uint32_t)i, 0));
+    for (size_t i = 0; i < SLOTS; i++) {
+        const struct probe *before = &probes->probe[i], *next = &probes->probe[SLOTS + i];
+        struct probe *same = make_next(alone, engine, i, before, question);
+        probe_start(alone, i);
+        probes_run(alone);
+        CHECK_EQ(next->cached_tokens, before->job.prompt_count + before->id_count);
+        CHECK_EQ(same->cached_tokens, 0);
+        CHECK_EQ(next->id_count, same->id_count);
+        CHECK(memcmp(next->ids, same->ids, same->id_count * sizeof(token_id)) == 0);
+    }
+    free_probes(probes, engine);
+    free_probes(alone, engine);
+    engine_close(&engine);
+}
+
 /* --- answers that go on elsewhere --- */
 
 /* Of the text of the first tokens, what is let go of while more may come. */

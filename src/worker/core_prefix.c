@@ -187,18 +187,6 @@ void core_prefix_recovered(struct core *core, struct sequence *sequence)
         tell_tree(core, sequence);
 }
 
-void core_prefix_recover_idle(struct core *core)
-{
-    for (uint32_t i = 0; i < core->engine->info.slots; i++) {
-        struct core_slot *slot = &core->slots[i];
-        uint32_t held = slot->owner ? 0 : engine_seq_tokens(core->engine, i);
-        if (slot->owner || held >= slot->held_count)
-            continue;
-        slot->held_count = held;
-        prefix_tree_slot_idle(core->tree, slot->held_scope, i, slot->held, held);
-    }
-}
-
 /* Where the engine refuses, the slot is empty. */
 static void cut(struct core *core, uint32_t slot, uint32_t tokens)
 {
@@ -207,6 +195,21 @@ static void cut(struct core *core, uint32_t slot, uint32_t tokens)
     enum err err = engine_seq_cut(core->engine, slot, tokens);
     if (err != ERR_OK && err != ERR_REFUSED)
         core_break(core);
+}
+
+void core_prefix_recover_idle(struct core *core)
+{
+    for (uint32_t i = 0; i < core->engine->info.slots; i++) {
+        struct core_slot *slot = &core->slots[i];
+        if (list_is_linked(&slot->settling))
+            cut(core, i, slot->held_count); /* what was just being put in */
+        uint32_t held = slot->owner ? 0 : engine_seq_tokens(core->engine, i);
+        if (slot->owner || held >= slot->held_count)
+            continue;
+        core_settle_stop(slot);
+        slot->held_count = held;
+        prefix_tree_slot_idle(core->tree, slot->held_scope, i, slot->held, held);
+    }
 }
 
 /* Cuts off what is of no use for others, and drafts that nobody looked at any more. Returns what is
@@ -224,16 +227,18 @@ void core_prefix_leave(struct core *core, struct sequence *sequence, bool is_end
     slot->held_count = leave_for_others(core, sequence);
     slot->held_scope = sequence->job->scope;
     slot->held = is_end ? sequence->tokens : NULL;
+    uint32_t until = core_settle_until(core, sequence, slot->held_count);
     if (is_end) {
         sequence->tokens = NULL;
         core->price.answer_tokens +=
             (sequence_answered(sequence) - core->price.answer_tokens) / ANSWERS_COUNTED;
     }
-    slot->held = mem_grow(slot->held, (slot->held_count + 1) * sizeof(*slot->held));
+    slot->held = mem_grow(slot->held, (until + 1) * sizeof(*slot->held));
     if (!is_end)
         memcpy(slot->held, sequence->tokens, slot->held_count * sizeof(*slot->held));
     prefix_tree_slot_idle(core->tree, slot->held_scope, (uint32_t)sequence->slot, slot->held,
                           slot->held_count);
+    core_settle_begin(core, slot, until, &sequence->job->adapters);
     sequence->is_filling = sequence->saves_prompt = false;
     sequence->save_count = 0;
 }
@@ -324,6 +329,7 @@ static void take_slot(struct core *core, struct sequence *sequence,
 {
     struct core_slot *slot = &core->slots[answer->slot];
     ASSERT(!slot->owner);
+    core_settle_stop(slot);
     if (answer->slot_kept && !core->broken)
         save_blob(core, slot->held_scope, answer->slot, slot->held, slot->held_count);
     slot->owner = sequence;

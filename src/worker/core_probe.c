@@ -162,6 +162,7 @@ void probes_take(struct probes *probes, const struct core_report *report)
     probes->prefix_bytes = report->prefix_bytes;
     probes->broken = report->broken;
     probes->tokens_sampled += report->tokens_sampled;
+    probes->tokens_settled += report->tokens_settled;
     probes->tokens_drafted += report->tokens_drafted;
     probes->drafts_right += report->drafts_right;
     ASSERT(report->drafts_right <= report->tokens_drafted);

@@ -33,7 +33,7 @@ struct probes {
     size_t prefix_bytes;
     bool broken;
     uint64_t tokens_sampled; /* of all */
-    uint64_t tokens_drafted, drafts_right;
+    uint64_t tokens_settled, tokens_drafted, drafts_right;
     uint32_t reports;
     struct probe probe[PROBES_MAX];
 };

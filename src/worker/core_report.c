@@ -105,6 +105,7 @@ static bool count(struct core *core, struct core_report *report)
         report->disk = prefix_disk_counts(core->disk);
     report->broken = core->broken;
     report->tokens_sampled = core->tokens_sampled;
+    report->tokens_settled = core->tokens_settled;
     report->tokens_drafted = core->tokens_drafted;
     report->drafts_right = core->drafts_right;
     report->adapter_changes = core->adapter_changes;
@@ -140,7 +141,7 @@ bool core_take_report(struct core *core, struct core_report *report)
     core->next.result_count = 0;
     core->next.text = used.text;
     text_clear(&core->next.text);
-    core->tokens_sampled = 0;
+    core->tokens_sampled = core->tokens_settled = 0;
     core->tokens_drafted = core->drafts_right = core->adapter_changes = 0;
     return true;
 }

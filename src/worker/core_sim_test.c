@@ -35,6 +35,7 @@ struct sim {
     token_id prompts[JOBS_MAX][PROMPT_MAX + ANSWER_MAX]; /* and what is said behind them */
     struct slice stops[JOBS_MAX][STOPS_MAX];
     bool is_cancelled[JOBS_MAX];
+    uint32_t follows[JOBS_MAX]; /* the prompt tokens of whom it goes on with; 0: nobody */
     const struct toy_form *forms[JOBS_MAX]; /* NULL: none */
 };
 
@@ -253,6 +254,18 @@ static uint64_t tick(void *host)
     return sim->clock_us += below(sim, 2000);
 }
 
+/* The next turn of what the other one began: its prompt is in, and what is said to it follows. */
+static void go_on_with(struct sim *sim, uint32_t index, uint32_t other, uint32_t count)
+{
+    struct expected expected;
+    uint32_t other_count = sim->probes.probe[other].job.prompt_count, room = count - other_count;
+    expect(sim, other, &expected);
+    uint32_t said = expected.count < room ? expected.count : room;
+    memcpy(sim->prompts[index] + other_count, expected.ids, said * sizeof(token_id));
+    sim->follows[index] = other_count;
+    text_fini(&expected.text);
+}
+
 /* With a prefix cache most prompts begin as an earlier one did, or are the same. */
 static void begin_alike(struct sim *sim, uint32_t index, uint32_t count)
 {
@@ -262,6 +275,8 @@ static void begin_alike(struct sim *sim, uint32_t index, uint32_t count)
     uint32_t alike = below(sim, 2) ? count : below(sim, count + 1);
     alike = alike < other_count ? alike : other_count;
     memcpy(sim->prompts[index], sim->prompts[other], alike * sizeof(token_id));
+    if (alike == other_count && alike < count && below(sim, 3) > 0)
+        go_on_with(sim, index, other, count);
 }
 
 static void make_job(struct sim *sim, uint32_t index)
@@ -281,6 +296,7 @@ static void make_job(struct sim *sim, uint32_t index)
     job->ignore_eos = below(sim, 2);
     job->want_progress = below(sim, 2);
     job->prompt_is_shared = below(sim, 4) == 0;
+    job->is_conversation = below(sim, 4) > 0;
     job->sampling.temperature = (float[]){0, 0.7f, 1, 2}[below(sim, 4)];
     job->sampling.top_p = below(sim, 2) ? 0.9f : 1;
     job->sampling.repeat_penalty = below(sim, 2) ? 1.2f : 1;
@@ -351,7 +367,7 @@ static void make_sim(struct sim *sim, uint64_t seed)
     options.prefill_alone_tokens = below(sim, 60);
     options.park_ms = below(sim, 4);
     options.saved_bytes_max = below(sim, 2) ? 1 << 20 : below(sim, 2000);
-    options.poll = abort_at_random;
+    options.poll = options.is_awaited = abort_at_random;
     options.host = sim;
     sim->abort_chance = below(sim, 2) ? below(sim, 30) : 0;
     sim->toy.lost_tokens = below(sim, 3) ? 0 : below(sim, 20);
@@ -461,6 +477,7 @@ static void check_rest(const struct sim *sim)
 struct reuse {
     uint64_t cached, copies, with_blobs;
     uint64_t drafted, right;
+    uint64_t settled, found; /* of answers, where single rows differ */
 };
 
 static void count_reuse(const struct sim *sim, struct reuse *reuse)
@@ -468,10 +485,17 @@ static void count_reuse(const struct sim *sim, struct reuse *reuse)
     for (uint32_t i = 0; i < sim->job_count; i++) {
         HOLDS(sim->prefix_bytes_max > 0 || sim->probes.probe[i].cached_tokens == 0);
         reuse->cached += sim->probes.probe[i].cached_tokens;
+        if (sim->toy.engine.info.single_rows_differ && sim->follows[i] > 0 &&
+            sim->probes.probe[i].cached_tokens > sim->follows[i])
+            reuse->found += sim->probes.probe[i].cached_tokens - sim->follows[i];
     }
     reuse->copies += sim->toy.copies;
     reuse->drafted += sim->probes.tokens_drafted;
     reuse->right += sim->probes.drafts_right;
+    bool settles = sim->prefix_bytes_max > 0 && sim->toy.engine.info.single_rows_differ &&
+                   sim->toy.engine.info.can_cut;
+    HOLDS(settles || sim->probes.tokens_settled == 0);
+    reuse->settled += sim->probes.tokens_settled;
     reuse->with_blobs += sim->probes.prefix_bytes > 0;
 }
 
@@ -502,5 +526,6 @@ TEST(every_sequence_says_what_it_would_say_alone)
     CHECK(reuse.copies > 20);
     CHECK(reuse.with_blobs > 100);
     CHECK(reuse.right > 500 && reuse.drafted - reuse.right > 100);
+    CHECK(reuse.settled > 5000 && reuse.found > 500);
     mem_free(sim);
 }

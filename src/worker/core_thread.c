@@ -89,7 +89,6 @@ struct core_thread {
     struct engine *engine;
     struct core *core;
     struct selftest_run *selftest; /* NULL: there is none */
-    bool is_testing;               /* in a decode() of its; the compute threads look, too */
     struct letter *blank;          /* for what the next step says; NULL: to be made */
     uint64_t stepped_us;           /* when the last step began */
     unsigned slow_steps;           /* so many in a row were TURN_STEP_US behind the one before */
@@ -211,13 +210,16 @@ static uint64_t read_clock(void *host)
     return clock_monotonic_us();
 }
 
-/* A decode() of the self-test gives way to whatever comes. */
 static bool poll_host(void *host)
 {
+    return is_stopping(host);
+}
+
+/* A decode() of the self-test, or of an answer that settles, gives way to whatever comes. */
+static bool is_awaited(void *host)
+{
     const struct core_thread *thread = host;
-    return is_stopping(thread) ||
-           (thread->is_testing &&
-            atomic_load_explicit(&thread->commands_waiting, memory_order_relaxed) > 0);
+    return atomic_load_explicit(&thread->commands_waiting, memory_order_relaxed) > 0;
 }
 
 static void on_decode_progress(void *host)
@@ -292,9 +294,7 @@ static struct letter *blank_report(struct core_thread *thread)
 
 static void step_selftest(struct core_thread *thread)
 {
-    thread->is_testing = true;
     selftest_run_step(thread->selftest, read_clock, NULL);
-    thread->is_testing = false;
     show_progress(thread);
     tell_selftest(thread);
 }
@@ -580,6 +580,7 @@ enum err core_thread_start(struct loop *loop, const char *name, engine_open_fn *
         thread->selftest_options = *selftest;
     thread->options.clock_us = read_clock;
     thread->options.poll = poll_host;
+    thread->options.is_awaited = is_awaited;
     thread->options.on_progress = on_decode_progress;
     thread->options.host = thread;
     loop_lend(loop);

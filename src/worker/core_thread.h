@@ -18,7 +18,8 @@
  *    dropped: those events speak for all of them. What still runs at a stop ends without a result.
  * 4. When the loop is too slow to take reports, the engine thread waits for it: nothing is lost.
  * 5. A self-test runs only while the core has no sequence at all. A command ends the decode() that
- *    it is in (within some ms: should_abort), and the core goes first. Its file is written by the
+ *    it is in (within some ms: should_abort), as it does one in which answers settle and nothing
+ *    else is done (core.h rule 12), and the core goes first. Its file is written by the
  *    loop's pool: a folder that hangs delays on_stopped(), and nothing else. */
 #pragma once
 

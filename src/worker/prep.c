@@ -314,6 +314,17 @@ static enum err replay(struct engine *engine, struct core_job *job, uint64_t tex
     }
 }
 
+/* Of a first question nobody knows whether there will be a second (a script asks thousands of
+ * them); who shows an earlier answer goes on. */
+static bool is_conversation(const struct request *request)
+{
+    for (size_t i = 0; request->prompt_kind == PROMPT_CHAT && i < request->message_count; i++) {
+        if (slice_eq_str(request->messages[i].role, "assistant"))
+            return true;
+    }
+    return false;
+}
+
 /* Takes the tokens on success. */
 static enum err make_job(struct engine *engine, const struct request *request,
                          const struct prep_limits *limits,
@@ -337,6 +348,7 @@ static enum err make_job(struct engine *engine, const struct request *request,
     job->ignore_eos = request->ignore_eos;
     job->want_progress = request->want_progress;
     job->prompt_is_shared = request->prompt_is_shared;
+    job->is_conversation = is_conversation(request);
     enum err err = copy_lists(job, request) == ERR_OK ? ERR_OK : refuse_memory(refusal);
     if (err == ERR_OK && request->continue_from.is_wanted)
         err = check_said(engine, &request->continue_from, job, refusal);

@@ -299,6 +299,34 @@ TEST(seeds_are_kept_or_made_within_53_bits)
     engine_close(&engine);
 }
 
+static bool is_conversation(struct engine *engine, const struct request *request)
+{
+    struct core_job *job = prepare(engine, request);
+    bool is_one = job->is_conversation;
+    core_job_free(&job);
+    return is_one;
+}
+
+TEST(a_chat_that_shows_an_earlier_answer_is_a_conversation)
+{
+    struct engine *engine = open_engine();
+    const struct chat_message messages[] = {{SLICE("user"), SLICE("assistant"), {0}},
+                                            {SLICE("assistant"), {0}, {0}},
+                                            {SLICE("user"), {0}, {0}}};
+    struct request request = {.prompt_kind = PROMPT_CHAT,
+                              .messages = messages,
+                              .message_count = 1,
+                              .prompt = SLICE("assistant"),
+                              .sampling = sampling_default()};
+    CHECK(!is_conversation(engine, &request));
+    request.messages++;
+    request.message_count = 2;
+    CHECK(is_conversation(engine, &request));
+    request.prompt_kind = PROMPT_TEXT;
+    CHECK(!is_conversation(engine, &request));
+    engine_close(&engine);
+}
+
 TEST(every_allocation_that_fails_is_a_refusal_and_leaks_nothing)
 {
     struct engine *engine = open_engine();

@@ -333,6 +333,7 @@ static void on_report(void *ctx, const struct core_report *report)
     metric_add(worker->metrics.tokens, (double)report->tokens_sampled);
     metric_add(worker->metrics.draft_tokens, report->tokens_drafted);
     metric_add(worker->metrics.draft_right, report->drafts_right);
+    metric_add(worker->metrics.settled_tokens, (double)report->tokens_settled);
     metric_add(worker->metrics.adapter_changes, report->adapter_changes);
     metric_set(worker->metrics.prefix_bytes, (double)report->prefix_bytes);
     worker_metrics_count_disk(&worker->metrics, &report->disk);

@@ -53,6 +53,9 @@ void worker_metrics_init(struct worker_metrics *metrics, struct metrics *registr
                                 "Tokens that were guessed and put in.");
     metrics->draft_right = get(metrics, METRIC_COUNTER, "millrace_draft_right_total",
                                "Of these, tokens that were then said.");
+    metrics->settled_tokens =
+        get(metrics, METRIC_COUNTER, "millrace_settled_tokens_total",
+            "Tokens of answers put in again, for the next turn of their chat.");
     metrics->adapter_changes = get(metrics, METRIC_COUNTER, "millrace_adapter_changes_total",
                                    "Steps with another set of adapters than the one before.");
     metrics->prefill_seconds = get(metrics, METRIC_HISTOGRAM, "millrace_prefill_seconds",

@@ -18,7 +18,7 @@ struct worker_metrics {
     struct metric *disk_bytes, *disk_written, *disk_fetched, *disk_dropped, *disk_failed;
     struct prefix_disk_counts disk_counted;
     struct metric *numerics[NODE_DETERMINISM_COUNT]; /* made when there is a profile to keep */
-    struct metric *draft_tokens, *draft_right, *adapter_changes;
+    struct metric *draft_tokens, *draft_right, *settled_tokens, *adapter_changes;
     struct metric *ends[WORKER_ENDS]; /* made when first met: most faults never are */
 };
 void worker_metrics_init(struct worker_metrics *metrics, struct metrics *registry,
