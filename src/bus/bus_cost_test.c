@@ -11,7 +11,10 @@ enum {
     ROUNDS = 10,
     FRAME_BYTES = 200,
     CAP = STREAMS * FRAME_BYTES * 4,
-    SLACK_BYTES = 1024, /* of 9000 frames of 4500 streams; 2026-11 it is 0 */
+    /* Of 9000 frames of 4500 streams; 2026-11 it is 0. Less than 4 bytes of each would not be seen
+     * where malloc's own are in the sum (2592 were). */
+    SLACK_BYTES = 1024,
+    MALLOC_BYTES = 16 * 1024,
 };
 
 /* One frame; it says whom to answer to, which is another one each time. */
@@ -66,7 +69,7 @@ TEST(frames_that_have_passed_leave_nothing_behind)
     size_t after = held(&rig);
     printf("%d frames more: %zd bytes more\n", 2 * STREAMS * (ROUNDS - 1),
            (ssize_t)(after - before));
-    CHECK(after <= before + SLACK_BYTES);
+    CHECK(after <= before + SLACK_BYTES + (heap_bytes_are_exact() ? 0 : MALLOC_BYTES));
     end_close(&worker);
     end_close(&asker);
     bus_rig_stop(&rig);

@@ -16,7 +16,7 @@ enum {
      * 14). */
     STREAM_BUDGET_BYTES = 2240,
     TOKEN_BYTES = 5,         /* an id has 4; an answer that has begun has room for a quarter more */
-    MALLOC_BYTES = 512,      /* for what malloc adds */
+    MALLOC_BYTES = 1024,     /* for what malloc adds: 2335 in all were seen (glibc 2.36) */
     CREDIT_EVENTS = 4,       /* so far it comes: accepted, started, a token or two */
     LONG_PROMPT_BYTES = 500, /* one batch of the engine: nothing is told meanwhile */
 };
