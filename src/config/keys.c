@@ -142,7 +142,8 @@ const struct config_key config_keys[] = {
             "engine_profile fast; 0: none"),
     ROW_CHOICE(engine_profile, "ENGINE_PROFILE", "exact", "exact|fast",
                "exact: an answer does not depend on what else runs; fast: it may, for flash "
-               "attention, one cache for all slots, drafts and packed values"),
+               "attention, one cache for all slots, drafts and packed values: less memory, faster "
+               "with short contexts, slower with long ones (docs/design/031)"),
     ROW_U32(self_test_ms, "SELF_TEST_MS", NULL, "60000", 0, 3600000,
             "most time for finding out, while it is idle, whether a model's answers depend on what "
             "else runs, and how long steps take, ms; kept in state_dir; 0: not done"),
