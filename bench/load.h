@@ -15,7 +15,8 @@ enum { LOAD_OPEN_MAX = 16000 }; /* streams of the open loop at once; who comes t
 /* What streams say of themselves. */
 struct load_usage {
     uint64_t prompt_tokens, cached_tokens, completion_tokens;
-    uint64_t streams; /* that said it */
+    uint64_t streams; /* that said it, */
+    uint64_t events;  /* and all of theirs */
 };
 
 /* One that is measured. */

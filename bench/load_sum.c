@@ -81,12 +81,13 @@ void load_sum_usage(struct load *load, struct load_stream *stream, struct slice 
     told->completion_tokens = completion;
 }
 
-static void add_usage(struct load_usage *usage, const struct load_usage *told)
+static void add_usage(struct load_usage *usage, const struct load_usage *told, uint32_t events)
 {
     usage->prompt_tokens += told->prompt_tokens;
     usage->cached_tokens += told->cached_tokens;
     usage->completion_tokens += told->completion_tokens;
     usage->streams += told->streams > 0;
+    usage->events += told->streams > 0 ? events : 0;
 }
 
 /* Those that tell their tokens are judged by them: some of them may share an event. */
@@ -112,7 +113,7 @@ void load_sum_end(struct load *load, struct load_sum *sum, const struct load_str
         sum->failed++;
     } else {
         histogram_add(&sum->request, exchange->loop->now_us - exchange->start_us);
-        add_usage(&sum->usage, &stream->told);
+        add_usage(&sum->usage, &stream->told, answer->events);
         sum->streams++;
     }
 }
@@ -200,6 +201,7 @@ void load_report_usage(struct load *load, struct json_out *report, const struct 
     json_out_add_u64(report, "prompt_tokens", usage->prompt_tokens);
     json_out_add_u64(report, "cached_tokens", usage->cached_tokens);
     json_out_add_u64(report, "completion_tokens", usage->completion_tokens);
+    json_out_add_u64(report, "completion_events", usage->events);
 }
 
 /* Null where there was nothing to divide by. */

@@ -88,6 +88,7 @@ class Modes(unittest.TestCase):
                                 "--concurrency", 2, "--requests", 6, "--max-tokens", 12)
         self.assertEqual((report["streams"], report["left"]), (6, 0))
         self.assertEqual((report["prompt_tokens"], report["completion_tokens"]), (2 * (1 + 2 + 3), 6 * 12))
+        self.assertEqual(report["completion_events"], report["events"])
 
     def test_streams_that_do_not_tell_their_tokens_are_a_doubt(self):
         with Server(dummy_delay_ms=0) as server:
@@ -102,6 +103,8 @@ class Modes(unittest.TestCase):
         self.assertEqual(report["streams"] + report["left"], 60)
         self.assertGreater(report["left"], 20)  # 42 are expected, with this seed always as many
         self.assertEqual(report["completion_tokens"], 20 * report["streams"])
+        self.assertLess(report["streams"], report["completion_events"])
+        self.assertLessEqual(report["completion_events"] + report["left"], report["events"])  # each has said something
 
     def test_streams_without_those_that_had_fewer_beside_them(self):
         with Server(dummy_delay_ms=1) as server:

@@ -283,10 +283,10 @@ def grown_mib(before_kib, after_kib):
     return (after_kib - before_kib) / 1024
 
 
-def tokens_read(run, extra, answer):
-    """Of who leaves no usage comes, but an event is a token; only those that are read to their end have `extra` ones
-    (role, finish, usage, [DONE]). What is made for who has left, until that is noticed, nobody reads."""
-    return run["events"] - run["completion_tokens"] / answer * extra
+def tokens_read(run):
+    """Of who leaves no usage comes, but events: taken for as many tokens as those of streams that are read to their
+    end. What is made for who has left, until that is noticed, nobody reads."""
+    return run["events"] * run["completion_tokens"] / run["completion_events"]
 
 
 def leavers(bench):
@@ -308,7 +308,7 @@ def leavers(bench):
         left = bench.load.run("streams", server, requests=many, leave_ratio=0.7, **shape)
         rates = [answer / (one["request_us"]["p50"] / 1e6) for one in (quiet, left)]
         return {"rate": rates[1], "kept": rates[1] / rates[0], "grown_mib": grown_mib(before, held(server)),
-                "cpu_us": left["cpu_us"] / tokens_read(left, quiet["events"] / whole - answer, answer)}
+                "cpu_us": left["cpu_us"] / tokens_read(left)}
 
     makers = bench.makers(clients, context)
     makers.pop("defaults", None)  # 26 of the 30 would wait there: another question

@@ -96,10 +96,11 @@ class Canned:
 class CpuPerToken(unittest.TestCase):
     """Beside tokens/s: what is fast because it takes more cores shows there."""
 
-    # 60 whole streams of 128 tokens and 4 events more; then 30 of them, and 90 that were left behind 50 tokens.
+    # 60 whole streams of 128 tokens in 64 events; then 30 of them, and 90 that were left behind 20 events.
     PLAIN = {"request_us": {"p50": 2e6}, "ttft_us": {"p50": 1e3}, "completion_tokens": 60 * 128, "prompt_tokens": 10,
-             "cached_tokens": 0, "wall_s": 4, "cpu_us": 30 * 60 * 128, "events": 60 * 132}
-    LEFT = {**PLAIN, "completion_tokens": 30 * 128, "cpu_us": 834000, "events": 30 * 132 + 90 * 50}
+             "cached_tokens": 0, "wall_s": 4, "cpu_us": 30 * 60 * 128, "events": 60 * 64, "completion_events": 60 * 64}
+    LEFT = {**PLAIN, "completion_tokens": 30 * 128, "completion_events": 30 * 64, "events": 30 * 64 + 90 * 20,
+            "cpu_us": 50 * (30 * 128 + 90 * 40)}
 
     def lines(self, row):
         with tempfile.TemporaryDirectory() as folder, mock.patch("benchlib.versus_rows.SPIN", "print()"):
@@ -112,7 +113,7 @@ class CpuPerToken(unittest.TestCase):
 
     def test_leavers(self):
         """What was read of those that left counts; of them no usage was told."""
-        self.assertEqual(self.cpu("5"), {"CPU per token that was read": 834000 / (30 * 128 + 90 * 50)})
+        self.assertEqual(self.cpu("5"), {"CPU per token that was read": 50})
 
     def test_neighbour(self):
         self.assertEqual(self.cpu("7"), {"CPU per token beside it": 30, "CPU per token alone": 30})
