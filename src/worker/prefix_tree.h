@@ -33,7 +33,7 @@
  *    gap costs while a request runs for each of its two neighbours that is busy: a conversation is
  *    not given up for that, an old one is.
  *
- * One thread, the engine's. The life of a request, as step_sim.c goes through it:
+ * One thread, the engine's. The life of a request, as step_sim_slots.c goes through it:
  *
  *   may it have a slot?         find(); wait_slot: it waits until that one was saved or has ended,
  *                               and is asked to be saved at wait_tokens
