@@ -1,7 +1,7 @@
 /* Rule 10 of plan.h: who gets rows for what is guessed. */
 #include "testing/test.h"
 #include "worker/draft.h"
-#include "worker/plan.h"
+#include "worker/plan_probe.h"
 
 enum { SEQS_MAX = 24 };
 
@@ -168,24 +168,13 @@ static uint32_t below(uint64_t *random, uint32_t limit)
 static void check_gain(uint64_t seed, const struct plan_state *state,
                        const struct plan_batch *batch)
 {
-    struct step_shape plain = {0};
-    double expected = 0, least = SEQS_MAX;
-    for (uint32_t i = 0; i < state->decode_count; i++) {
-        double chance = 1, own = 0;
-        for (uint32_t row = 0; row < batch->parts[i].count; row++) {
-            own += chance;
-            chance *= state->decodes[i].draft_odds;
-        }
-        step_shape_add_decode(&plain, state->decodes[i].position);
-        expected += own;
-        least = own < least ? own : least;
-    }
-    double without_us = step_cost_us(state->cost, &plain);
+    const struct plan_gain gain = plan_probe_gain(state, batch);
+    double without_us = step_cost_us(state->cost, &gain.plain);
     double longer = step_cost_us(state->cost, &batch->shape) / without_us;
-    HOLDS(expected / longer >= 1.0624 * state->decode_count);
-    HOLDS(least * 1.0626 >= longer);
-    HOLDS(longer * without_us <=
-          1.0001 * step_cost_target_us(state->cost, &plain, 0, state->batch_tokens, state->itl_us));
+    HOLDS(gain.expected / longer >= 1.0624 * state->decode_count);
+    HOLDS(gain.least * 1.0626 >= longer);
+    HOLDS(longer * without_us <= 1.0001 * step_cost_target_us(state->cost, &gain.plain, 0,
+                                                              state->batch_tokens, state->itl_us));
 }
 
 static void check_counts(uint64_t seed, const struct plan_state *state,

@@ -1,24 +1,12 @@
 /* Answers that settle in a plan: what is left of a step, and nobody's loss (plan.h rule 11). */
 #include "testing/test.h"
-#include "worker/plan.h"
+#include "worker/plan_probe.h"
 
 enum { PARTS_MAX = 2 * PLAN_SETTLES_MAX };
 
 static struct plan_seq settle(uint32_t position, uint32_t left)
 {
     return (struct plan_seq){.position = position, .left = left, .pairs_until = position + left};
-}
-
-/* Learned from a machine on which a row costs 2 ms and a step 10 ms, whatever is in it. */
-static struct step_cost simple_cost(void)
-{
-    struct step_cost cost;
-    step_cost_init(&cost);
-    for (uint32_t i = 0; i < 400; i++) {
-        struct step_shape shape = {.decode_rows = i % 16 + 1, .prompt_rows = i % 3 ? i % 97 : 0};
-        step_cost_learn(&cost, &shape, 10000 + 2000 * (shape.decode_rows + shape.prompt_rows));
-    }
-    return cost;
 }
 
 static uint32_t settled_rows(const struct plan_batch *batch)
@@ -121,7 +109,7 @@ TEST(alone_answers_move_whatever_the_budget)
 
 TEST(beside_those_that_decode_a_step_keeps_to_the_target_of_prompts)
 {
-    struct step_cost cost = simple_cost();
+    struct step_cost cost = plan_probe_cost();
     struct plan_seq decode = {5, 1}, one = settle(7, 60);
     struct plan_part parts[PARTS_MAX];
     struct plan_state state = {.batch_tokens = 512,
@@ -149,7 +137,7 @@ TEST(beside_those_that_decode_a_step_keeps_to_the_target_of_prompts)
 /* What a first token may be later: 20 ms, or a quarter of what it takes anyway. */
 TEST(beside_a_prompt_a_step_becomes_little_longer)
 {
-    struct step_cost cost = simple_cost();
+    struct step_cost cost = plan_probe_cost();
     struct plan_seq prompt = {0, 10}, one = settle(7, 60);
     struct plan_part parts[PARTS_MAX];
     struct plan_state state = {.batch_tokens = 512,

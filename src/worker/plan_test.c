@@ -1,5 +1,5 @@
 #include "testing/test.h"
-#include "worker/plan.h"
+#include "worker/plan_probe.h"
 
 #include <stdio.h>
 
@@ -116,18 +116,6 @@ TEST(a_budget_of_zero_still_moves_prompts)
 
 /* --- with a cost: time decides --- */
 
-/* Learned from a machine on which a row costs 2 ms and a step 10 ms, whatever is in it. */
-static struct step_cost simple_cost(void)
-{
-    struct step_cost cost;
-    step_cost_init(&cost);
-    for (uint32_t i = 0; i < 400; i++) {
-        struct step_shape shape = {.decode_rows = i % 16 + 1, .prompt_rows = i % 3 ? i % 97 : 0};
-        step_cost_learn(&cost, &shape, 10000 + 2000 * (shape.decode_rows + shape.prompt_rows));
-    }
-    return cost;
-}
-
 static struct plan_state timed_state(const struct step_cost *cost, uint64_t itl_us)
 {
     return (struct plan_state){.batch_tokens = 512,
@@ -139,7 +127,7 @@ static struct plan_state timed_state(const struct step_cost *cost, uint64_t itl_
 
 TEST(what_a_step_has_spent_before_is_not_there_for_prompts)
 {
-    struct step_cost cost = simple_cost();
+    struct step_cost cost = plan_probe_cost();
     struct plan_seq decode = {5, 1}, prompts[] = {{0, 1000}, {0, 30}};
     struct plan_part parts[3];
     struct plan_state state = timed_state(&cost, 100000);
@@ -157,7 +145,7 @@ TEST(what_a_step_has_spent_before_is_not_there_for_prompts)
 
 TEST(in_company_prompts_get_the_time_that_the_target_leaves)
 {
-    struct step_cost cost = simple_cost();
+    struct step_cost cost = plan_probe_cost();
     struct plan_seq decodes[] = {{5, 1}, {9, 1}}, prompt = {100, 1000};
     struct plan_part parts[3];
     struct plan_state state = timed_state(&cost, 100000);
@@ -174,7 +162,7 @@ TEST(in_company_prompts_get_the_time_that_the_target_leaves)
 
 TEST(of_the_time_the_shortest_gets_half_and_the_oldest_the_rest)
 {
-    struct step_cost cost = simple_cost();
+    struct step_cost cost = plan_probe_cost();
     struct plan_seq decode = {5, 1}, prompts[] = {{0, 1000}, {0, 900}};
     struct plan_part parts[3];
     struct plan_state state = timed_state(&cost, 212000); /* 100 rows for prompts */
@@ -189,7 +177,7 @@ TEST(of_the_time_the_shortest_gets_half_and_the_oldest_the_rest)
 
 TEST(the_oldest_prompt_moves_by_a_row_even_when_decodes_take_all_the_time)
 {
-    struct step_cost cost = simple_cost();
+    struct step_cost cost = plan_probe_cost();
     struct plan_seq decodes[200], prompt = {0, 50};
     struct plan_part parts[201];
     for (uint32_t i = 0; i < ARRAY_COUNT(decodes); i++)

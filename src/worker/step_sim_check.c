@@ -2,6 +2,7 @@
 #include "worker/step_sim_impl.h"
 
 #include "worker/draft.h"
+#include "worker/plan_probe.h"
 
 /* Rows that the oldest prompt gets whatever they cost (plan.h rules 3, 4, 8). */
 static uint32_t least_rows(const struct step_sim *sim)
@@ -83,24 +84,13 @@ static void check_time(struct step_sim *sim, const struct plan_state *state,
 static void check_gain(const struct step_sim *sim, const struct plan_state *state,
                        const struct plan_batch *batch)
 {
-    struct step_shape plain = {0};
-    double expected = 0, least = DRAFT_MAX;
-    for (uint32_t i = 0; i < state->decode_count; i++) {
-        double chance = 1, own = 0;
-        for (uint32_t row = 0; row < batch->parts[i].count; row++) {
-            own += chance;
-            chance *= state->decodes[i].draft_odds;
-        }
-        step_shape_add_decode(&plain, state->decodes[i].position);
-        expected += own;
-        least = own < least ? own : least;
-    }
-    double without_us = step_cost_us(state->cost, &plain);
+    const struct plan_gain gain = plan_probe_gain(state, batch);
+    double without_us = step_cost_us(state->cost, &gain.plain);
     double with_us = step_cost_us(state->cost, &batch->shape);
     double target_us =
-        step_cost_target_us(state->cost, &plain, 0, state->batch_tokens, state->itl_us);
-    HOLDS(expected / with_us >= 1.0624 * state->decode_count / without_us);
-    HOLDS(least * 1.0626 >= with_us / without_us);
+        step_cost_target_us(state->cost, &gain.plain, 0, state->batch_tokens, state->itl_us);
+    HOLDS(gain.expected / with_us >= 1.0624 * state->decode_count / without_us);
+    HOLDS(gain.least * 1.0626 >= with_us / without_us);
     HOLDS(with_us <= (1 + 1e-9) * target_us || with_us <= without_us);
 }
 
