@@ -35,8 +35,8 @@ static inline size_t bus_cost(const struct envelope *envelope, size_t frame_byte
 /* --- signs of life --- */
 
 /* Between two beats of an endpoint, and two looks of the switch at who is silent: a quarter of
- * dead_us (> 0 of at least 4), on the 100 ms at which all else comes round (loop/README.md) if it
- * is that long. */
+ * dead_us (at least 4), on the 100 ms at which all else comes round (loop/README.md) if it is that
+ * long. */
 static inline uint64_t bus_beat_us(uint64_t dead_us)
 {
     const uint64_t round_us = 100 * 1000;
